@@ -1,0 +1,95 @@
+/* The backend table: what a backend implements, one function per operation of mptune/ops.h.
+ *
+ * src/runtime/ops.c checks the arguments and calls through the table, so kernels may assume valid
+ * shapes. A slot left NULL is reported as unsupported by its name. A new operation is one line in
+ * MPT_OPERATIONS, its public function in mptune/ops.h and runtime/ops.c, and one file per backend,
+ * kernels/<backend>/<operation>.c, with its line in the backend's table.
+ */
+#ifndef MPTUNE_KERNELS_H
+#define MPTUNE_KERNELS_H
+
+#include "mptune/ops.h"
+
+typedef const mpt_tensor *mpt_t; /* a tensor argument: a view, read or written as the op says */
+
+/* ENTRY(name, arguments after the queue and before the error) */
+#define MPT_OPERATIONS(ENTRY)                                                                      \
+  ENTRY(fill, (mpt_queue *, mpt_t x, float value, mpt_error *))                                    \
+  ENTRY(copy, (mpt_queue *, mpt_t x, mpt_t y, mpt_error *))                                        \
+  ENTRY(accumulate_tensor, (mpt_queue *, mpt_t x, mpt_t y, mpt_error *))                           \
+  ENTRY(add, (mpt_queue *, mpt_t a, mpt_t b, mpt_t out, mpt_error *))                              \
+  ENTRY(cast, (mpt_queue *, mpt_t x, int scale_exponent, mpt_t y, mpt_cast_counts *, mpt_error *)) \
+  ENTRY(amax, (mpt_queue *, mpt_t x, uint32_t * amax_bits, mpt_error *))                           \
+  ENTRY(collect, (mpt_queue *, mpt_t x, bool full, mpt_statistics *, mpt_error *))                 \
+  ENTRY(quantization_error, (mpt_queue *, mpt_t x, mpt_format, int scale_exponent,                 \
+                             double *error_squared, double *signal_squared, mpt_error *))          \
+  ENTRY(gemm, (mpt_queue *, const mpt_gemm_args *, mpt_error *))                                   \
+  ENTRY(bias_backward, (mpt_queue *, mpt_t grad, mpt_t grad_bias, bool accumulate, mpt_error *))   \
+  ENTRY(embedding_forward,                                                                         \
+        (mpt_queue *, const int32_t *ids, mpt_t table, mpt_t position, mpt_t y, mpt_error *))      \
+  ENTRY(embedding_backward, (mpt_queue *, const int32_t *ids, mpt_t grad_y, mpt_t grad_table,      \
+                             mpt_t grad_position, mpt_error *))                                    \
+  ENTRY(layernorm_forward, (mpt_queue *, mpt_t x, mpt_t gamma, mpt_t beta, float epsilon, mpt_t y, \
+                            mpt_t mean, mpt_t rstd, mpt_error *))                                  \
+  ENTRY(layernorm_backward,                                                                        \
+        (mpt_queue *, mpt_t grad_y, mpt_t x, mpt_t gamma, mpt_t mean, mpt_t rstd, mpt_t grad_x,    \
+         mpt_t grad_gamma, mpt_t grad_beta, mpt_error *))                                          \
+  ENTRY(activation_forward, (mpt_queue *, mpt_activation, mpt_t x, mpt_t y, mpt_error *))          \
+  ENTRY(activation_backward,                                                                       \
+        (mpt_queue *, mpt_activation, mpt_t x, mpt_t y, mpt_t grad_y, mpt_t grad_x, mpt_error *))  \
+  ENTRY(softmax_forward, (mpt_queue *, mpt_t x, mpt_t y, mpt_error *))                             \
+  ENTRY(softmax_backward, (mpt_queue *, mpt_t y, mpt_t grad_y, mpt_t grad_x, mpt_error *))         \
+  ENTRY(attention_forward, (mpt_queue *, const mpt_attention_args *, mpt_error *))                 \
+  ENTRY(attention_backward, (mpt_queue *, const mpt_attention_args *, mpt_t grad_y,                \
+                             mpt_t grad_query, mpt_t grad_key, mpt_t grad_value, mpt_error *))     \
+  ENTRY(im2col, (mpt_queue *, mpt_t x, mpt_window, mpt_t columns, mpt_error *))                    \
+  ENTRY(col2im, (mpt_queue *, mpt_t columns, mpt_window, mpt_t grad_x, mpt_error *))               \
+  ENTRY(rows_to_image, (mpt_queue *, mpt_t rows, mpt_t image, mpt_error *))                        \
+  ENTRY(image_to_rows, (mpt_queue *, mpt_t image, mpt_t rows, mpt_error *))                        \
+  ENTRY(pool_forward, (mpt_queue *, mpt_pooling, mpt_t x, mpt_window, mpt_t y, mpt_error *))       \
+  ENTRY(pool_backward,                                                                             \
+        (mpt_queue *, mpt_pooling, mpt_t x, mpt_window, mpt_t grad_y, mpt_t grad_x, mpt_error *))  \
+  ENTRY(dropout, (mpt_queue *, mpt_t x, float probability, mpt_dropout_key, mpt_t y, mpt_error *)) \
+  ENTRY(cross_entropy, (mpt_queue *, mpt_t logits, const int32_t *labels, float scale,             \
+                        double *loss, int64_t *correct, mpt_t grad_logits, mpt_error *))           \
+  ENTRY(nll, (mpt_queue *, mpt_t probabilities, const int32_t *labels, float scale, double *loss,  \
+              int64_t *correct, mpt_t grad_probabilities, mpt_error *))                            \
+  ENTRY(binary_cross_entropy, (mpt_queue *, mpt_t logits, mpt_t targets, float scale,              \
+                               double *loss, mpt_t grad_logits, mpt_error *))                      \
+  ENTRY(mean_squared_error, (mpt_queue *, mpt_t outputs, mpt_t targets, float scale, double *loss, \
+                             mpt_t grad_outputs, mpt_error *))                                     \
+  ENTRY(gradient_check, (mpt_queue *, mpt_t const *gradients, int count, float max_norm,           \
+                         mpt_step_state *, mpt_error *))                                           \
+  ENTRY(sgd_step,                                                                                  \
+        (mpt_queue *, mpt_t weight, mpt_t gradient, mpt_t momentum_buffer, float learning_rate,    \
+         float momentum, float weight_decay, const mpt_step_state *, mpt_error *))                 \
+  ENTRY(adam_step,                                                                                 \
+        (mpt_queue *, mpt_t weight, mpt_t gradient, mpt_t first_moment, mpt_t second_moment,       \
+         const mpt_adam_args *, const mpt_step_state *, mpt_error *))
+
+#define MPT_OPERATION_SLOT(name, arguments) mpt_status(*name) arguments;
+
+/* What a queue's memory and life cycle need of a backend. All slots are required. */
+typedef struct mpt_backend {
+  const char *name;
+  mpt_device_kind device_kind;
+  mpt_status (*open)(const mpt_queue_config *, void **context, mpt_error *);
+  void (*close)(void *context);
+  mpt_status (*synchronize)(void *context, mpt_error *);
+  mpt_status (*allocate)(void *context, size_t bytes, void **data, mpt_error *); /* zeroed */
+  void (*release)(void *context, void *data);
+  mpt_status (*upload)(void *context, const float *host, mpt_t tensor, mpt_error *);
+  mpt_status (*download)(void *context, mpt_t tensor, float *host, mpt_error *);
+  MPT_OPERATIONS(MPT_OPERATION_SLOT) /* optional slots, from here on */
+} mpt_backend;
+
+struct mpt_queue {
+  const mpt_backend *backend;
+  void *context; /* the backend's own */
+  mpt_device device;
+  int threads;
+};
+
+extern const mpt_backend mpt_backend_cpu;
+
+#endif

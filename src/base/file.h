@@ -1,0 +1,20 @@
+/* Whole files: read with a limit, written so that a crash leaves the old or the new. */
+#ifndef MPT_BASE_FILE_H
+#define MPT_BASE_FILE_H
+
+#include "mptune/status.h"
+#include <stddef.h>
+
+/* Reads at most `limit` bytes into a buffer that the caller frees with free(); it has a NUL after
+ * `*length` bytes. A directory, a file over the limit and an unreadable one are MPT_ERROR_IO, a
+ * missing one MPT_ERROR_NOT_FOUND. */
+mpt_status mpt_file_read(const char *path, size_t limit, char **data, size_t *length,
+                         mpt_error *error);
+
+/* Writes beside `path`, fsyncs, renames, fsyncs the directory. */
+mpt_status mpt_file_write(const char *path, const char *data, size_t length, mpt_error *error);
+
+/* mkdir -p. */
+mpt_status mpt_directory_make(const char *path, mpt_error *error);
+
+#endif

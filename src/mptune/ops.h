@@ -1,0 +1,218 @@
+/* Operations on tensors, run on a queue.
+ *
+ * Shapes are checked here, once, for every backend. Arithmetic is fp32; an output is rounded to its
+ * tensor's format, so `output.format` is the storage format of the edge. Inputs may have any
+ * format. Unless said otherwise an output may not overlap an input. An operation that the queue's
+ * backend lacks gives MPT_ERROR_UNSUPPORTED and is named; an empty tensor gives MPT_ERROR_SHAPE.
+ * Sums are taken in an order that depends on shapes and the queue's threads alone, so results
+ * repeat bit for bit.
+ */
+#ifndef MPTUNE_OPS_H
+#define MPTUNE_OPS_H
+
+#include "mptune/statistics.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum mpt_activation { MPT_RELU, MPT_SIGMOID, MPT_TANH, MPT_GELU } mpt_activation;
+typedef enum mpt_pooling { MPT_POOL_MAX, MPT_POOL_AVERAGE } mpt_pooling;
+
+/* Loss scale, overflow flag and optimizer step of a training step. Lives in the memory of the
+ * device, so that no operation waits for the host. */
+typedef struct mpt_step_state {
+  float loss_scale;    /* what the loss gradient was multiplied by */
+  int32_t overflow;    /* non-zero: a gradient is not finite, the update is skipped */
+  int64_t applied;     /* optimizer steps applied so far; Adam's t is applied + 1 */
+  float gradient_norm; /* of the unscaled gradients, before clipping */
+  float clip;          /* factor by which the update multiplies unscaled gradients */
+} mpt_step_state;
+
+typedef struct mpt_cast_counts {
+  uint64_t count;
+  uint64_t saturated; /* finite magnitudes above the limit, and infinities */
+  uint64_t vanished;  /* non-zero values that became zero, of either sign */
+} mpt_cast_counts;
+
+/* ---- memory ---- */
+MPT_API mpt_status mpt_fill(mpt_queue *queue, const mpt_tensor *x, float value, mpt_error *error);
+/* y = x, rounded to y's format; same shape. x may be y. */
+MPT_API mpt_status mpt_copy(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y,
+                            mpt_error *error);
+/* y += x */
+MPT_API mpt_status mpt_accumulate_tensor(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y,
+                                         mpt_error *error);
+/* out = a + b: a residual connection. `out` may be `a` or `b`. */
+MPT_API mpt_status mpt_add(mpt_queue *queue, const mpt_tensor *a, const mpt_tensor *b,
+                           const mpt_tensor *out, mpt_error *error);
+
+/* ---- conversion and statistics ---- */
+/* y = round(x * 2^scale_exponent) to y's format, fp8 saturating; counts what saturated and what
+ * vanished when `counts` is not NULL. */
+MPT_API mpt_status mpt_cast(mpt_queue *queue, const mpt_tensor *x, int scale_exponent,
+                            const mpt_tensor *y, mpt_cast_counts *counts, mpt_error *error);
+/* *amax_bits = integer maximum over the magnitude bits of x; 0x7f800000 Inf, above it NaN. */
+MPT_API mpt_status mpt_amax(mpt_queue *queue, const mpt_tensor *x, uint32_t *amax_bits,
+                            mpt_error *error);
+/* Counts and extremes; with `full` also histogram and sums. */
+MPT_API mpt_status mpt_collect(mpt_queue *queue, const mpt_tensor *x, bool full,
+                               mpt_statistics *statistics, mpt_error *error);
+/* Sum over elements of (round(x*2^e)/2^e - x)^2 and of x^2, for signal to noise in `format`. */
+MPT_API mpt_status mpt_quantization_error(mpt_queue *queue, const mpt_tensor *x, mpt_format format,
+                                          int scale_exponent, double *error_squared,
+                                          double *signal_squared, mpt_error *error);
+
+/* ---- GEMM ---- */
+/* out[m,n] = alpha * op(a)[m,k] * op(b)[k,n] + beta * out (+ bias[n]), accumulated in fp32, where
+ * op transposes when asked. a and b hold values of their formats; both 16- or 32-bit and alike, or
+ * both fp8 and not both e5m2: MPT_ERROR_ARGUMENT otherwise. tf32 operands are rounded by the
+ * caller (mpt_cast). */
+typedef struct mpt_gemm_args {
+  const mpt_tensor *a, *b, *out;
+  const mpt_tensor *bias; /* [n], or NULL */
+  bool transpose_a, transpose_b;
+  float alpha, beta;
+} mpt_gemm_args;
+MPT_API mpt_status mpt_gemm(mpt_queue *queue, const mpt_gemm_args *args, mpt_error *error);
+/* grad_bias[n] = sum over rows of grad[m,n] (+ grad_bias when `accumulate`). */
+MPT_API mpt_status mpt_bias_backward(mpt_queue *queue, const mpt_tensor *grad,
+                                     const mpt_tensor *grad_bias, bool accumulate,
+                                     mpt_error *error);
+
+/* ---- layers ---- */
+/* y[r,:] = table[ids[r],:] + position[r % T,:]; `position` [T,C] may be NULL. ids in [0, vocab). */
+MPT_API mpt_status mpt_embedding_forward(mpt_queue *queue, const int32_t *ids,
+                                         const mpt_tensor *table, const mpt_tensor *position,
+                                         const mpt_tensor *y, mpt_error *error);
+/* Adds into grad_table [V,C] and grad_position [T,C] (NULL allowed), in fp32. */
+MPT_API mpt_status mpt_embedding_backward(mpt_queue *queue, const int32_t *ids,
+                                          const mpt_tensor *grad_y, const mpt_tensor *grad_table,
+                                          const mpt_tensor *grad_position, mpt_error *error);
+
+/* y[r,:] = gamma * (x[r,:] - mean_r) * rstd_r + beta over the last dimension C. mean and rstd
+ * [rows] are written for the backward pass; biased variance, rstd = 1/sqrt(var + epsilon). */
+MPT_API mpt_status mpt_layernorm_forward(mpt_queue *queue, const mpt_tensor *x,
+                                         const mpt_tensor *gamma, const mpt_tensor *beta,
+                                         float epsilon, const mpt_tensor *y, const mpt_tensor *mean,
+                                         const mpt_tensor *rstd, mpt_error *error);
+/* Writes grad_x; adds into grad_gamma and grad_beta. */
+MPT_API mpt_status mpt_layernorm_backward(mpt_queue *queue, const mpt_tensor *grad_y,
+                                          const mpt_tensor *x, const mpt_tensor *gamma,
+                                          const mpt_tensor *mean, const mpt_tensor *rstd,
+                                          const mpt_tensor *grad_x, const mpt_tensor *grad_gamma,
+                                          const mpt_tensor *grad_beta, mpt_error *error);
+
+/* GELU is the tanh approximation, as in GPT-2. Backward takes x and y (either may serve). */
+MPT_API mpt_status mpt_activation_forward(mpt_queue *queue, mpt_activation kind,
+                                          const mpt_tensor *x, const mpt_tensor *y,
+                                          mpt_error *error);
+MPT_API mpt_status mpt_activation_backward(mpt_queue *queue, mpt_activation kind,
+                                           const mpt_tensor *x, const mpt_tensor *y,
+                                           const mpt_tensor *grad_y, const mpt_tensor *grad_x,
+                                           mpt_error *error);
+
+/* Over the last dimension. */
+MPT_API mpt_status mpt_softmax_forward(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y,
+                                       mpt_error *error);
+MPT_API mpt_status mpt_softmax_backward(mpt_queue *queue, const mpt_tensor *y,
+                                        const mpt_tensor *grad_y, const mpt_tensor *grad_x,
+                                        mpt_error *error);
+
+/* Scaled dot-product attention, y = softmax(q k^T / sqrt(C/heads)) v per batch element and head.
+ * q, k, v and y are [B, T, C], rows may be strided views (one packed [B,T,3C] tensor as three
+ * views). `format` (fp32, tf32, bf16, fp16) is what the operands of both products are rounded to;
+ * probabilities too. Softmax is fp32. `lse` [B, heads, T] is written for the backward pass. No
+ * T x T matrix outlives a block. */
+typedef struct mpt_attention_args {
+  const mpt_tensor *query, *key, *value;
+  const mpt_tensor *y;
+  const mpt_tensor *lse;
+  int heads;
+  bool causal;
+  mpt_format format;
+} mpt_attention_args;
+MPT_API mpt_status mpt_attention_forward(mpt_queue *queue, const mpt_attention_args *args,
+                                         mpt_error *error);
+MPT_API mpt_status mpt_attention_backward(mpt_queue *queue, const mpt_attention_args *args,
+                                          const mpt_tensor *grad_y, const mpt_tensor *grad_query,
+                                          const mpt_tensor *grad_key, const mpt_tensor *grad_value,
+                                          mpt_error *error);
+
+/* Images are [B, C, H, W] (NCHW). columns is [B*OH*OW, C*KH*KW], zero where padding is read;
+ * OH = (H + 2*padding - KH)/stride + 1, likewise OW. col2im adds overlaps into grad_x. */
+typedef struct mpt_window {
+  int kernel_height, kernel_width, stride, padding;
+} mpt_window;
+MPT_API mpt_status mpt_im2col(mpt_queue *queue, const mpt_tensor *x, mpt_window window,
+                              const mpt_tensor *columns, mpt_error *error);
+MPT_API mpt_status mpt_col2im(mpt_queue *queue, const mpt_tensor *columns, mpt_window window,
+                              const mpt_tensor *grad_x, mpt_error *error);
+/* [B*H*W, C] rows to [B, C, H, W] and back: what a convolution's GEMM needs around it. */
+MPT_API mpt_status mpt_rows_to_image(mpt_queue *queue, const mpt_tensor *rows,
+                                     const mpt_tensor *image, mpt_error *error);
+MPT_API mpt_status mpt_image_to_rows(mpt_queue *queue, const mpt_tensor *image,
+                                     const mpt_tensor *rows, mpt_error *error);
+/* Padding counts as -inf for max and is left out of the average. Ties of max go to the first. */
+MPT_API mpt_status mpt_pool_forward(mpt_queue *queue, mpt_pooling kind, const mpt_tensor *x,
+                                    mpt_window window, const mpt_tensor *y, mpt_error *error);
+MPT_API mpt_status mpt_pool_backward(mpt_queue *queue, mpt_pooling kind, const mpt_tensor *x,
+                                     mpt_window window, const mpt_tensor *grad_y,
+                                     const mpt_tensor *grad_x, mpt_error *error);
+
+/* y = x * keep / (1 - p), keep drawn by Philox4x32-10 keyed by (seed, step, layer) at the element's
+ * index, so that it can be drawn again: the backward pass is the same call on the gradient. */
+typedef struct mpt_dropout_key {
+  uint64_t seed, step;
+  uint32_t layer;
+} mpt_dropout_key;
+MPT_API mpt_status mpt_dropout(mpt_queue *queue, const mpt_tensor *x, float probability,
+                               mpt_dropout_key key, const mpt_tensor *y, mpt_error *error);
+
+/* ---- losses: the mean over rows, and its gradient times `scale` ---- */
+/* logits [rows, classes], labels [rows] in [0, classes). *loss and *correct (rows whose largest
+ * logit is the label) may be NULL, and so may grad_logits. A label out of range is
+ * MPT_ERROR_ARGUMENT. */
+MPT_API mpt_status mpt_cross_entropy(mpt_queue *queue, const mpt_tensor *logits,
+                                     const int32_t *labels, float scale, double *loss,
+                                     int64_t *correct, const mpt_tensor *grad_logits,
+                                     mpt_error *error);
+/* Cross-entropy of probabilities (a softmax layer's output): -log max(y[label], 2^-126). */
+MPT_API mpt_status mpt_nll(mpt_queue *queue, const mpt_tensor *probabilities, const int32_t *labels,
+                           float scale, double *loss, int64_t *correct,
+                           const mpt_tensor *grad_probabilities, mpt_error *error);
+/* Binary cross-entropy of logits [rows, n] against targets [rows, n] in [0, 1]; mean over all. */
+MPT_API mpt_status mpt_binary_cross_entropy(mpt_queue *queue, const mpt_tensor *logits,
+                                            const mpt_tensor *targets, float scale, double *loss,
+                                            const mpt_tensor *grad_logits, mpt_error *error);
+/* Mean squared error over all elements. */
+MPT_API mpt_status mpt_mean_squared_error(mpt_queue *queue, const mpt_tensor *outputs,
+                                          const mpt_tensor *targets, float scale, double *loss,
+                                          const mpt_tensor *grad_outputs, mpt_error *error);
+
+/* ---- optimizers: fp32 master weights, predicated on state->overflow == 0 ---- */
+/* Looks at all gradients: sets state->overflow, gradient_norm (of gradients / loss_scale) and clip
+ * = min(1, max_norm / norm), 1 when max_norm is 0. */
+MPT_API mpt_status mpt_gradient_check(mpt_queue *queue, const mpt_tensor *const *gradients,
+                                      int count, float max_norm, mpt_step_state *state,
+                                      mpt_error *error);
+/* g = clip * grad / loss_scale + weight_decay * w; m = momentum * m + g; w -= learning_rate * m */
+MPT_API mpt_status mpt_sgd_step(mpt_queue *queue, const mpt_tensor *weight,
+                                const mpt_tensor *gradient, const mpt_tensor *momentum_buffer,
+                                float learning_rate, float momentum, float weight_decay,
+                                const mpt_step_state *state, mpt_error *error);
+/* Adam (Kingma and Ba 2015, algorithm 1), weight decay added to the gradient, or decoupled as in
+ * AdamW (Loshchilov and Hutter 2019, algorithm 2). */
+typedef struct mpt_adam_args {
+  float learning_rate, beta1, beta2, epsilon, weight_decay;
+  bool decoupled;
+} mpt_adam_args;
+MPT_API mpt_status mpt_adam_step(mpt_queue *queue, const mpt_tensor *weight,
+                                 const mpt_tensor *gradient, const mpt_tensor *first_moment,
+                                 const mpt_tensor *second_moment, const mpt_adam_args *args,
+                                 const mpt_step_state *state, mpt_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,139 @@
+/* What a training program holds: a policy applied to its layers.
+ *
+ *   mpt_session_open        match the policy against the layers, plan every copy
+ *   mpt_session_set_workspace
+ *   for each step:
+ *     mpt_session_step_begin
+ *     mpt_linear_forward ... loss ... times mpt_session_loss_scale ... mpt_linear_backward
+ *     mpt_session_step_end  looks at the gradients, says whether to update
+ *     mpt_adam_step ...     (mptune/ops.h, predicated on the step's state)
+ *
+ * Inside a step nothing allocates, locks, touches a file or waits for the device.
+ */
+#ifndef MPTUNE_SESSION_H
+#define MPTUNE_SESSION_H
+
+#include "mptune/ops.h"
+#include "mptune/policy.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct mpt_session mpt_session;
+
+typedef enum mpt_statistics_mode {
+  MPT_STATISTICS_OFF,
+  MPT_STATISTICS_LITE,
+  MPT_STATISTICS_FULL
+} mpt_statistics_mode;
+
+typedef enum mpt_run_mode {
+  MPT_RUN_TRAIN,    /* copies are kept for the backward pass, scales follow the data */
+  MPT_RUN_EVALUATE, /* forward only, in the policy's formats, delayed scales frozen */
+  MPT_RUN_PLAIN     /* forward only, every GEMM in fp32: the same weights without the policy */
+} mpt_run_mode;
+
+/* One linear-like layer of the caller's model: output[rows, n] = input[rows, k] weight[n, k]^T. */
+typedef struct mpt_session_layer {
+  mpt_layer_info info;
+  /* Layers with the same non-empty input name read the same tensor: it is cast once for all of
+   * them. They must run in the same step after it changed, and be given that tensor. */
+  char input_name[MPT_MAX_NAME];
+} mpt_session_layer;
+
+/* Delivered for every layer and operand seen in a step with statistics on. */
+typedef void mpt_statistics_sink(void *context, int64_t step, int layer, mpt_operand operand,
+                                 const mpt_statistics *statistics);
+
+typedef struct mpt_session_config {
+  uint32_t struct_size;
+  mpt_queue *queue;                   /* borrowed, for the life of the session */
+  const mpt_policy *policy;           /* read during open only; or NULL and assignment */
+  const mpt_layer_policy *assignment; /* resolved formats, one per layer, read during open only */
+  mpt_loss_scale_policy loss_scale;   /* used with `assignment`; a policy brings its own */
+  mpt_resolve_options resolve;
+  int64_t steps;                  /* planned: the loss scale doubles after min(2000, steps/10) */
+  mpt_statistics_mode statistics; /* of steps where step % statistics_every == 0 */
+  int64_t statistics_every;
+  mpt_statistics_sink *on_statistics; /* may be NULL */
+  void *context;
+} mpt_session_config;
+MPT_API mpt_session_config mpt_session_config_default(void);
+
+/* Layers that have no GEMM may be listed too; only their names and formats are used. The caller
+ * closes the session. */
+MPT_API mpt_status mpt_session_open(const mpt_session_config *config,
+                                    const mpt_session_layer *layers, int count,
+                                    mpt_session **session, mpt_error *error);
+MPT_API void mpt_session_close(mpt_session *session); /* NULL is allowed */
+
+/* Device bytes the session works in. The caller supplies them, 256-byte aligned, before the first
+ * step, and keeps them for the session's life. */
+MPT_API size_t mpt_session_workspace_bytes(const mpt_session *session);
+MPT_API mpt_status mpt_session_set_workspace(mpt_session *session, void *workspace, size_t bytes,
+                                             mpt_error *error);
+
+/* The index of a layer, -1 when there is none of that name. */
+MPT_API int mpt_session_find(const mpt_session *session, const char *name);
+MPT_API const mpt_layer_policy *mpt_session_layer_policy(const mpt_session *session, int layer);
+/* Storage format of the layer's output, and of the grad_input it writes. */
+MPT_API mpt_format mpt_session_output_format(const mpt_session *session, int layer);
+MPT_API mpt_format mpt_session_grad_input_format(const mpt_session *session, int layer);
+
+MPT_API mpt_status mpt_session_set_mode(mpt_session *session, mpt_run_mode mode, mpt_error *error);
+MPT_API mpt_status mpt_session_set_statistics(mpt_session *session, mpt_statistics_mode mode,
+                                              int64_t every, mpt_error *error);
+
+/* ---- a step ---- */
+/* `step` counts from 0. Forgets all copies, of weights too; resets the overflow flag. */
+MPT_API mpt_status mpt_session_step_begin(mpt_session *session, int64_t step, mpt_error *error);
+/* Between micro-batches of one step (gradient accumulation): forgets copies of activations. */
+MPT_API mpt_status mpt_session_microbatch(mpt_session *session, mpt_error *error);
+/* What to multiply the gradient of the loss by; 1 unless a gradient is fp16. */
+MPT_API float mpt_session_loss_scale(const mpt_session *session);
+
+/* output[rows, n] = input[rows, k] weight[n, k]^T + bias[n], in the layer's fprop formats; rounded
+ * to output's format, which is mpt_session_output_format. rows may be at most the planned. */
+MPT_API mpt_status mpt_linear_forward(mpt_session *session, int layer, const mpt_tensor *input,
+                                      const mpt_tensor *weight, const mpt_tensor *bias,
+                                      const mpt_tensor *output, mpt_error *error);
+/* grad_input[rows, k] = grad_output weight (dgrad; NULL to leave out, `accumulate_input` to add);
+ * grad_weight[n, k] += grad_output^T input (wgrad; fp32; NULL to leave out);
+ * grad_bias[n] += sum of grad_output (fp32; NULL to leave out). `input` is the forward pass's. */
+MPT_API mpt_status mpt_linear_backward(mpt_session *session, int layer,
+                                       const mpt_tensor *grad_output, const mpt_tensor *input,
+                                       const mpt_tensor *weight, const mpt_tensor *grad_input,
+                                       bool accumulate_input, const mpt_tensor *grad_weight,
+                                       const mpt_tensor *grad_bias, mpt_error *error);
+
+/* Looks at the gradients (mpt_gradient_check), moves the loss scale. The state is in device memory
+ * and belongs to the session: hand it to the optimizer operations. */
+MPT_API mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *const *gradients,
+                                        int count, float max_norm, const mpt_step_state **state,
+                                        mpt_error *error);
+
+/* ---- what happened ---- */
+typedef struct mpt_layer_counters {
+  uint64_t saturated[MPT_OPERAND_COUNT]; /* by casts to fp8 and fp16 since open, by operand */
+  uint64_t vanished[MPT_OPERAND_COUNT];
+  uint64_t cast[MPT_OPERAND_COUNT]; /* elements cast to a format narrower than storage */
+} mpt_layer_counters;
+MPT_API mpt_status mpt_session_counters(const mpt_session *session, int layer,
+                                        mpt_layer_counters *counters, mpt_error *error);
+
+typedef struct mpt_session_report {
+  int64_t steps, skipped; /* steps ended, and those whose update was skipped */
+  float loss_scale;
+  bool loss_scale_at_floor; /* no loss scale helps */
+  int blamed_layer;         /* whose gradient overflowed first at the last skip, -1 */
+  int64_t nonfinite_step;   /* first step with a non-finite value seen, -1 */
+  int nonfinite_layer;      /* and its first layer */
+  mpt_operand nonfinite_operand;
+} mpt_session_report;
+MPT_API mpt_session_report mpt_session_get_report(const mpt_session *session);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,84 @@
+/* Tensors and queues: where data is and where work runs. */
+#ifndef MPTUNE_TENSOR_H
+#define MPTUNE_TENSOR_H
+
+#include "mptune/format.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MPT_MAX_RANK 4
+
+typedef enum mpt_device_kind { MPT_DEVICE_CPU, MPT_DEVICE_CUDA } mpt_device_kind;
+
+typedef struct mpt_device {
+  mpt_device_kind kind;
+  int index;
+} mpt_device;
+
+/* A view of memory that somebody else owns.
+ *
+ * On the CPU, which emulates, every element is a 4-byte float whose value is one of `format`. On a
+ * GPU, elements are packed: 4, 2 or 1 bytes. Strides are in elements. Rows are contiguous: the last
+ * stride is 1. */
+typedef struct mpt_tensor {
+  void *data;
+  mpt_format format;
+  int rank;
+  int64_t shape[MPT_MAX_RANK];
+  int64_t strides[MPT_MAX_RANK];
+  mpt_device device;
+} mpt_tensor;
+
+/* A contiguous view of `data`, on the CPU. `rank` shape arguments of type int64_t follow in the
+ * array `shape`. */
+MPT_API mpt_tensor mpt_tensor_of(void *data, mpt_format format, int rank, const int64_t *shape);
+
+/* Number of elements; 0 when any dimension is 0. */
+MPT_API int64_t mpt_tensor_count(const mpt_tensor *tensor);
+
+/* Bytes that a contiguous tensor of this shape, format and device takes. */
+MPT_API size_t mpt_tensor_bytes(const mpt_tensor *tensor);
+
+/* A queue runs operations in order on one device: a CUDA stream, or a team of CPU threads. One
+ * queue is used by one thread at a time. Operations may return before the work is done; the CPU's
+ * never do. */
+typedef struct mpt_queue mpt_queue;
+
+typedef struct mpt_queue_config {
+  uint32_t struct_size; /* sizeof(mpt_queue_config), set by _default() */
+  const char *backend;  /* "cpu" */
+  int device_index;
+  int threads;  /* CPU threads that share each operation, 1 to 256; fixes the order of sums */
+  void *stream; /* a CUDA stream to use, or NULL */
+} mpt_queue_config;
+
+MPT_API mpt_queue_config mpt_queue_config_default(void);
+
+/* Opens a queue. The caller closes it with mpt_queue_close. MPT_ERROR_UNSUPPORTED names the
+ * backends that were built when the one asked for was not. */
+MPT_API mpt_status mpt_queue_open(const mpt_queue_config *config, mpt_queue **queue,
+                                  mpt_error *error);
+MPT_API void mpt_queue_close(mpt_queue *queue); /* NULL is allowed */
+MPT_API mpt_status mpt_queue_synchronize(mpt_queue *queue, mpt_error *error);
+MPT_API mpt_device mpt_queue_device(const mpt_queue *queue);
+MPT_API const char *mpt_queue_backend(const mpt_queue *queue);
+MPT_API int mpt_queue_threads(const mpt_queue *queue);
+
+/* Memory of the queue's device, 256-byte aligned, zeroed. Not for use inside a step. */
+MPT_API mpt_status mpt_memory_allocate(mpt_queue *queue, size_t bytes, void **data,
+                                       mpt_error *error);
+MPT_API void mpt_memory_free(mpt_queue *queue, void *data); /* NULL is allowed */
+
+/* Between fp32 host memory and a contiguous tensor of the queue's device; waits for completion.
+ * Upload rounds to the tensor's format. `host` has mpt_tensor_count elements. */
+MPT_API mpt_status mpt_tensor_upload(mpt_queue *queue, const float *host, const mpt_tensor *tensor,
+                                     mpt_error *error);
+MPT_API mpt_status mpt_tensor_download(mpt_queue *queue, const mpt_tensor *tensor, float *host,
+                                       mpt_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,102 @@
+/* The run store: everything a search learned, in RUN/run.sqlite (WAL). Reports and the frontier are
+ * made from it alone; a killed search continues from it.
+ *
+ * Every put is one transaction, durable when it returns. Texts and arrays that come out are owned
+ * by the caller and freed with free(), or by the record's clear function.
+ */
+#ifndef STORE_H
+#define STORE_H
+
+#include "mptune/mptune.h"
+
+typedef struct store store;
+
+typedef enum store_access { STORE_WRITE, STORE_READ } store_access;
+
+/* Opens or (STORE_WRITE) makes the directory and the store in it. A writer holds a lock for its
+ * life: MPT_ERROR_BUSY names the process that has it. MPT_ERROR_VERSION when a newer mptune wrote
+ * it, MPT_ERROR_IO when the directory is read-only or the disk full. */
+mpt_status store_open(const char *directory, store_access access, store **out, mpt_error *error);
+void store_close(store *s); /* NULL is allowed */
+
+/* Named JSON texts: "definition", "layers", "sensitivity", "search", "winner", "verification", ...
+ */
+mpt_status store_set(store *s, const char *name, const char *json, mpt_error *error);
+/* *json is NULL when there is none. */
+mpt_status store_get(store *s, const char *name, char **json, mpt_error *error);
+
+/* The policies that were evaluated, by the hash of their canonical assignment text: one line for
+ * each layer, "name formats" (mpt_layer_policy_text). */
+typedef struct store_policy {
+  char hash[65];
+  char label[64];                               /* "all-fp8", "candidate 3" */
+  char *assignment;                             /* canonical text */
+  double predicted_seconds, predicted_increase; /* NaN: none */
+} store_policy;
+mpt_status store_put_policy(store *s, const store_policy *policy, mpt_error *error);
+
+/* One training run. The key is SHA-256 over assignment, training definition, data, seed, steps,
+ * backend with its numerics version, threads: the same key is never trained twice. */
+typedef struct store_evaluation {
+  int64_t id; /* set by the store */
+  char key[65];
+  char policy[65];  /* hash of a stored policy */
+  char purpose[16]; /* reference, uniform, candidate, verify, eval */
+  uint64_t seed;
+  int64_t steps, steps_done;
+  bool diverged, stopped;
+  double metric, metric_plain, held_out_loss; /* NaN if there is none */
+  double output_difference;
+  double host_seconds; /* median step on the machine that ran it; emulated formats mean nothing */
+  double total_seconds;
+  size_t memory_bytes;
+  char *failure;  /* why it diverged, or NULL */
+  double *losses; /* [loss_count] */
+  int64_t loss_count;
+  char *counters; /* JSON: per layer and operand what saturated and vanished, or NULL */
+  int64_t time;   /* Unix, when it ended */
+} store_evaluation;
+void store_evaluation_clear(store_evaluation *evaluation);
+mpt_status store_put_evaluation(store *s, const store_evaluation *evaluation, mpt_error *error);
+/* *found says whether there was one. */
+mpt_status store_find_evaluation(store *s, const char *key, bool *found,
+                                 store_evaluation *evaluation, mpt_error *error);
+/* All of them, by id; free each with store_evaluation_clear and the array with free. */
+mpt_status store_all_evaluations(store *s, store_evaluation **evaluations, int *count,
+                                 mpt_error *error);
+mpt_status store_all_policies(store *s, store_policy **policies, int *count, mpt_error *error);
+
+/* Step times of a policy on a device, apart from metrics: measured or predicted. */
+typedef struct store_time {
+  char policy[65];
+  char device[256]; /* device, driver and library versions, or the profile's identity */
+  bool measured;
+  double seconds;
+  char *parts; /* JSON: GEMMs, copies, passes in seconds; extrapolated share */
+} store_time;
+mpt_status store_put_time(store *s, const store_time *time, mpt_error *error);
+mpt_status store_find_time(store *s, const char *policy, const char *device, bool *found,
+                           store_time *time, mpt_error *error);
+
+/* Statistics of one layer, operand and step of the run with that evaluation key. */
+mpt_status store_put_statistics(store *s, const char *key, int64_t step, const char *layer,
+                                mpt_operand operand, const mpt_statistics *statistics,
+                                mpt_error *error);
+typedef struct store_statistics {
+  int64_t step;
+  char layer[MPT_MAX_NAME];
+  mpt_operand operand;
+  mpt_statistics statistics;
+} store_statistics;
+/* Of the run with that key, or of all runs when NULL; ordered by step, insertion. */
+mpt_status store_all_statistics(store *s, const char *key, store_statistics **rows, int *count,
+                                mpt_error *error);
+
+/* Groups several puts into one transaction (a run's statistics): nothing is visible before end. */
+mpt_status store_begin(store *s, mpt_error *error);
+mpt_status store_end(store *s, mpt_error *error);
+
+/* SHA-256 of text, in hex: 64 characters and a NUL. */
+void store_hash(const char *text, size_t length, char hex[65]);
+
+#endif

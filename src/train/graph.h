@@ -1,0 +1,78 @@
+/* The model as a graph: layers with shapes, the tensors between them, the GEMMs and passes that a
+ * step makes. Built without memory for the data, so that a network priced at a width that does not
+ * fit here can be described too. */
+#ifndef GRAPH_H
+#define GRAPH_H
+
+#include "data/dataset.h"
+
+struct layer_kind; /* train/layer.h: one file for each kind, one line in the table */
+
+typedef struct graph_tensor {
+  int rank;
+  int64_t shape[MPT_MAX_RANK]; /* the batch comes first */
+  int64_t count;
+  int producer; /* layer, -1 for the data */
+  bool ids;     /* int32 token ids */
+} graph_tensor;
+
+/* A matrix product in the layer's forward pass, D[m,n] = A[m,k] B[n,k]^T; its dgrad is
+ * (m, k, n) and its wgrad (n, k, m). Attention has `batches` of them. */
+typedef struct graph_gemm {
+  int64_t m, n, k;
+} graph_gemm;
+
+typedef struct graph_layer {
+  mpt_layer_info info; /* shape: the weight's, [out, in] for what has a GEMM */
+  const struct layer_kind *kind;
+  const layer_spec *spec;
+  int input_count;
+  int inputs[WORKLOAD_MAX_INPUTS]; /* tensors */
+  int output;                      /* tensor */
+  bool has_gemm;                   /* linear, conv2d */
+  bool has_format; /* a policy may choose its format; flatten and residual have storage
+                      formats as well, ids have none */
+  graph_gemm gemm;
+  int tied_to;        /* layer whose weight it shares, -1 */
+  int64_t parameters; /* own, 0 for the tied weight */
+} graph_layer;
+
+typedef struct graph {
+  graph_layer *layers;
+  int layer_count;
+  graph_tensor *tensors;
+  int tensor_count;
+  int input, output; /* tensors */
+  int64_t batch, sequence;
+  int64_t rows; /* rows of the loss: batch, or batch * sequence */
+  int64_t parameters;
+  loss_kind loss;
+  model_spec model; /* owned copy: the specs that layers point to */
+} graph;
+
+/* `info` describes the data that goes in; errors name the layer, with the file's line and column
+ * when it has one. Frees nothing of the caller's. */
+mpt_status graph_build(const workload *w, const model_spec *model, int64_t batch, int64_t sequence,
+                       const dataset_info *info, graph **out, mpt_error *error);
+void graph_free(graph *g);
+int graph_find(const graph *g, const char *layer_name); /* -1 */
+
+/* One assignment entry per layer of the graph, in its order. Layers' infos for mpt_policy_*:
+ * caller frees with free(). */
+mpt_layer_info *graph_layer_infos(const graph *g);
+
+/* Passes other than GEMMs and casts: what one step reads and writes in the layer's forward and
+ * backward (and in loss, optimizer) under an assignment, in bytes, and operations that run at the
+ * rate of `format` (attention). */
+typedef struct graph_pass {
+  const char *name; /* "layernorm forward" */
+  int layer;        /* -1: loss, optimizer */
+  double bytes;
+  double operations; /* matrix operations inside it, 0 for a plain pass */
+  mpt_format format;
+} graph_pass;
+/* Appends to passes[*count..capacity); returns how many there are in all. */
+int graph_passes(const graph *g, const mpt_layer_policy *assignment, graph_pass *passes,
+                 int capacity, const optimizer_spec *optimizer);
+
+#endif

@@ -1,0 +1,54 @@
+/* Device profiles: measured times of GEMMs and copies on one device. */
+#ifndef PROFILE_H
+#define PROFILE_H
+
+#include "mptune/mptune.h"
+
+/* Columns of the table: how a GEMM runs. */
+typedef enum gemm_column {
+  GEMM_FP32,
+  GEMM_TF32,
+  GEMM_BF16,
+  GEMM_FP16,
+  GEMM_FP8_FAST,
+  GEMM_FP8_SPLIT,
+  GEMM_FP8_MIXED_SPLIT,
+  GEMM_COLUMN_COUNT
+} gemm_column;
+
+typedef struct gemm_row {
+  int64_t m, n, k;
+  double seconds[GEMM_COLUMN_COUNT]; /* NaN: not measured */
+} gemm_row;
+
+typedef struct profile {
+  char path[512], name[64], device[128], compute_capability[16], driver[64], cuda[32], cublaslt[32];
+  char measured[32]; /* date */
+  bool synthetic;
+  uint32_t formats; /* native ones, 1 << mpt_format */
+  gemm_row *gemm;   /* a full grid in m, n, k */
+  int gemm_count;
+  double gemm_rate[GEMM_COLUMN_COUNT]; /* operations per second; synthetic devices, else 0 */
+  double copy_bandwidth;               /* bytes read plus written per second */
+  double pass_floor;                   /* seconds a pass takes at least */
+  double pass_efficiency;              /* share of copy_bandwidth that a pass reaches */
+} profile;
+
+/* `name` is a file, or a name in the profile folders (MPTUNE_PROFILES, the source tree's
+ * profiles/devices, the installed ones). */
+mpt_status profile_load(const char *name, profile **out, mpt_error *error);
+void profile_free(profile *p);
+
+typedef struct gemm_price {
+  double seconds;
+  bool extrapolated; /* outside the measured shapes */
+} gemm_price;
+
+/* D[m,n] = A[m,k] B[n,k]^T: log-linear interpolation of the efficiency in m, n, k; clamped below
+ * the table; above it by operation count, labelled. A column that the device lacks gives NaN. */
+gemm_price profile_gemm(const profile *p, gemm_column column, int64_t m, int64_t n, int64_t k);
+
+/* max(pass_floor, bytes / (efficiency * bandwidth)) for bytes read plus written. */
+double profile_pass(const profile *p, double bytes);
+
+#endif

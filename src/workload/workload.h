@@ -1,0 +1,128 @@
+/* Workload files: what is trained, on what, how, and how good it must stay. docs/workload.md
+ * describes the file. */
+#ifndef WORKLOAD_H
+#define WORKLOAD_H
+
+#include "mptune/mptune.h"
+
+#define WORKLOAD_MAX_INPUTS 4
+
+/* One layer as written in the file or made by a preset. Sizes are 0 when not given; which ones a
+ * kind takes, and what shapes fit together, is the layer kind's to say (train/layer.h). */
+typedef struct layer_spec {
+  char name[MPT_MAX_NAME];
+  char kind[24];
+  int input_count;                                /* 0: the layer before it */
+  char inputs[WORKLOAD_MAX_INPUTS][MPT_MAX_NAME]; /* names of layers; "input" is the data */
+  int64_t features;                               /* linear: out_features; embedding: width */
+  int64_t channels;                               /* conv2d: out channels */
+  int64_t kernel, stride, padding;
+  int64_t vocabulary, positions; /* embedding; positions 0: none learned */
+  int64_t heads;
+  double probability;   /* dropout */
+  double initial_scale; /* multiplies the initial weights, 1 by default */
+  double output_scale;  /* `scale` layers and planted networks: multiplies the output, 1 */
+  bool no_bias;
+  bool causal;
+  bool average;               /* pooling: average, else max */
+  char tied_to[MPT_MAX_NAME]; /* linear: shares the weight of this embedding or linear */
+  char function[16];          /* activation: relu, sigmoid, tanh, gelu */
+  int line, column;           /* place in the file; 0 from a preset */
+} layer_spec;
+
+typedef struct model_spec {
+  char preset[16]; /* "mlp", "cnn", "gpt", or "" for a list of layers */
+  layer_spec *layers;
+  int layer_count;
+  /* what the preset was made from, for priced_as */
+  int64_t width, depth, heads, sequence, vocabulary;
+} model_spec;
+
+typedef enum data_kind { DATA_IDX, DATA_CSV, DATA_BYTES, DATA_TOKENS, DATA_SYNTHETIC } data_kind;
+
+typedef struct data_spec {
+  data_kind kind;
+  char package[64];          /* Debian package the files come from, or "" */
+  char files[4][512];        /* idx: train images, train labels, held-out images, held-out labels;
+                                others: one glob or path */
+  int64_t sequence;          /* bytes, tokens: T */
+  int64_t features, classes; /* csv, synthetic */
+  int64_t samples;           /* synthetic: how many; others: at most this many, 0 all */
+  int64_t held_out;          /* samples kept for the metric, 0: the default of the kind */
+  char label[64];            /* csv: name or index of the label column */
+  char columns[256];         /* csv: which feature columns, "0-9", or "" for all */
+  bool header;               /* csv: skip the first line */
+  bool standardize;          /* csv: subtract mean and divide by deviation of the training part */
+  int line, column;
+} data_spec;
+
+typedef enum loss_kind { LOSS_CROSS_ENTROPY, LOSS_NLL, LOSS_BINARY, LOSS_MSE } loss_kind;
+typedef enum optimizer_kind { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW } optimizer_kind;
+typedef enum schedule_kind { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE } schedule_kind;
+typedef enum metric_kind { METRIC_LOSS, METRIC_ACCURACY, METRIC_F1 } metric_kind;
+
+typedef struct optimizer_spec {
+  optimizer_kind kind;
+  double learning_rate, momentum, beta1, beta2, epsilon, weight_decay;
+  double clip;        /* gradient norm, 0: none */
+  int64_t accumulate; /* micro-batches a step, 1 */
+  schedule_kind schedule;
+  int64_t warmup;        /* steps, at full length */
+  double final_fraction; /* of the learning rate at the last step, 0 */
+} optimizer_spec;
+
+typedef struct budget_spec {
+  bool relative; /* worse_by: 0.5%, else absolute in the metric's units */
+  double worse_by;
+} budget_spec;
+
+typedef struct pin_spec {
+  char layers[MPT_MAX_NAME]; /* a glob */
+  mpt_precision precision;
+  int line, column;
+} pin_spec;
+
+typedef struct priced_spec {
+  bool present;
+  int64_t width, batch, sequence, heads, vocabulary; /* 0: as in the model */
+} priced_spec;
+
+typedef struct workload {
+  char path[512];
+  char name[64];
+  model_spec model;
+  data_spec data;
+  loss_kind loss;
+  optimizer_spec optimizer;
+  int64_t batch, steps;
+  int threads;
+  char checkpoint[512]; /* to start from, or "" */
+  metric_kind metric;
+  budget_spec budget;
+  pin_spec *pins;
+  int pin_count;
+  uint32_t excluded; /* bit set of 1 << mpt_precision */
+  mpt_precision reference;
+  mpt_loss_scale_policy loss_scale;
+  bool per_gemm;       /* choose formats for each GEMM, not only each layer */
+  int reference_seeds; /* R, 3 */
+  char target[256];    /* profile name or file */
+  priced_spec priced;
+} workload;
+
+/* Reads a workload; *out is owned by the caller, who frees it with workload_free. Relative paths of
+ * data are relative to the working directory. */
+mpt_status workload_load(const char *path, workload **out, mpt_error *error);
+void workload_free(workload *w);
+
+/* The model at the width, batch and sequence it is priced at: a copy of the preset rebuilt there,
+ * or of the layers as they are. The caller frees the layers with model_free. */
+mpt_status workload_priced_model(const workload *w, model_spec *model, int64_t *batch,
+                                 int64_t *sequence, mpt_error *error);
+void model_free(model_spec *model);
+
+/* SHA-256, in hex, of the training part in canonical text: model, data, optimizer, schedule, batch
+ * and steps; not budget, pins, exclusions, target. Data content is added by the data set. */
+mpt_status workload_training_text(const workload *w, char **text, mpt_error *error);
+
+#endif

@@ -1,0 +1,58 @@
+/* The search: reference, observe, sensitivity, cost, frontier, adjust, verify, write. */
+#ifndef TUNER_H
+#define TUNER_H
+
+#include "workload/workload.h"
+
+typedef struct tuner_options {
+  const char *run;          /* directory */
+  const char *target;       /* overrides the workload's, or NULL */
+  const char *command;      /* as typed, for provenance */
+  uint64_t seed;            /* of the search, default 1 */
+  int max_evaluations;      /* candidate trainings before verification, default 26 */
+  double max_seconds;       /* 0: none */
+  double alpha;             /* default 0.05 */
+  int64_t evaluation_steps; /* horizon of the search's evaluations, 0: the workload's steps */
+  const volatile int *interrupted; /* set by a signal: save and return MPT_ERROR_INTERRUPTED */
+  bool dry_run;
+} tuner_options;
+tuner_options tuner_options_default(void);
+
+typedef struct tuner_row { /* winner and uniform policies, for the summary */
+  char label[64];
+  double step_seconds, ratio; /* to the reference */
+  double metric;              /* mean; NaN: not trained */
+  double worse_by;            /* mean paired difference to the reference, in metric units */
+  mpt_verdict verdict;
+  bool winner, reference, excluded;
+  size_t memory_bytes;
+} tuner_row;
+
+typedef struct tuner_summary {
+  tuner_row *rows;
+  int row_count;
+  bool gain;              /* the winner is not the reference */
+  bool found;             /* something permitted meets the budget; else exit 3 */
+  bool predicted;         /* times are predicted, not measured */
+  bool proxy;             /* priced_as: accuracy verified on the proxy */
+  double tuning_seconds;  /* wall time spent, resumed parts included */
+  double payback_seconds; /* of training on the target after which tuning has paid, NaN: never */
+  int evaluations;        /* distinct candidate trainings before verification */
+  char policy_path[512], report_path[512];
+  char *message; /* a paragraph for people: what was found, what blocks */
+} tuner_summary;
+
+mpt_status tuner_run(const workload *w, const tuner_options *options, tuner_summary *summary,
+                     mpt_error *error);
+void tuner_summary_clear(tuner_summary *summary);
+
+/* Statistics only: one instrumented reference run in the store of options->run. */
+mpt_status tuner_observe(const workload *w, const tuner_options *options, mpt_error *error);
+
+/* Evaluates policies (resolved, one assignment of the graph's layers each) under `seeds` seeds
+ * against the reference; fills rows like tuner_run. */
+mpt_status tuner_evaluate(const workload *w, const tuner_options *options,
+                          const mpt_policy *const *policies, const char *const *labels, int count,
+                          int seeds, tuner_summary *summary, mpt_error *error);
+
+#endif
