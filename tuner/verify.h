@@ -15,9 +15,19 @@ typedef struct verify_bound {
 } verify_bound;
 
 /* The verdict at look `look` (0-based) over differences[0..n), n = verify_look_sizes[look], for the
- * `attempt`-th policy verified (1-based, gets alpha * 2^-attempt). A candidate that diverged is
- * counted as +infinity. Student's t bounds of paired differences; the level of each look by
- * spending of Pocock's type (Lan and DeMets 1983). */
+ * `attempt`-th policy verified (1-based, gets alpha * 2^-attempt). Pass when the upper bound is
+ * below 0, fail when the lower bound is above.
+ *
+ * The bounds are Student's, of paired differences, each one-sided at what this look spends. The
+ * spending function is of Pocock's type (Lan and DeMets 1983), alpha ln(1 + (e - 1) t) at the
+ * information t = n/12. A look is given the increment of the function and nothing for its
+ * correlation with earlier looks: a union bound, so the error over all looks, and over all
+ * attempts, is at most alpha. Exact boundaries would be a little narrower; for Student's t they
+ * depend on the unknown variance.
+ *
+ * A difference that is not finite is a candidate that diverged where its paired reference did not:
+ * the mean is infinite, no further seed can lower it, and the verdict is fail. When all differences
+ * are equal the bounds are their mean. */
 verify_bound verify_look(const double *differences, int look, int attempt, double alpha);
 
 #endif
