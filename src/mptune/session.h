@@ -61,8 +61,9 @@ typedef struct mpt_session_config {
 } mpt_session_config;
 MPT_API mpt_session_config mpt_session_config_default(void);
 
-/* Layers that have no GEMM may be listed too; only their names and formats are used. The caller
- * closes the session. */
+/* Layers of kind "linear" and "conv2d" have a GEMM; a convolution's weight is [out, ...], and its
+ * input here the lowered one. Layers of other kinds may be listed too; only their names and formats
+ * are used. The caller closes the session. */
 MPT_API mpt_status mpt_session_open(const mpt_session_config *config,
                                     const mpt_session_layer *layers, int count,
                                     mpt_session **session, mpt_error *error);
@@ -77,20 +78,26 @@ MPT_API mpt_status mpt_session_set_workspace(mpt_session *session, void *workspa
 /* The index of a layer, -1 when there is none of that name. */
 MPT_API int mpt_session_find(const mpt_session *session, const char *name);
 MPT_API const mpt_layer_policy *mpt_session_layer_policy(const mpt_session *session, int layer);
-/* Storage format of the layer's output, and of the grad_input it writes. */
+/* Storage format of the layer's output, and of the grad_input it writes. In MPT_RUN_PLAIN outputs
+ * are fp32. */
 MPT_API mpt_format mpt_session_output_format(const mpt_session *session, int layer);
 MPT_API mpt_format mpt_session_grad_input_format(const mpt_session *session, int layer);
 
+/* Between steps; forgets all copies. A forward pass needs an open step in every mode: to evaluate
+ * many batches, begin one step and call mpt_session_microbatch before each batch, so that weights
+ * are cast once. The other modes move neither scales nor counters. */
 MPT_API mpt_status mpt_session_set_mode(mpt_session *session, mpt_run_mode mode, mpt_error *error);
 MPT_API mpt_status mpt_session_set_statistics(mpt_session *session, mpt_statistics_mode mode,
                                               int64_t every, mpt_error *error);
 
 /* ---- a step ---- */
-/* `step` counts from 0. Forgets all copies, of weights too; resets the overflow flag. */
+/* `step` counts from 0. Forgets all copies, of weights too; resets the overflow flag; the state
+ * gets the loss scale of this step and counts the update of the step before as applied. */
 MPT_API mpt_status mpt_session_step_begin(mpt_session *session, int64_t step, mpt_error *error);
 /* Between micro-batches of one step (gradient accumulation): forgets copies of activations. */
 MPT_API mpt_status mpt_session_microbatch(mpt_session *session, mpt_error *error);
-/* What to multiply the gradient of the loss by; 1 unless a gradient is fp16. */
+/* What to multiply the gradient of the loss by; 1 unless a gradient is fp16. After step_end, that
+ * of the next step. */
 MPT_API float mpt_session_loss_scale(const mpt_session *session);
 
 /* output[rows, n] = input[rows, k] weight[n, k]^T + bias[n], in the layer's fprop formats; rounded
@@ -107,8 +114,10 @@ MPT_API mpt_status mpt_linear_backward(mpt_session *session, int layer,
                                        bool accumulate_input, const mpt_tensor *grad_weight,
                                        const mpt_tensor *grad_bias, mpt_error *error);
 
-/* Looks at the gradients (mpt_gradient_check), moves the loss scale. The state is in device memory
- * and belongs to the session: hand it to the optimizer operations. */
+/* Looks at the gradients (mpt_gradient_check), moves the loss scale and the histories of amax,
+ * delivers statistics. The state is in device memory and belongs to the session: hand it to the
+ * optimizer operations before the next step begins. `state` may be NULL. In the modes that only go
+ * forward it ends the step and looks at nothing. */
 MPT_API mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *const *gradients,
                                         int count, float max_norm, const mpt_step_state **state,
                                         mpt_error *error);
@@ -117,7 +126,8 @@ MPT_API mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *
 typedef struct mpt_layer_counters {
   uint64_t saturated[MPT_OPERAND_COUNT]; /* by casts to fp8 and fp16 since open, by operand */
   uint64_t vanished[MPT_OPERAND_COUNT];
-  uint64_t cast[MPT_OPERAND_COUNT]; /* elements cast to a format narrower than storage */
+  uint64_t cast[MPT_OPERAND_COUNT]; /* elements cast to a format narrower than storage; a copy
+                                       that several layers share counts for each */
 } mpt_layer_counters;
 MPT_API mpt_status mpt_session_counters(const mpt_session *session, int layer,
                                         mpt_layer_counters *counters, mpt_error *error);
@@ -127,11 +137,23 @@ typedef struct mpt_session_report {
   float loss_scale;
   bool loss_scale_at_floor; /* no loss scale helps */
   int blamed_layer;         /* whose gradient overflowed first at the last skip, -1 */
-  int64_t nonfinite_step;   /* first step with a non-finite value seen, -1 */
+  int64_t nonfinite_step;   /* first step with a non-finite value seen, -1: by statistics, by an fp8
+                               scale, or in gradients that no dynamic loss scale governs */
   int nonfinite_layer;      /* and its first layer */
   mpt_operand nonfinite_operand;
 } mpt_session_report;
 MPT_API mpt_session_report mpt_session_get_report(const mpt_session *session);
+
+/* ---- checkpoints ---- */
+/* What a session carries from step to step (steps applied, loss scale, histories of amax), to save
+ * beside the weights: a run that is continued with it gives the same bits. Between steps. Opaque
+ * bytes for this machine, of a size fixed at open; setting what another plan saved is
+ * MPT_ERROR_MISMATCH. */
+MPT_API size_t mpt_session_state_bytes(const mpt_session *session);
+MPT_API mpt_status mpt_session_get_state(const mpt_session *session, void *bytes, size_t size,
+                                         mpt_error *error);
+MPT_API mpt_status mpt_session_set_state(mpt_session *session, const void *bytes, size_t size,
+                                         mpt_error *error);
 
 #ifdef __cplusplus
 }

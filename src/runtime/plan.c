@@ -1,0 +1,215 @@
+#include "runtime/plan.h"
+#include <stdlib.h>
+#include <string.h>
+
+static const size_t alignment = 256;
+
+static bool is_fp8(mpt_format format) {
+  return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
+}
+
+static bool kind_has_gemm(const char *kind) {
+  return strcmp(kind, "linear") == 0 || strcmp(kind, "conv2d") == 0;
+}
+
+/* Sizes of the GEMM. A convolution's weight is [out, ...], its input the lowered columns. */
+static mpt_status layer_sizes(session_layer *layer, mpt_error *error) {
+  const mpt_layer_info *info = &layer->given.info;
+  if (info->rank < 2 || info->rank > 4)
+    return mpt_fail(error, MPT_ERROR_SHAPE,
+                    "layer '%s': its weight has %d dimensions, a %s has at least 2", info->name,
+                    info->rank, info->kind);
+  layer->rows = info->rows;
+  layer->n = info->shape[0];
+  layer->k = 1;
+  bool fits = layer->rows > 0 && layer->n > 0;
+  for (int i = 1; i < info->rank && fits; i++)
+    fits = info->shape[i] > 0 && !__builtin_mul_overflow(layer->k, info->shape[i], &layer->k);
+  int64_t area = 0;
+  const int64_t limit = INT64_MAX / 64;
+  fits = fits && !__builtin_mul_overflow(layer->rows, layer->n, &area) && area < limit &&
+         !__builtin_mul_overflow(layer->rows, layer->k, &area) && area < limit &&
+         !__builtin_mul_overflow(layer->n, layer->k, &area) && area < limit;
+  if (!fits)
+    return mpt_fail(error, MPT_ERROR_SHAPE,
+                    "layer '%s': rows %lld and weight [%lld, %lld] are not sizes of a product",
+                    info->name, (long long)layer->rows, (long long)layer->n, (long long)layer->k);
+  return MPT_OK;
+}
+
+/* Both operands of a GEMM have the same 16- or 32-bit format, or both are fp8, not both e5m2; and
+ * they are what the precision says. */
+static mpt_status check_policy(const session_layer *layer, mpt_error *error) {
+  static const mpt_format formats[MPT_PRECISION_COUNT] = {MPT_FP32, MPT_TF32, MPT_BF16, MPT_FP16,
+                                                          MPT_FP8_E4M3};
+  for (int gemm = 0; gemm < MPT_GEMM_COUNT; gemm++) {
+    const mpt_gemm_policy *p = &layer->policy.gemm[gemm];
+    mpt_format a = p->operand[0], b = p->operand[1];
+    const mpt_format_info *a_info = mpt_format_get(a), *b_info = mpt_format_get(b);
+    bool known = (unsigned)p->precision < MPT_PRECISION_COUNT && a_info != NULL && b_info != NULL;
+    bool good = known && (p->precision == MPT_PRECISION_FP8
+                              ? is_fp8(a) && is_fp8(b) && !(a == MPT_FP8_E5M2 && b == MPT_FP8_E5M2)
+                              : a == formats[p->precision] && b == a);
+    if (!good)
+      return mpt_fail(
+          error, MPT_ERROR_ARGUMENT, "layer '%s': %s cannot multiply %s by %s as %s",
+          layer->given.info.name, mpt_gemm_name((mpt_gemm_kind)gemm),
+          a_info ? a_info->name : "an unknown format", b_info ? b_info->name : "an unknown format",
+          (unsigned)p->precision < MPT_PRECISION_COUNT ? mpt_precision_name(p->precision)
+                                                       : "an unknown precision");
+  }
+  const mpt_scaling *scaling = &layer->policy.scaling;
+  if (scaling->mode == MPT_SCALING_DELAYED && (scaling->history < 1 || scaling->history > 1024 ||
+                                               scaling->margin < 0 || scaling->margin > 16))
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "layer '%s': delayed scaling takes a history of 1 to 1024 steps and a margin "
+                    "of 0 to 16, not %d and %d",
+                    layer->given.info.name, scaling->history, scaling->margin);
+  return MPT_OK;
+}
+
+static int add_source(mpt_session *session, mpt_operand operand, int layer, int64_t rows,
+                      int64_t columns) {
+  operand_source *source = &session->sources[session->source_count];
+  source->operand = operand;
+  source->layer = layer;
+  source->rows = rows;
+  source->columns = columns;
+  return session->source_count++;
+}
+
+/* The input of a layer: that of an earlier layer with the same input name, or a new one. */
+static mpt_status plan_input(mpt_session *session, int index, mpt_error *error) {
+  session_layer *layer = &session->layers[index];
+  for (int i = 0; i < index && layer->given.input_name[0] != '\0'; i++) {
+    session_layer *other = &session->layers[i];
+    if (!other->has_gemm || strcmp(other->given.input_name, layer->given.input_name) != 0)
+      continue;
+    if (other->k != layer->k || other->rows != layer->rows)
+      return mpt_fail(error, MPT_ERROR_SHAPE,
+                      "layers '%s' and '%s' read the same input '%s' as [%lld, %lld] and [%lld, "
+                      "%lld]",
+                      other->given.info.name, layer->given.info.name, layer->given.input_name,
+                      (long long)other->rows, (long long)other->k, (long long)layer->rows,
+                      (long long)layer->k);
+    layer->sources[MPT_INPUT] = other->sources[MPT_INPUT];
+    return MPT_OK;
+  }
+  layer->sources[MPT_INPUT] = add_source(session, MPT_INPUT, index, layer->rows, layer->k);
+  return MPT_OK;
+}
+
+/* The copy of a source in a format and scaling: one that is planned already, or a new one. */
+static int plan_copy(mpt_session *session, int source, mpt_format format, mpt_scaling scaling,
+                     mpt_gemm_kind gemm) {
+  if (!is_fp8(format) || scaling.mode == MPT_SCALING_CURRENT)
+    scaling = (mpt_scaling){.mode = MPT_SCALING_CURRENT};
+  for (int i = 0; i < session->copy_count; i++) {
+    operand_copy *copy = &session->copies[i];
+    if (copy->source == source && copy->format == format && copy->scaling.mode == scaling.mode &&
+        copy->scaling.history == scaling.history && copy->scaling.margin == scaling.margin) {
+      copy->used_by |= 1u << gemm;
+      return i;
+    }
+  }
+  session->copies[session->copy_count] =
+      (operand_copy){.source = source, .format = format, .scaling = scaling, .used_by = 1u << gemm};
+  return session->copy_count++;
+}
+
+static void plan_copies(mpt_session *session, session_layer *layer) {
+  for (int gemm = 0; gemm < MPT_GEMM_COUNT; gemm++)
+    for (int i = 0; i < 2; i++) {
+      mpt_format format = layer->policy.gemm[gemm].operand[i];
+      int source = layer->sources[mpt_gemm_operand((mpt_gemm_kind)gemm, i)];
+      layer->copies[gemm][i] =
+          format == MPT_FP32
+              ? -1
+              : plan_copy(session, source, format, layer->policy.scaling, (mpt_gemm_kind)gemm);
+    }
+}
+
+static size_t take(size_t *bytes, size_t size) {
+  size_t offset = *bytes;
+  *bytes += (size + alignment - 1) / alignment * alignment;
+  return offset;
+}
+
+static void plan_memory(mpt_session *session) {
+  const unsigned kept = 1u << MPT_FPROP | 1u << MPT_WGRAD;
+  size_t bytes = 0, scratch[SCRATCH_COUNT] = {0}, scratch_offset[SCRATCH_COUNT];
+  take(&bytes, sizeof(mpt_step_state));
+  for (int i = 0; i < session->copy_count; i++) {
+    operand_copy *copy = &session->copies[i];
+    const operand_source *source = &session->sources[copy->source];
+    /* The CPU emulates: 4 bytes an element whatever the format, no padding. */
+    size_t size = (size_t)source->rows * (size_t)source->columns * sizeof(float);
+    copy->own_memory = source->operand == MPT_WEIGHT ||
+                       (source->operand == MPT_INPUT && (copy->used_by & kept) == kept);
+    if (copy->own_memory) {
+      copy->offset = take(&bytes, size);
+      continue;
+    }
+    copy->area = source->operand == MPT_INPUT             ? SCRATCH_INPUT
+                 : (copy->used_by & 1u << MPT_DGRAD) != 0 ? SCRATCH_DGRAD
+                                                          : SCRATCH_WGRAD;
+    if (scratch[copy->area] < size)
+      scratch[copy->area] = size;
+  }
+  for (int area = 0; area < SCRATCH_COUNT; area++) {
+    scratch_offset[area] = take(&bytes, scratch[area]);
+    session->scratch_holder[area] = -1;
+  }
+  for (int i = 0; i < session->copy_count; i++)
+    if (!session->copies[i].own_memory)
+      session->copies[i].offset = scratch_offset[session->copies[i].area];
+  session->workspace_bytes = bytes;
+}
+
+mpt_status session_plan(mpt_session *session, mpt_error *error) {
+  size_t count = (size_t)session->layer_count;
+  session->sources = calloc(count * MPT_OPERAND_COUNT, sizeof *session->sources);
+  session->copies = calloc(count * MPT_GEMM_COUNT * 2, sizeof *session->copies);
+  session->backward_order = calloc(count, sizeof *session->backward_order);
+  if (session->sources == NULL || session->copies == NULL || session->backward_order == NULL)
+    return mpt_fail_memory(error, "the session's plan", count * sizeof *session->sources);
+
+  for (int i = 0; i < session->layer_count; i++) {
+    session_layer *layer = &session->layers[i];
+    layer->has_gemm = kind_has_gemm(layer->given.info.kind);
+    if ((unsigned)layer->policy.gemm[MPT_FPROP].precision >= MPT_PRECISION_COUNT)
+      return mpt_fail(error, MPT_ERROR_ARGUMENT, "layer '%s' has an unknown precision",
+                      layer->given.info.name);
+    if (!layer->has_gemm)
+      continue;
+    MPT_RETURN_IF_FAILED(layer_sizes(layer, error));
+    MPT_RETURN_IF_FAILED(check_policy(layer, error));
+    MPT_RETURN_IF_FAILED(plan_input(session, i, error));
+    layer->sources[MPT_WEIGHT] = add_source(session, MPT_WEIGHT, i, layer->n, layer->k);
+    layer->sources[MPT_GRAD_OUTPUT] =
+        add_source(session, MPT_GRAD_OUTPUT, i, layer->rows, layer->n);
+    plan_copies(session, layer);
+  }
+  for (int i = 0; i < session->copy_count; i++) {
+    operand_copy *copy = &session->copies[i];
+    if (copy->scaling.mode != MPT_SCALING_DELAYED)
+      continue;
+    copy->history.length = copy->scaling.history;
+    copy->history.bits = calloc((size_t)copy->history.length, sizeof(uint32_t));
+    if (copy->history.bits == NULL)
+      return mpt_fail_memory(error, "the histories of delayed scaling",
+                             (size_t)copy->history.length * sizeof(uint32_t));
+  }
+  plan_memory(session);
+  return MPT_OK;
+}
+
+void session_release(mpt_session *session) {
+  for (int i = 0; session->copies != NULL && i < session->copy_count; i++)
+    free(session->copies[i].history.bits);
+  free(session->copies);
+  free(session->sources);
+  free(session->backward_order);
+  free(session->layers);
+  free(session);
+}

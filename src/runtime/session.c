@@ -1,0 +1,211 @@
+#include "runtime/plan.h"
+#include <stdlib.h>
+#include <string.h>
+
+mpt_session_config mpt_session_config_default(void) {
+  return (mpt_session_config){.struct_size = sizeof(mpt_session_config),
+                              .loss_scale = {MPT_LOSS_SCALE_DYNAMIC, 65536.0f},
+                              .resolve = mpt_resolve_options_default(),
+                              .statistics = MPT_STATISTICS_OFF,
+                              .statistics_every = 1};
+}
+
+static mpt_status check_config(const mpt_session_config *given, mpt_session_config *config,
+                               mpt_error *error) {
+  if (given == NULL || given->struct_size == 0 || given->struct_size > sizeof *config)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "the session's configuration does not come from mpt_session_config_default of "
+                    "this version or an older one");
+  *config = mpt_session_config_default();
+  memcpy(config, given, given->struct_size);
+  if (config->queue == NULL)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "the session's configuration has no queue");
+  if (mpt_queue_device(config->queue).kind != MPT_DEVICE_CPU)
+    return mpt_fail(error, MPT_ERROR_UNSUPPORTED, "sessions run on the cpu backend only");
+  if ((config->policy == NULL) == (config->assignment == NULL))
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "a session takes a policy or an assignment, and not both");
+  if ((unsigned)config->statistics > MPT_STATISTICS_FULL || config->statistics_every < 1)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "statistics are off, lite or full, every 1 or more steps");
+  return MPT_OK;
+}
+
+static mpt_status check_names(const mpt_session_layer *layers, int count, mpt_error *error) {
+  for (int i = 0; i < count; i++) {
+    const char *name = layers[i].info.name;
+    if (memchr(name, '\0', MPT_MAX_NAME) == NULL || name[0] == '\0')
+      return mpt_fail(error, MPT_ERROR_ARGUMENT, "layer %d of the session has no name", i);
+    for (int j = 0; j < i; j++)
+      if (strcmp(name, layers[j].info.name) == 0)
+        return mpt_fail(error, MPT_ERROR_ARGUMENT, "two layers of the session are named '%s'",
+                        name);
+  }
+  return MPT_OK;
+}
+
+static mpt_status set_policies(mpt_session *session, const mpt_session_config *config,
+                               mpt_error *error) {
+  int count = session->layer_count;
+  if (config->assignment != NULL) {
+    for (int i = 0; i < count; i++)
+      session->layers[i].policy = config->assignment[i];
+    return MPT_OK;
+  }
+  mpt_layer_info *infos = calloc((size_t)count, sizeof *infos);
+  mpt_layer_policy *policies = calloc((size_t)count, sizeof *policies);
+  mpt_status status;
+  if (infos == NULL || policies == NULL) {
+    status = mpt_fail_memory(error, "the policy's layers", (size_t)count * sizeof *infos);
+    goto fail;
+  }
+  for (int i = 0; i < count; i++)
+    infos[i] = session->layers[i].given.info;
+  MPT_TRY(mpt_policy_resolve(config->policy, infos, count, &config->resolve, policies, error));
+  for (int i = 0; i < count; i++)
+    session->layers[i].policy = policies[i];
+fail:
+  free(infos);
+  free(policies);
+  return status;
+}
+
+mpt_status mpt_session_open(const mpt_session_config *given, const mpt_session_layer *layers,
+                            int count, mpt_session **out, mpt_error *error) {
+  mpt_session_config config;
+  MPT_RETURN_IF_FAILED(check_config(given, &config, error));
+  if (layers == NULL || count < 1 || out == NULL)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "a session needs at least one layer");
+  MPT_RETURN_IF_FAILED(check_names(layers, count, error));
+
+  mpt_status status = MPT_OK;
+  mpt_session *session = calloc(1, sizeof *session);
+  if (session == NULL)
+    return mpt_fail_memory(error, "a session", sizeof *session);
+  session->queue = config.queue;
+  session->statistics = config.statistics;
+  session->statistics_every = config.statistics_every;
+  session->on_statistics = config.on_statistics;
+  session->context = config.context;
+  session->report.blamed_layer = session->report.nonfinite_layer = -1;
+  session->report.nonfinite_step = -1;
+  session->layers = calloc((size_t)count, sizeof *session->layers);
+  if (session->layers == NULL) {
+    status = mpt_fail_memory(error, "a session", (size_t)count * sizeof *session->layers);
+    goto fail;
+  }
+  session->layer_count = count;
+  for (int i = 0; i < count; i++)
+    session->layers[i].given = layers[i];
+  MPT_TRY(set_policies(session, &config, error));
+  MPT_TRY(session_plan(session, error));
+  MPT_TRY(loss_scale_open(session,
+                          config.policy ? mpt_policy_loss_scale(config.policy) : config.loss_scale,
+                          config.steps, error));
+  *out = session;
+  return MPT_OK;
+fail:
+  session_release(session);
+  return status;
+}
+
+void mpt_session_close(mpt_session *session) {
+  if (session != NULL)
+    session_release(session);
+}
+
+size_t mpt_session_workspace_bytes(const mpt_session *session) {
+  return session->workspace_bytes;
+}
+
+mpt_status mpt_session_set_workspace(mpt_session *session, void *workspace, size_t bytes,
+                                     mpt_error *error) {
+  if (session->workspace != NULL)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "the session has its workspace already");
+  if (workspace == NULL || (uintptr_t)workspace % 256 != 0)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "the workspace must be aligned to 256 bytes");
+  if (bytes < session->workspace_bytes)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "the workspace has %zu bytes, the session needs %zu",
+                    bytes, session->workspace_bytes);
+  session->workspace = workspace;
+  session->state = workspace;
+  *session->state = (mpt_step_state){.loss_scale = session->loss_scale.scale, .clip = 1.0f};
+  return MPT_OK;
+}
+
+int mpt_session_find(const mpt_session *session, const char *name) {
+  for (int i = 0; i < session->layer_count; i++)
+    if (strcmp(session->layers[i].given.info.name, name) == 0)
+      return i;
+  return -1;
+}
+
+const mpt_layer_policy *mpt_session_layer_policy(const mpt_session *session, int layer) {
+  return layer < 0 || layer >= session->layer_count ? NULL : &session->layers[layer].policy;
+}
+
+static mpt_format storage(const mpt_session *session, int layer, mpt_gemm_kind gemm) {
+  if (session->mode == MPT_RUN_PLAIN || layer < 0 || layer >= session->layer_count)
+    return MPT_FP32;
+  const session_layer *l = &session->layers[layer];
+  return mpt_precision_storage(l->policy.gemm[l->has_gemm ? gemm : MPT_FPROP].precision);
+}
+
+mpt_format mpt_session_output_format(const mpt_session *session, int layer) {
+  return storage(session, layer, MPT_FPROP);
+}
+
+mpt_format mpt_session_grad_input_format(const mpt_session *session, int layer) {
+  return storage(session, layer, MPT_DGRAD);
+}
+
+mpt_status mpt_session_set_mode(mpt_session *session, mpt_run_mode mode, mpt_error *error) {
+  if ((unsigned)mode > MPT_RUN_PLAIN)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "there is no run mode %d", (int)mode);
+  if (session->in_step)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "the mode changes between steps only");
+  session->mode = mode;
+  session_forget_all(session);
+  return MPT_OK;
+}
+
+mpt_status mpt_session_set_statistics(mpt_session *session, mpt_statistics_mode mode, int64_t every,
+                                      mpt_error *error) {
+  if ((unsigned)mode > MPT_STATISTICS_FULL || every < 1)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "statistics are off, lite or full, every 1 or more steps");
+  if (session->in_step)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "statistics change between steps only");
+  session->statistics = mode;
+  session->statistics_every = every;
+  return MPT_OK;
+}
+
+mpt_status mpt_session_counters(const mpt_session *session, int layer, mpt_layer_counters *counters,
+                                mpt_error *error) {
+  if (layer < 0 || layer >= session->layer_count)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "there is no layer %d in the session", layer);
+  *counters = (mpt_layer_counters){0};
+  const session_layer *l = &session->layers[layer];
+  if (!l->has_gemm)
+    return MPT_OK;
+  for (int i = 0; i < session->copy_count; i++) {
+    const operand_copy *copy = &session->copies[i];
+    bool used = false;
+    for (int slot = 0; slot < MPT_GEMM_COUNT * 2; slot++)
+      used = used || l->copies[slot / 2][slot % 2] == i;
+    if (!used)
+      continue;
+    mpt_operand operand = session->sources[copy->source].operand;
+    counters->saturated[operand] += copy->saturated;
+    counters->vanished[operand] += copy->vanished;
+    counters->cast[operand] += copy->cast;
+  }
+  return MPT_OK;
+}
+
+mpt_session_report mpt_session_get_report(const mpt_session *session) {
+  mpt_session_report report = session->report;
+  report.loss_scale = session->loss_scale.scale;
+  return report;
+}
