@@ -21,31 +21,45 @@ typedef struct gemm_row {
   double seconds[GEMM_COLUMN_COUNT]; /* NaN: not measured */
 } gemm_row;
 
+typedef struct gemm_grid gemm_grid; /* the table made ready for interpolation */
+
 typedef struct profile {
   char path[512], name[64], device[128], compute_capability[16], driver[64], cuda[32], cublaslt[32];
   char measured[32]; /* date */
   bool synthetic;
   uint32_t formats; /* native ones, 1 << mpt_format */
-  gemm_row *gemm;   /* a full grid in m, n, k */
+  gemm_row *gemm;   /* a grid in m, n, k, where shapes may be missing */
   int gemm_count;
+  gemm_grid *grid;                     /* of gemm, NULL without a table */
   double gemm_rate[GEMM_COLUMN_COUNT]; /* operations per second; synthetic devices, else 0 */
   double copy_bandwidth;               /* bytes read plus written per second */
   double pass_floor;                   /* seconds a pass takes at least */
   double pass_efficiency;              /* share of copy_bandwidth that a pass reaches */
 } profile;
 
-/* `name` is a file, or a name in the profile folders (MPTUNE_PROFILES, the source tree's
- * profiles/devices, the installed ones). */
+/* `name` is a file (it has a '/' or ends in .yaml), or a name in the profile folders: those of
+ * MPTUNE_PROFILES (separated by ':'), the source tree's profiles/devices, the installed ones. */
 mpt_status profile_load(const char *name, profile **out, mpt_error *error);
 void profile_free(profile *p);
+
+/* Makes p->grid from p->gemm, which must come from a grid: at least half of the shapes that its
+ * values of m, n and k combine to, none twice. profile_load has done it. */
+mpt_status profile_make_grid(profile *p, mpt_error *error);
+void profile_free_grid(profile *p);
+
+/* "fp8_split" */
+const char *gemm_column_name(gemm_column column);
 
 typedef struct gemm_price {
   double seconds;
   bool extrapolated; /* outside the measured shapes */
 } gemm_price;
 
-/* D[m,n] = A[m,k] B[n,k]^T: log-linear interpolation of the efficiency in m, n, k; clamped below
- * the table; above it by operation count, labelled. A column that the device lacks gives NaN. */
+/* D[m,n] = A[m,k] B[n,k]^T: log-linear interpolation of the efficiency in m, n, k. A dimension
+ * below the table costs what the smallest measured one does; above it the efficiency is that of the
+ * largest, so time grows with the operations; both are labelled extrapolated. A shape missing from
+ * the table has the mean efficiency of its neighbours, and counts as extrapolated. A column that
+ * the device lacks gives NaN. */
 gemm_price profile_gemm(const profile *p, gemm_column column, int64_t m, int64_t n, int64_t k);
 
 /* max(pass_floor, bytes / (efficiency * bandwidth)) for bytes read plus written. */

@@ -20,41 +20,68 @@ typedef struct layer_spec {
   int64_t vocabulary, positions; /* embedding; positions 0: none learned */
   int64_t heads;
   double probability;   /* dropout */
+  double epsilon;       /* layernorm; 0: the kind's default */
   double initial_scale; /* multiplies the initial weights, 1 by default */
   double output_scale;  /* `scale` layers and planted networks: multiplies the output, 1 */
   bool no_bias;
   bool causal;
-  bool average;               /* pooling: average, else max */
   char tied_to[MPT_MAX_NAME]; /* linear: shares the weight of this embedding or linear */
-  char function[16];          /* activation: relu, sigmoid, tanh, gelu */
   int line, column;           /* place in the file; 0 from a preset */
 } layer_spec;
+layer_spec layer_spec_default(void);
+
+#define WORKLOAD_MAX_WIDTHS 32
+typedef struct size_list {
+  int count;
+  int64_t sizes[WORKLOAD_MAX_WIDTHS];
+} size_list;
 
 typedef struct model_spec {
   char preset[16]; /* "mlp", "cnn", "gpt", or "" for a list of layers */
   layer_spec *layers;
   int layer_count;
   /* what the preset was made from, for priced_as */
-  int64_t width, depth, heads, sequence, vocabulary;
+  int64_t width; /* gpt: of the residual stream; mlp, cnn: the largest hidden size */
+  int64_t depth; /* gpt: blocks; mlp, cnn: hidden layers */
+  int64_t heads, sequence, vocabulary;
+  size_list widths;   /* mlp, cnn: of the hidden linear layers */
+  size_list channels; /* cnn: of the convolutions */
+  int64_t outputs;    /* mlp, cnn */
+  int64_t kernel;     /* cnn */
+  int activation;     /* mlp, cnn: among relu, sigmoid, tanh, gelu (mpt_activation) */
+  bool flatten;       /* mlp: images come in */
+  bool tied;          /* gpt: the head has the embedding's weight */
 } model_spec;
 
 typedef enum data_kind { DATA_IDX, DATA_CSV, DATA_BYTES, DATA_TOKENS, DATA_SYNTHETIC } data_kind;
 
 typedef struct data_spec {
   data_kind kind;
-  char package[64];          /* Debian package the files come from, or "" */
-  char files[4][512];        /* idx: train images, train labels, held-out images, held-out labels;
-                                others: one glob or path */
-  int64_t sequence;          /* bytes, tokens: T */
-  int64_t features, classes; /* csv, synthetic */
-  int64_t samples;           /* synthetic: how many; others: at most this many, 0 all */
-  int64_t held_out;          /* samples kept for the metric, 0: the default of the kind */
-  char label[64];            /* csv: name or index of the label column */
-  char columns[256];         /* csv: which feature columns, "0-9", or "" for all */
-  bool header;               /* csv: skip the first line */
-  bool standardize;          /* csv: subtract mean and divide by deviation of the training part */
+  char package[64];   /* Debian package the files come from, or "" */
+  char files[4][512]; /* idx: train images, train labels, held-out images, held-out labels;
+                         others: one glob or path */
+  int64_t sequence;   /* bytes, tokens, synthetic tokens: T */
+  int64_t classes;    /* idx, csv, synthetic: labels in [0, classes); 0: float targets */
+  int64_t samples;    /* synthetic: how many, training and held out; others: at most this many
+                         training samples (bytes, tokens: at most this many ids), 0 all */
+  int64_t held_out;   /* samples kept for the metric, 0: the default of the kind */
+  char label[64];     /* csv: name or index of the label (or target) column; "" the last */
+  char columns[256];  /* csv: which feature columns, "0-9,12", or "" for all but the label */
+  bool header;        /* csv: the first line holds names, not numbers */
+  bool standardize;   /* csv: subtract mean and divide by deviation of the training part */
+  int64_t vocabulary; /* tokens, synthetic tokens: ids in [0, vocabulary) */
+  /* synthetic: independent Gaussian features, labels or targets of a random two-layer teacher */
+  int64_t features;             /* a sample's; or shape */
+  int64_t shape[3];             /* channels, height, width; 0: a row of features */
+  int64_t targets;              /* float targets, when there are no classes */
+  int64_t hidden;               /* units of the teacher, 0: a linear teacher */
+  double scale_low, scale_high; /* the columns' scales, log-spaced from the first to the last */
+  double noise;                 /* deviation added to the teacher's outputs */
+  int64_t seed;
   int line, column;
 } data_spec;
+data_spec data_spec_default(data_kind kind);
+const char *data_kind_name(data_kind kind);
 
 typedef enum loss_kind { LOSS_CROSS_ENTROPY, LOSS_NLL, LOSS_BINARY, LOSS_MSE } loss_kind;
 typedef enum optimizer_kind { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW } optimizer_kind;
@@ -65,7 +92,7 @@ typedef struct optimizer_spec {
   optimizer_kind kind;
   double learning_rate, momentum, beta1, beta2, epsilon, weight_decay;
   double clip;        /* gradient norm, 0: none */
-  int64_t accumulate; /* micro-batches a step, 1 */
+  int64_t accumulate; /* micro-batches of `batch` samples a step, 1 */
   schedule_kind schedule;
   int64_t warmup;        /* steps, at full length */
   double final_fraction; /* of the learning rate at the last step, 0 */
@@ -110,8 +137,8 @@ typedef struct workload {
   priced_spec priced;
 } workload;
 
-/* Reads a workload; *out is owned by the caller, who frees it with workload_free. Relative paths of
- * data are relative to the working directory. */
+/* Reads a workload of at most 4 MiB and nesting depth 16; *out is owned by the caller, who frees it
+ * with workload_free. Relative paths of data are relative to the working directory. */
 mpt_status workload_load(const char *path, workload **out, mpt_error *error);
 void workload_free(workload *w);
 
@@ -121,8 +148,10 @@ mpt_status workload_priced_model(const workload *w, model_spec *model, int64_t *
                                  int64_t *sequence, mpt_error *error);
 void model_free(model_spec *model);
 
-/* SHA-256, in hex, of the training part in canonical text: model, data, optimizer, schedule, batch
- * and steps; not budget, pins, exclusions, target. Data content is added by the data set. */
+/* The training part in canonical text, for hashing: layers, data, loss, metric, optimizer,
+ * schedule, batch, steps, loss scale and the content of the checkpoint; not budget, pins,
+ * exclusions, target, names of files. A preset and the same layers written out give the same text.
+ * The content of the data is added by the data set's hash. The caller frees *text with free(). */
 mpt_status workload_training_text(const workload *w, char **text, mpt_error *error);
 
 #endif

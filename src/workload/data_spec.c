@@ -1,0 +1,158 @@
+/* The `data` section: one kind of data, and the keys that this kind takes. */
+#include "base/error.h"
+#include "workload/sections.h"
+#include <string.h>
+
+static const char *const kind_words[] = {"idx", "csv", "bytes", "tokens", "synthetic", NULL};
+
+const char *data_kind_name(data_kind kind) {
+  return kind_words[kind];
+}
+
+#define SIZE(key, low)                                                                             \
+  { #key, FIELD_INTEGER, false, offsetof(data_spec, key), 0, low, WORKLOAD_MAX_SIZE, NULL }
+#define FILE_NAME(key, index)                                                                      \
+  { key, FIELD_TEXT, false, offsetof(data_spec, files[index]), 512, 0, 0, NULL }
+
+/* Every key of every kind. What training sees is in the canonical text; where the files are is
+ * not, since the data's hash stands for their content. */
+const field data_fields[] = {
+    {"kind", FIELD_WORD, true, offsetof(data_spec, kind), 0, 0, 0, kind_words},
+    SIZE(sequence, 1),
+    SIZE(classes, 1),
+    SIZE(samples, 1),
+    SIZE(held_out, 1),
+    {"label", FIELD_TEXT, false, offsetof(data_spec, label), 64, 0, 0, NULL},
+    {"columns", FIELD_TEXT, false, offsetof(data_spec, columns), 256, 0, 0, NULL},
+    {"header", FIELD_BOOLEAN, false, offsetof(data_spec, header), 0, 0, 0, NULL},
+    {"standardize", FIELD_BOOLEAN, false, offsetof(data_spec, standardize), 0, 0, 0, NULL},
+    {"vocabulary", FIELD_INTEGER, false, offsetof(data_spec, vocabulary), 0, 1, 65536, NULL},
+    SIZE(features, 1),
+    SIZE(targets, 1),
+    SIZE(hidden, 1),
+    {"scale_low", FIELD_ABOVE, false, offsetof(data_spec, scale_low), 0, 0, 1e30, NULL},
+    {"scale_high", FIELD_ABOVE, false, offsetof(data_spec, scale_high), 0, 0, 1e30, NULL},
+    {"noise", FIELD_NUMBER, false, offsetof(data_spec, noise), 0, 0, 1e30, NULL},
+    {"seed", FIELD_INTEGER, false, offsetof(data_spec, seed), 0, 0, WORKLOAD_MAX_SIZE, NULL},
+};
+const size_t data_field_count = FIELD_COUNT(data_fields);
+
+static const field place_fields[] = {
+    {"package", FIELD_TEXT, false, offsetof(data_spec, package), 64, 0, 0, NULL},
+    FILE_NAME("images", 0),
+    FILE_NAME("labels", 1),
+    FILE_NAME("held_out_images", 2),
+    FILE_NAME("held_out_labels", 3),
+    FILE_NAME("file", 0),
+};
+
+static const field shape_field = {"shape", FIELD_OTHER, false, 0, 0, 0, 0, NULL};
+
+/* Which keys each kind takes; a `!` marks the required ones. */
+static const char *const kind_keys[][16] = {
+    [DATA_IDX] = {"!kind", "package", "!images", "!labels", "held_out_images", "held_out_labels",
+                  "!classes", "samples", "held_out"},
+    [DATA_CSV] = {"!kind", "package", "!file", "classes", "samples", "held_out", "label", "columns",
+                  "header", "standardize"},
+    [DATA_BYTES] = {"!kind", "package", "!file", "!sequence", "samples", "held_out"},
+    [DATA_TOKENS] = {"!kind", "package", "!file", "!sequence", "!vocabulary", "samples",
+                     "held_out"},
+    [DATA_SYNTHETIC] = {"!kind", "samples", "held_out", "sequence", "vocabulary", "features",
+                        "shape", "classes", "targets", "hidden", "scale_low", "scale_high", "noise",
+                        "seed"},
+};
+
+data_spec data_spec_default(data_kind kind) {
+  return (data_spec){.kind = kind, .scale_low = 1.0, .scale_high = 1.0};
+}
+
+static const field *find_field(const char *key) {
+  for (size_t i = 0; i < FIELD_COUNT(data_fields); i++)
+    if (strcmp(data_fields[i].key, key) == 0)
+      return &data_fields[i];
+  for (size_t i = 0; i < FIELD_COUNT(place_fields); i++)
+    if (strcmp(place_fields[i].key, key) == 0)
+      return &place_fields[i];
+  return &shape_field;
+}
+
+static mpt_status read_shape(const mpt_yaml_node *map, data_spec *data, mpt_error *error) {
+  const mpt_yaml_node *node = mpt_yaml_get(map, "shape");
+  if (node == NULL)
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(mpt_yaml_expect(node, MPT_YAML_LIST, "shape", error));
+  if (node->count != 3)
+    return mpt_yaml_fail(node, error, "shape is [channels, height, width], not %zu sizes",
+                         node->count);
+  for (int i = 0; i < 3; i++)
+    MPT_RETURN_IF_FAILED(
+        mpt_yaml_integer(node->items[i], "shape", 1, 100000, &data->shape[i], error));
+  return MPT_OK;
+}
+
+/* Either token ids, or features with labels or targets. */
+static mpt_status check_synthetic(const mpt_yaml_node *map, data_spec *data, mpt_error *error) {
+  bool tokens = data->sequence > 0 || data->vocabulary > 0;
+  if (data->samples == 0)
+    return mpt_yaml_fail(map, error, "synthetic data has no 'samples'; it is required");
+  if (tokens && (data->sequence == 0 || data->vocabulary == 0))
+    return mpt_yaml_fail(map, error, "synthetic tokens need both 'sequence' and 'vocabulary'");
+  bool rows = data->features > 0 || data->shape[0] > 0;
+  if (tokens && (rows || data->classes > 0 || data->targets > 0 || data->hidden > 0))
+    return mpt_yaml_fail(map, error,
+                         "synthetic data is tokens (sequence, vocabulary) or features (features or "
+                         "shape, classes or targets), not both");
+  if (!tokens && (data->features > 0) == (data->shape[0] > 0))
+    return mpt_yaml_fail(map, error, "synthetic data needs one of 'features' and 'shape'");
+  if (!tokens && (data->classes > 0) == (data->targets > 0))
+    return mpt_yaml_fail(map, error, "synthetic data needs one of 'classes' and 'targets'");
+  if (data->shape[0] > 0)
+    data->features = data->shape[0] * data->shape[1] * data->shape[2];
+  return MPT_OK;
+}
+
+static mpt_status check_package(const mpt_yaml_node *map, const data_spec *data, mpt_error *error) {
+  static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789.+-";
+  if (data->package[0] == '\0')
+    return MPT_OK;
+  if (data->package[strspn(data->package, allowed)] != '\0' || data->package[0] == '-' ||
+      data->package[0] == '.')
+    return mpt_yaml_fail(mpt_yaml_get(map, "package"), error, "'%s' is not the name of a package",
+                         data->package);
+  for (int i = 0; i < 4; i++)
+    if (data->files[i][0] == '/' || strstr(data->files[i], "..") != NULL)
+      return mpt_yaml_fail(map, error,
+                           "'%s' must be relative to the root of package %s: no leading '/', no "
+                           "'..'",
+                           data->files[i], data->package);
+  return MPT_OK;
+}
+
+mpt_status data_spec_read(const mpt_yaml_node *map, data_spec *data, mpt_error *error) {
+  int kind;
+  MPT_RETURN_IF_FAILED(mpt_yaml_expect(map, MPT_YAML_MAP, "data", error));
+  const mpt_yaml_node *word = mpt_yaml_get(map, "kind");
+  if (word == NULL)
+    return mpt_yaml_fail(map, error,
+                         "data has no 'kind'; it is required (idx, csv, bytes, tokens, "
+                         "synthetic)");
+  MPT_RETURN_IF_FAILED(fields_word(word, "kind of data", kind_words, &kind, error));
+
+  *data = data_spec_default((data_kind)kind);
+  data->line = map->line, data->column = map->column;
+  field fields[16];
+  size_t count = 0;
+  for (; count < 16 && kind_keys[kind][count] != NULL; count++) {
+    const char *key = kind_keys[kind][count];
+    fields[count] = *find_field(key + (*key == '!'));
+    fields[count].required = *key == '!';
+  }
+  char what[40] = "data of kind ";
+  strcat(what, kind_words[kind]);
+  MPT_RETURN_IF_FAILED(fields_read(map, what, fields, count, data, error));
+  MPT_RETURN_IF_FAILED(read_shape(map, data, error));
+  MPT_RETURN_IF_FAILED(check_package(map, data, error));
+  if ((data->files[2][0] == '\0') != (data->files[3][0] == '\0'))
+    return mpt_yaml_fail(map, error, "held_out_images and held_out_labels go together");
+  return kind == DATA_SYNTHETIC ? check_synthetic(map, data, error) : MPT_OK;
+}

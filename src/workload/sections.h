@@ -1,0 +1,25 @@
+/* Readers of a workload's sections, private to this room. */
+#ifndef WORKLOAD_SECTIONS_H
+#define WORKLOAD_SECTIONS_H
+
+#include "workload/fields.h"
+#include "workload/workload.h"
+
+#define WORKLOAD_MAX_SIZE 1e12 /* of one dimension: beyond it products overflow */
+
+extern const char *const loss_words[], *const metric_words[], *const optimizer_words[];
+extern const char *const schedule_words[], *const precision_words[], *const activation_words[];
+extern const field optimizer_fields[], schedule_fields[], layer_fields[], data_fields[];
+extern const size_t optimizer_field_count, schedule_field_count, layer_field_count;
+extern const size_t data_field_count;
+
+mpt_status data_spec_read(const mpt_yaml_node *map, data_spec *data, mpt_error *error);
+
+/* `data` gives what a preset takes from it: sequence, vocabulary, whether images come in. */
+mpt_status model_spec_read(const mpt_yaml_node *map, const data_spec *data, model_spec *model,
+                           mpt_error *error);
+
+/* Fills model->layers from the preset's sizes. */
+mpt_status preset_build(model_spec *model, mpt_error *error);
+
+#endif

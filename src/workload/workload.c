@@ -1,0 +1,337 @@
+/* A workload file, from its top-level keys down. */
+#include "base/error.h"
+#include "base/file.h"
+#include "workload/sections.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SIZE_LIMIT = 4 << 20, DEPTH_LIMIT = 16, MAX_PINS = 1000 };
+
+const char *const loss_words[] = {"cross_entropy", "nll", "binary_cross_entropy", "mse", NULL};
+const char *const metric_words[] = {"loss", "accuracy", "f1", NULL};
+const char *const optimizer_words[] = {"sgd", "adam", "adamw", NULL};
+const char *const schedule_words[] = {"constant", "linear", "cosine", NULL};
+const char *const precision_words[] = {"fp32", "tf32", "bf16", "fp16", "fp8", NULL};
+static const char *const loss_scale_words[] = {"dynamic", "static", "none", NULL};
+
+const field optimizer_fields[] = {
+    {"kind", FIELD_WORD, true, offsetof(optimizer_spec, kind), 0, 0, 0, optimizer_words},
+    {"learning_rate", FIELD_ABOVE, true, offsetof(optimizer_spec, learning_rate), 0, 0, 1e6, NULL},
+    {"momentum", FIELD_BELOW, false, offsetof(optimizer_spec, momentum), 0, 0, 1, NULL},
+    {"beta1", FIELD_BELOW, false, offsetof(optimizer_spec, beta1), 0, 0, 1, NULL},
+    {"beta2", FIELD_BELOW, false, offsetof(optimizer_spec, beta2), 0, 0, 1, NULL},
+    {"epsilon", FIELD_ABOVE, false, offsetof(optimizer_spec, epsilon), 0, 0, 1, NULL},
+    {"weight_decay", FIELD_NUMBER, false, offsetof(optimizer_spec, weight_decay), 0, 0, 1e6, NULL},
+    {"clip", FIELD_ABOVE, false, offsetof(optimizer_spec, clip), 0, 0, 1e30, NULL},
+    {"accumulate", FIELD_INTEGER, false, offsetof(optimizer_spec, accumulate), 0, 1, 1e6, NULL},
+};
+const size_t optimizer_field_count = FIELD_COUNT(optimizer_fields);
+
+const field schedule_fields[] = {
+    {"kind", FIELD_WORD, true, offsetof(optimizer_spec, schedule), 0, 0, 0, schedule_words},
+    {"warmup", FIELD_INTEGER, false, offsetof(optimizer_spec, warmup), 0, 0, 1e12, NULL},
+    {"final_fraction", FIELD_NUMBER, false, offsetof(optimizer_spec, final_fraction), 0, 0, 1,
+     NULL},
+};
+const size_t schedule_field_count = FIELD_COUNT(schedule_fields);
+
+#define SECTION(key, required)                                                                     \
+  { key, FIELD_OTHER, required, 0, 0, 0, 0, NULL }
+#define WORD(key, member, words, required)                                                         \
+  { key, FIELD_WORD, required, offsetof(workload, member), 0, 0, 0, words }
+
+static const field workload_fields[] = {
+    SECTION("schema", true),
+    {"name", FIELD_TEXT, false, offsetof(workload, name), 64, 0, 0, NULL},
+    SECTION("model", true),
+    SECTION("data", true),
+    WORD("loss", loss, loss_words, true),
+    SECTION("optimizer", true),
+    SECTION("schedule", false),
+    {"batch", FIELD_INTEGER, true, offsetof(workload, batch), 0, 1, 1e9, NULL},
+    {"steps", FIELD_INTEGER, true, offsetof(workload, steps), 0, 1, 1e12, NULL},
+    {"threads", FIELD_INT, false, offsetof(workload, threads), 0, 1, 1024, NULL},
+    {"checkpoint", FIELD_TEXT, false, offsetof(workload, checkpoint), 512, 0, 0, NULL},
+    WORD("metric", metric, metric_words, false),
+    SECTION("budget", true),
+    SECTION("pins", false),
+    SECTION("exclude", false),
+    WORD("reference", reference, precision_words, false),
+    SECTION("loss_scale", false),
+    {"per_gemm", FIELD_BOOLEAN, false, offsetof(workload, per_gemm), 0, 0, 0, NULL},
+    {"reference_seeds", FIELD_INT, false, offsetof(workload, reference_seeds), 0, 2, 100, NULL},
+    {"target", FIELD_TEXT, false, offsetof(workload, target), 256, 0, 0, NULL},
+    SECTION("priced_as", false),
+};
+
+static const field priced_fields[] = {
+    {"width", FIELD_INTEGER, false, offsetof(priced_spec, width), 0, 1, 1e9, NULL},
+    {"batch", FIELD_INTEGER, false, offsetof(priced_spec, batch), 0, 1, 1e9, NULL},
+    {"sequence", FIELD_INTEGER, false, offsetof(priced_spec, sequence), 0, 1, 1e9, NULL},
+    {"heads", FIELD_INTEGER, false, offsetof(priced_spec, heads), 0, 1, 1e6, NULL},
+    {"vocabulary", FIELD_INTEGER, false, offsetof(priced_spec, vocabulary), 0, 1, 1e9, NULL},
+};
+
+static mpt_status read_schema(const mpt_yaml_node *root, mpt_error *error) {
+  const mpt_yaml_node *node = mpt_yaml_get(root, "schema");
+  const char *schema;
+  if (node == NULL)
+    return mpt_yaml_fail(root, error,
+                         "no 'schema'; a workload begins with 'schema: "
+                         "mptune/workload@1'");
+  MPT_RETURN_IF_FAILED(mpt_yaml_string(node, "schema", &schema, error));
+  if (strcmp(schema, "mptune/workload@1") != 0)
+    return mpt_yaml_fail(node, error, "schema is '%s'; this mptune reads mptune/workload@1",
+                         schema);
+  return MPT_OK;
+}
+
+/* "0.5%" is relative, "0.005" absolute. */
+static mpt_status read_budget(const mpt_yaml_node *map, budget_spec *budget, mpt_error *error) {
+  const char *const keys[] = {"worse_by"};
+  const char *text;
+  char *end;
+  MPT_RETURN_IF_FAILED(mpt_yaml_check_keys(map, "the budget", keys, 1, error));
+  const mpt_yaml_node *node = mpt_yaml_get(map, "worse_by");
+  if (node == NULL)
+    return mpt_yaml_fail(map, error, "the budget has no 'worse_by'; give 0.5%% or 0.005");
+  MPT_RETURN_IF_FAILED(mpt_yaml_string(node, "worse_by", &text, error));
+  double value = strtod(text, &end);
+  bool relative = *end == '%' && end[1] == '\0';
+  if (end == text || (*end != '\0' && !relative) || !isfinite(value))
+    return mpt_yaml_fail(node, error,
+                         "worse_by is '%s'; give a share of the reference's metric, 0.5%%, or an "
+                         "absolute difference, 0.005",
+                         text);
+  if (value <= 0.0)
+    return mpt_yaml_fail(node, error,
+                         "worse_by is %s; a budget must be above 0: rounding changes every result "
+                         "a little, so nothing could meet it",
+                         text);
+  if (relative && value >= 1000.0)
+    return mpt_yaml_fail(node, error, "worse_by is %s; a relative budget is below 1000%%", text);
+  budget->relative = relative;
+  budget->worse_by = relative ? value / 100.0 : value;
+  return MPT_OK;
+}
+
+static mpt_status add_pin(workload *w, const mpt_yaml_node *glob, mpt_precision precision,
+                          mpt_error *error) {
+  const char *text;
+  MPT_RETURN_IF_FAILED(mpt_yaml_string(glob, "layers", &text, error));
+  if (*text == '\0' || strlen(text) >= MPT_MAX_NAME)
+    return mpt_yaml_fail(glob, error, "a layer pattern has 1 to %d characters", MPT_MAX_NAME - 1);
+  if (strstr(text, "[^") != NULL || strchr(text, '\\') != NULL)
+    return mpt_yaml_fail(glob, error,
+                         "pattern '%s': write [!abc] for 'none of abc'; there are no "
+                         "escapes",
+                         text);
+  if (w->pin_count == MAX_PINS)
+    return mpt_yaml_fail(glob, error, "more than %d pins", MAX_PINS);
+  pin_spec *pins = realloc(w->pins, ((size_t)w->pin_count + 1) * sizeof *pins);
+  if (pins == NULL)
+    return mpt_fail_memory(error, "pins", ((size_t)w->pin_count + 1) * sizeof *pins);
+  w->pins = pins;
+  pin_spec *pin = &pins[w->pin_count++];
+  *pin = (pin_spec){.precision = precision, .line = glob->line, .column = glob->column};
+  strcpy(pin->layers, text);
+  return MPT_OK;
+}
+
+static mpt_status read_pins(const mpt_yaml_node *list, workload *w, mpt_error *error) {
+  static const field fields[] = {SECTION("layers", true), SECTION("format", true)};
+  MPT_RETURN_IF_FAILED(mpt_yaml_expect(list, MPT_YAML_LIST, "pins", error));
+  for (size_t i = 0; i < list->count; i++) {
+    const mpt_yaml_node *map = list->items[i];
+    int precision;
+    MPT_RETURN_IF_FAILED(fields_read(map, "a pin", fields, FIELD_COUNT(fields), NULL, error));
+    MPT_RETURN_IF_FAILED(
+        fields_word(mpt_yaml_get(map, "format"), "format", precision_words, &precision, error));
+    const mpt_yaml_node *layers = mpt_yaml_get(map, "layers");
+    if (layers->kind != MPT_YAML_LIST) {
+      MPT_RETURN_IF_FAILED(add_pin(w, layers, (mpt_precision)precision, error));
+      continue;
+    }
+    for (size_t j = 0; j < layers->count; j++)
+      MPT_RETURN_IF_FAILED(add_pin(w, layers->items[j], (mpt_precision)precision, error));
+  }
+  return MPT_OK;
+}
+
+static mpt_status read_exclusions(const mpt_yaml_node *list, workload *w, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(mpt_yaml_expect(list, MPT_YAML_LIST, "exclude", error));
+  for (size_t i = 0; i < list->count; i++) {
+    int precision;
+    MPT_RETURN_IF_FAILED(fields_word(list->items[i], "format", precision_words, &precision, error));
+    w->excluded |= 1u << precision;
+  }
+  if (w->excluded == (1u << MPT_PRECISION_COUNT) - 1)
+    return mpt_yaml_fail(list, error, "every format is excluded; leave at least one");
+  return MPT_OK;
+}
+
+static mpt_status read_loss_scale(const mpt_yaml_node *map, mpt_loss_scale_policy *scale,
+                                  mpt_error *error) {
+  const char *const keys[] = {"mode", "initial"};
+  double initial = scale->initial;
+  int mode = (int)scale->mode;
+  MPT_RETURN_IF_FAILED(mpt_yaml_check_keys(map, "loss_scale", keys, 2, error));
+  const mpt_yaml_node *node = mpt_yaml_get(map, "mode");
+  if (node != NULL)
+    MPT_RETURN_IF_FAILED(fields_word(node, "mode", loss_scale_words, &mode, error));
+  node = mpt_yaml_get(map, "initial");
+  if (node != NULL) {
+    int exponent;
+    MPT_RETURN_IF_FAILED(mpt_yaml_number(node, "initial", 0x1p-24, 0x1p100, &initial, error));
+    if (frexp(initial, &exponent) != 0.5)
+      return mpt_yaml_fail(node, error, "initial is %s; a loss scale is a power of two, 65536",
+                           node->scalar);
+  }
+  scale->mode = (mpt_loss_scale_mode)mode;
+  scale->initial = (float)initial;
+  return MPT_OK;
+}
+
+static mpt_status read_priced(const mpt_yaml_node *map, workload *w, mpt_error *error) {
+  priced_spec *priced = &w->priced;
+  MPT_RETURN_IF_FAILED(
+      fields_read(map, "priced_as", priced_fields, FIELD_COUNT(priced_fields), priced, error));
+  priced->present = true;
+  bool gpt = strcmp(w->model.preset, "gpt") == 0;
+  const char *const gpt_only[] = {"heads", "vocabulary"};
+  for (size_t i = 0; i < 2; i++)
+    if (!gpt && mpt_yaml_get(map, gpt_only[i]) != NULL)
+      return mpt_yaml_fail(mpt_yaml_get(map, gpt_only[i]), error,
+                           "priced_as: %s is taken by the gpt preset only", gpt_only[i]);
+  if (priced->width > 0 && (w->model.preset[0] == '\0' || w->model.width == 0))
+    return mpt_yaml_fail(mpt_yaml_get(map, "width"), error,
+                         "priced_as: width needs a preset with hidden layers; a list of layers is "
+                         "priced at its own widths");
+  if (priced->sequence > 0 && w->data.sequence == 0)
+    return mpt_yaml_fail(mpt_yaml_get(map, "sequence"), error,
+                         "priced_as: sequence is for text; this data has none");
+  int64_t width = priced->width > 0 ? priced->width : w->model.width;
+  int64_t heads = priced->heads > 0 ? priced->heads : w->model.heads;
+  if (gpt && width % heads != 0)
+    return mpt_yaml_fail(map, error, "priced_as: width %lld is not a multiple of heads %lld",
+                         (long long)width, (long long)heads);
+  return MPT_OK;
+}
+
+/* The name makes the directory runs/NAME, so it is kept to harmless characters. */
+static mpt_status settle_name(const mpt_yaml_node *root, workload *w, mpt_error *error) {
+  static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+  const mpt_yaml_node *node = mpt_yaml_get(root, "name");
+  if (node == NULL) {
+    const char *slash = strrchr(w->path, '/');
+    const char *base = slash != NULL ? slash + 1 : w->path;
+    size_t length = strcspn(base, ".");
+    snprintf(w->name, sizeof w->name, "%.*s", (int)(length < 63 ? length : 63), base);
+    node = root;
+  }
+  if (w->name[0] == '\0' || w->name[0] == '.' || w->name[strspn(w->name, allowed)] != '\0')
+    return mpt_yaml_fail(node, error,
+                         "name '%s' may hold letters, digits, '.', '_' and '-' only, and begins "
+                         "with no '.'",
+                         w->name);
+  return MPT_OK;
+}
+
+static mpt_status check_together(const mpt_yaml_node *root, const workload *w, mpt_error *error) {
+  bool classes = w->data.classes > 0 || w->data.sequence > 0;
+  bool wants_classes = w->loss == LOSS_CROSS_ENTROPY || w->loss == LOSS_NLL;
+  if (classes != wants_classes)
+    return mpt_yaml_fail(mpt_yaml_get(root, "loss"), error, "loss %s needs %s; this data has %s",
+                         loss_words[w->loss],
+                         wants_classes ? "classes (data: classes, or text)" : "float targets",
+                         classes ? "classes" : "float targets");
+  if (w->loss == LOSS_MSE && w->metric != METRIC_LOSS)
+    return mpt_yaml_fail(mpt_yaml_get(root, "metric"), error,
+                         "metric %s needs classes; with loss mse only 'loss' makes sense",
+                         metric_words[w->metric]);
+  return MPT_OK;
+}
+
+static mpt_status read_optional(const mpt_yaml_node *root, workload *w, mpt_error *error) {
+  const mpt_yaml_node *node;
+  if ((node = mpt_yaml_get(root, "pins")) != NULL)
+    MPT_RETURN_IF_FAILED(read_pins(node, w, error));
+  if ((node = mpt_yaml_get(root, "exclude")) != NULL)
+    MPT_RETURN_IF_FAILED(read_exclusions(node, w, error));
+  if ((node = mpt_yaml_get(root, "loss_scale")) != NULL)
+    MPT_RETURN_IF_FAILED(read_loss_scale(node, &w->loss_scale, error));
+  if ((node = mpt_yaml_get(root, "priced_as")) != NULL)
+    MPT_RETURN_IF_FAILED(read_priced(node, w, error));
+  return MPT_OK;
+}
+
+static mpt_status read_optimizer(const mpt_yaml_node *root, optimizer_spec *optimizer,
+                                 mpt_error *error) {
+  MPT_RETURN_IF_FAILED(fields_read(mpt_yaml_get(root, "optimizer"), "the optimizer",
+                                   optimizer_fields, optimizer_field_count, optimizer, error));
+  const mpt_yaml_node *schedule = mpt_yaml_get(root, "schedule");
+  if (schedule == NULL)
+    return MPT_OK;
+  return fields_read(schedule, "the schedule", schedule_fields, schedule_field_count, optimizer,
+                     error);
+}
+
+static mpt_status read_workload(const mpt_yaml_node *root, workload *w, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(mpt_yaml_expect(root, MPT_YAML_MAP, "a workload", error));
+  MPT_RETURN_IF_FAILED(read_schema(root, error));
+  MPT_RETURN_IF_FAILED(
+      fields_read(root, "a workload", workload_fields, FIELD_COUNT(workload_fields), w, error));
+  MPT_RETURN_IF_FAILED(settle_name(root, w, error));
+  MPT_RETURN_IF_FAILED(data_spec_read(mpt_yaml_get(root, "data"), &w->data, error));
+  MPT_RETURN_IF_FAILED(model_spec_read(mpt_yaml_get(root, "model"), &w->data, &w->model, error));
+  MPT_RETURN_IF_FAILED(read_optimizer(root, &w->optimizer, error));
+  MPT_RETURN_IF_FAILED(read_budget(mpt_yaml_get(root, "budget"), &w->budget, error));
+  MPT_RETURN_IF_FAILED(read_optional(root, w, error));
+  return check_together(root, w, error);
+}
+
+static workload workload_default(void) {
+  return (workload){
+      .optimizer = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .accumulate = 1},
+      .threads = 1,
+      .metric = METRIC_LOSS,
+      .reference = MPT_PRECISION_FP32,
+      .loss_scale = {MPT_LOSS_SCALE_DYNAMIC, 65536.0f},
+      .reference_seeds = 3,
+      .target = "nvidia-h200",
+  };
+}
+
+mpt_status workload_load(const char *path, workload **out, mpt_error *error) {
+  mpt_yaml *yaml = NULL;
+  mpt_status status = MPT_OK;
+  workload *w = malloc(sizeof *w);
+  if (w == NULL)
+    return mpt_fail_memory(error, "a workload", sizeof *w);
+  *w = workload_default();
+  if (strlen(path) >= sizeof w->path) {
+    status = mpt_fail(error, MPT_ERROR_ARGUMENT, "the workload's path is longer than %zu bytes",
+                      sizeof w->path - 1);
+    goto fail;
+  }
+  strcpy(w->path, path);
+  MPT_TRY(mpt_yaml_load(path, SIZE_LIMIT, DEPTH_LIMIT, &yaml, error));
+  MPT_TRY(read_workload(mpt_yaml_root(yaml), w, error));
+  mpt_yaml_free(yaml);
+  *out = w;
+  return MPT_OK;
+fail:
+  mpt_yaml_free(yaml);
+  workload_free(w);
+  return status;
+}
+
+void workload_free(workload *w) {
+  if (w == NULL)
+    return;
+  model_free(&w->model);
+  free(w->pins);
+  free(w);
+}
