@@ -20,7 +20,7 @@ const field data_fields[] = {
     {"kind", FIELD_WORD, true, offsetof(data_spec, kind), 0, 0, 0, kind_words},
     SIZE(sequence, 1),
     SIZE(classes, 1),
-    SIZE(samples, 1),
+    {"samples", FIELD_INTEGER, false, offsetof(data_spec, samples), 0, 1, 1e12, NULL},
     SIZE(held_out, 1),
     {"label", FIELD_TEXT, false, offsetof(data_spec, label), 64, 0, 0, NULL},
     {"columns", FIELD_TEXT, false, offsetof(data_spec, columns), 256, 0, 0, NULL},
@@ -33,7 +33,7 @@ const field data_fields[] = {
     {"scale_low", FIELD_ABOVE, false, offsetof(data_spec, scale_low), 0, 0, 1e30, NULL},
     {"scale_high", FIELD_ABOVE, false, offsetof(data_spec, scale_high), 0, 0, 1e30, NULL},
     {"noise", FIELD_NUMBER, false, offsetof(data_spec, noise), 0, 0, 1e30, NULL},
-    {"seed", FIELD_INTEGER, false, offsetof(data_spec, seed), 0, 0, WORKLOAD_MAX_SIZE, NULL},
+    {"seed", FIELD_INTEGER, false, offsetof(data_spec, seed), 0, 0, 1e15, NULL},
 };
 const size_t data_field_count = FIELD_COUNT(data_fields);
 
@@ -45,6 +45,8 @@ static const field place_fields[] = {
     FILE_NAME("held_out_labels", 3),
     FILE_NAME("file", 0),
 };
+
+#define MAX_VALUES 4e9 /* of synthetic data, which is held in memory */
 
 static const field shape_field = {"shape", FIELD_OTHER, false, 0, 0, 0, 0, NULL};
 
@@ -108,6 +110,11 @@ static mpt_status check_synthetic(const mpt_yaml_node *map, data_spec *data, mpt
     return mpt_yaml_fail(map, error, "synthetic data needs one of 'classes' and 'targets'");
   if (data->shape[0] > 0)
     data->features = data->shape[0] * data->shape[1] * data->shape[2];
+  double values = (double)data->samples * (double)(data->features + data->targets + 1);
+  double weights = (double)data->features * (double)(data->hidden + data->classes + data->targets);
+  if (values > MAX_VALUES || weights > MAX_VALUES)
+    return mpt_yaml_fail(map, error, "synthetic data of more than %g values; make it smaller",
+                         MAX_VALUES);
   return MPT_OK;
 }
 

@@ -5,7 +5,7 @@
 #include "workload/fields.h"
 #include "workload/workload.h"
 
-#define WORKLOAD_MAX_SIZE 1e12 /* of one dimension: beyond it products overflow */
+#define WORKLOAD_MAX_SIZE 1e9 /* of one dimension, so that a product of two fits in 64 bits */
 
 extern const char *const loss_words[], *const metric_words[], *const optimizer_words[];
 extern const char *const schedule_words[], *const precision_words[], *const activation_words[];

@@ -1,0 +1,126 @@
+/* Where the files of a data set are: in a Debian package's place on this machine, in the cache
+ * where ./mptune unpacks packages that it does not install, or at a path. */
+#include "base/error.h"
+#include "data/source.h"
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { PATH_SIZE = 1024, MAX_FILES = 10000 };
+
+static mpt_status package_cache(const char *package, char folder[PATH_SIZE], mpt_error *error) {
+  const char *cache = getenv("MPTUNE_CACHE"), *xdg = getenv("XDG_CACHE_HOME");
+  const char *home = getenv("HOME");
+  int length;
+  if (cache != NULL && *cache != '\0')
+    length = snprintf(folder, PATH_SIZE, "%s/packages/%s/", cache, package);
+  else if (xdg != NULL && *xdg != '\0')
+    length = snprintf(folder, PATH_SIZE, "%s/mptune/packages/%s/", xdg, package);
+  else
+    length = snprintf(folder, PATH_SIZE, "%s/.cache/mptune/packages/%s/", home != NULL ? home : "",
+                      package);
+  if (length >= PATH_SIZE)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "the path of the cache is longer than %d bytes",
+                    PATH_SIZE - 1);
+  return MPT_OK;
+}
+
+static int compare_paths(const void *a, const void *b) {
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Keeps the first path of each file: /usr/share/perl/5.36 is a link to 5.36.0, and a glob finds
+ * both. */
+static mpt_status drop_twins(glob_t *found, file_list *files, mpt_error *error) {
+  struct identity {
+    dev_t device;
+    ino_t inode;
+  } *seen = malloc(found->gl_pathc * sizeof *seen);
+  files->paths = calloc(found->gl_pathc, sizeof *files->paths);
+  mpt_status status = MPT_OK;
+  if (seen == NULL || files->paths == NULL) {
+    status = mpt_fail_memory(error, "names of files", found->gl_pathc * sizeof *seen);
+    goto done;
+  }
+  qsort(found->gl_pathv, found->gl_pathc, sizeof *found->gl_pathv, compare_paths);
+  for (size_t i = 0; i < found->gl_pathc && status == MPT_OK; i++) {
+    const char *path = found->gl_pathv[i];
+    struct stat info;
+    if (stat(path, &info) != 0) {
+      status = mpt_fail_at(error, MPT_ERROR_NOT_FOUND, path, 0, 0,
+                           "no such file (a link that leads nowhere?)");
+      break;
+    }
+    bool twin = false;
+    for (int j = 0; j < files->count && !twin; j++)
+      twin = seen[j].device == info.st_dev && seen[j].inode == info.st_ino;
+    if (twin)
+      continue;
+    if (S_ISDIR(info.st_mode)) {
+      status = mpt_fail_at(error, MPT_ERROR_IO, path, 0, 0, "is a directory; name its files: %s/*",
+                           path);
+      break;
+    }
+    seen[files->count] = (struct identity){info.st_dev, info.st_ino};
+    if ((files->paths[files->count++] = strdup(path)) == NULL)
+      status = mpt_fail_memory(error, "names of files", strlen(path));
+  }
+done:
+  free(seen);
+  if (status != MPT_OK)
+    files_free(files);
+  return status;
+}
+
+/* files->count stays 0 when nothing matches. */
+static mpt_status find_below(const char *prefix, const char *pattern, file_list *files,
+                             mpt_error *error) {
+  char path[2 * PATH_SIZE];
+  glob_t found;
+  snprintf(path, sizeof path, "%s%s", prefix, pattern);
+  int result = glob(path, GLOB_NOSORT, NULL, &found);
+  if (result == GLOB_NOSPACE)
+    return mpt_fail_memory(error, "names of files", sizeof found);
+  if (result != 0)
+    return MPT_OK;
+  mpt_status status = found.gl_pathc > MAX_FILES ? mpt_fail(error, MPT_ERROR_ARGUMENT,
+                                                            "'%s' matches %zu files; at most "
+                                                            "%d are read",
+                                                            pattern, found.gl_pathc, MAX_FILES)
+                                                 : drop_twins(&found, files, error);
+  globfree(&found);
+  return status;
+}
+
+mpt_status files_find(const data_spec *spec, const char *pattern, file_list *files,
+                      mpt_error *error) {
+  char cache[PATH_SIZE];
+  *files = (file_list){0};
+  if (spec->package[0] == '\0') {
+    MPT_RETURN_IF_FAILED(find_below("", pattern, files, error));
+    if (files->count == 0)
+      return mpt_fail(error, MPT_ERROR_NOT_FOUND,
+                      "no file '%s'; paths of data are relative to the working directory", pattern);
+    return MPT_OK;
+  }
+  MPT_RETURN_IF_FAILED(find_below("/", pattern, files, error));
+  if (files->count > 0)
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(package_cache(spec->package, cache, error));
+  MPT_RETURN_IF_FAILED(find_below(cache, pattern, files, error));
+  if (files->count == 0)
+    return mpt_fail(error, MPT_ERROR_NOT_FOUND,
+                    "no data of package %s: neither '/%s' nor the same below '%s'; install it "
+                    "(apt-get install %s), or let ./mptune fetch it",
+                    spec->package, pattern, cache, spec->package);
+  return MPT_OK;
+}
+
+void files_free(file_list *files) {
+  for (int i = 0; i < files->count; i++)
+    free(files->paths[i]);
+  free(files->paths);
+  *files = (file_list){0};
+}
