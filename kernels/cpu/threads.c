@@ -1,0 +1,188 @@
+/* The team of threads that shares each operation of a queue.
+ *
+ * A training step is hundreds of operations of a few microseconds, so a worker that has finished
+ * spins for a while before it sleeps: waking it from a futex costs more than most operations. It
+ * doesn't spin where there are more threads than processors. */
+#include "kernels/cpu/cpu.h"
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SPIN_NANOSECONDS = 50000, TASK_WORK = 8192 };
+
+typedef struct worker {
+  mpt_cpu_team *team;
+  pthread_t thread;
+  int index;
+} worker;
+
+struct mpt_cpu_team {
+  int threads;
+  bool spins;
+  char *scratch;
+  size_t scratch_bytes;
+  mpt_cpu_task *function; /* NULL: leave */
+  void *context;
+  int tasks;
+  _Alignas(64) atomic_uint round; /* goes up when there is work */
+  _Alignas(64) atomic_uint busy;  /* workers that have not finished this round */
+  _Alignas(64) atomic_int sleepers;
+  worker workers[];
+};
+
+static void pause_processor(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+static int64_t nanoseconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Waits until *word is not `old`. */
+static void wait_change(mpt_cpu_team *team, atomic_uint *word, unsigned old) {
+  if (team->spins) {
+    int64_t start = nanoseconds();
+    do {
+      for (int i = 0; i < 64; i++) {
+        if (atomic_load_explicit(word, memory_order_acquire) != old)
+          return;
+        pause_processor();
+      }
+    } while (nanoseconds() - start < SPIN_NANOSECONDS);
+  }
+  atomic_fetch_add(&team->sleepers, 1);
+  while (atomic_load(word) == old)
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
+  atomic_fetch_sub(&team->sleepers, 1);
+}
+
+/* After a change of *word. Whoever sleeps announced itself before its last look at the word. */
+static void wake(mpt_cpu_team *team, atomic_uint *word) {
+  if (atomic_load(&team->sleepers) > 0)
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, team->threads, NULL, NULL, 0);
+}
+
+static void run_tasks(const mpt_cpu_team *team, int thread) {
+  for (int task = thread; task < team->tasks; task += team->threads)
+    team->function(team->context, task);
+}
+
+static void *worker_main(void *argument) {
+  worker *self = argument;
+  mpt_cpu_team *team = self->team;
+  for (unsigned round = 0;; round++) {
+    wait_change(team, &team->round, round);
+    if (team->function == NULL)
+      return NULL;
+    run_tasks(team, self->index);
+    if (atomic_fetch_sub(&team->busy, 1) == 1)
+      wake(team, &team->busy);
+  }
+}
+
+static void start_round(mpt_cpu_team *team) {
+  atomic_store(&team->busy, (unsigned)team->threads - 1);
+  atomic_fetch_add(&team->round, 1);
+  wake(team, &team->round);
+}
+
+void mpt_cpu_parallel(mpt_queue *queue, int tasks, mpt_cpu_task *function, void *context) {
+  mpt_cpu_team *team = queue->context;
+  if (team->threads == 1 || tasks == 1) {
+    for (int task = 0; task < tasks; task++)
+      function(context, task);
+    return;
+  }
+  team->function = function;
+  team->context = context;
+  team->tasks = tasks;
+  start_round(team);
+  run_tasks(team, 0);
+  for (unsigned busy; (busy = atomic_load_explicit(&team->busy, memory_order_acquire)) != 0;)
+    wait_change(team, &team->busy, busy);
+}
+
+int mpt_cpu_tasks(const mpt_queue *queue, int64_t work) {
+  int64_t tasks = work / TASK_WORK;
+  return tasks < 1 ? 1 : tasks > queue->threads ? queue->threads : (int)tasks;
+}
+
+mpt_status mpt_cpu_scratch(mpt_queue *queue, int count, size_t bytes, char **scratch,
+                           size_t *stride, mpt_error *error) {
+  mpt_cpu_team *team = queue->context;
+  *stride = (bytes + 63) / 64 * 64;
+  size_t total = *stride * (size_t)count;
+  if (total > team->scratch_bytes) {
+    char *larger = aligned_alloc(64, total);
+    if (larger == NULL)
+      return mpt_fail_memory(error, "scratch of the cpu backend", total);
+    free(team->scratch);
+    team->scratch = larger;
+    team->scratch_bytes = total;
+  }
+  *scratch = team->scratch;
+  return MPT_OK;
+}
+
+static bool fits_processors(int threads) {
+  cpu_set_t set;
+  int processors = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
+                                                               : (int)sysconf(_SC_NPROCESSORS_ONLN);
+  return threads <= processors;
+}
+
+static int start_worker(mpt_cpu_team *team, int index) {
+  worker *w = &team->workers[index];
+  w->team = team;
+  w->index = index;
+  return pthread_create(&w->thread, NULL, worker_main, w);
+}
+
+mpt_status mpt_cpu_team_open(int threads, mpt_cpu_team **out, mpt_error *error) {
+  size_t bytes = sizeof(mpt_cpu_team) + (size_t)threads * sizeof(worker);
+  bytes = (bytes + 63) / 64 * 64;
+  mpt_cpu_team *team = aligned_alloc(64, bytes);
+  if (team == NULL)
+    return mpt_fail_memory(error, "a team of threads", bytes);
+  memset(team, 0, bytes);
+  team->spins = fits_processors(threads);
+  /* Signals are for the program's own threads. */
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  int failure = 0;
+  for (team->threads = 1; team->threads < threads; team->threads++)
+    if ((failure = start_worker(team, team->threads)) != 0)
+      break;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (failure != 0) {
+    int started = team->threads;
+    mpt_cpu_team_close(team);
+    return mpt_fail(error, MPT_ERROR_MEMORY, "cannot start thread %d of %d: %s", started + 1,
+                    threads, strerror(failure));
+  }
+  *out = team;
+  return MPT_OK;
+}
+
+void mpt_cpu_team_close(mpt_cpu_team *team) {
+  team->function = NULL;
+  start_round(team);
+  for (int i = 1; i < team->threads; i++)
+    pthread_join(team->workers[i].thread, NULL);
+  free(team->scratch);
+  free(team);
+}

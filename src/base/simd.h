@@ -1,0 +1,18 @@
+/* Wider vectors, chosen when the program starts.
+ *
+ * MPT_VECTOR_CLONES before a function has it compiled for AVX-512, AVX2 and the baseline; the
+ * processor decides which one runs. Plain C loops inside, and the inline functions they call, are
+ * what the compiler vectorises. Without contraction and fast-math every clone computes the same
+ * bits, so a sum that should vectorise keeps its lanes in an array. */
+#ifndef MPT_BASE_SIMD_H
+#define MPT_BASE_SIMD_H
+
+#if defined(__x86_64__) && defined(__gnu_linux__)
+#define MPT_VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define MPT_VECTOR_CLONES
+#endif
+
+#define MPT_INLINE static inline __attribute__((always_inline))
+
+#endif
