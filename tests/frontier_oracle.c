@@ -44,8 +44,7 @@ static int add_row(glp_prob *lp, int type, double bound) {
 }
 
 /* Columns of x, [layer][choice], one after another; the first of layer i is first[i]. */
-static void add_choices(glp_prob *lp, rows *r, const frontier_problem *p, double budget,
-                        int *first) {
+static void add_choices(glp_prob *lp, rows *r, const chain *p, double budget, int *first) {
   const int within = add_row(lp, GLP_UP, budget);
   for (int i = 0; i < p->layer_count; i++) {
     const int one = add_row(lp, GLP_FX, 1.0);
@@ -62,7 +61,7 @@ static void add_choices(glp_prob *lp, rows *r, const frontier_problem *p, double
   }
 }
 
-static void add_conversions(glp_prob *lp, rows *r, const frontier_problem *p, const int *first) {
+static void add_conversions(glp_prob *lp, rows *r, const chain *p, const int *first) {
   for (int i = 1; i < p->layer_count; i++) {
     const int before = p->choice_count[i - 1], here = p->choice_count[i];
     const int from = glp_add_rows(lp, before + here), to = from + before;
@@ -81,7 +80,7 @@ static void add_conversions(glp_prob *lp, rows *r, const frontier_problem *p, co
   }
 }
 
-static void add_copies(glp_prob *lp, rows *r, const frontier_problem *p, const int *first) {
+static void add_copies(glp_prob *lp, rows *r, const chain *p, const int *first) {
   for (int g = 0; g < p->group_count; g++)
     for (int bit = 0; bit < 6; bit++) {
       const int z = add_column(lp, p->copy_seconds[g][bit], GLP_CV);
@@ -98,7 +97,7 @@ static void add_copies(glp_prob *lp, rows *r, const frontier_problem *p, const i
 }
 
 /* Least seconds, NaN when nothing is within the budget. */
-static double oracle(const frontier_problem *p, double budget) {
+static double oracle(const chain *p, double budget) {
   glp_prob *lp = glp_create_prob();
   rows r = {0};
   int *first = malloc((size_t)p->layer_count * sizeof *first);
@@ -124,22 +123,24 @@ static void agree(problem_kind kind, int problems) {
   gsl_rng *random = gsl_rng_alloc(gsl_rng_mt19937);
   int possible = 0;
   for (int turn = 0; turn < problems; turn++) {
-    frontier_problem p = problem_make(random, &kind);
+    chain p = chain_make(random, &kind);
     const double budget = kind.layers * kind.choices * 0.3 * gsl_rng_uniform(random);
     frontier_solution solution;
     const double seconds = oracle(&p, budget);
-    const mpt_status status = frontier_solve(&p, budget, FRONTIER_LABELS, &solution, NULL);
+    frontier_problem problem = problem_of(&p);
+    const mpt_status status = frontier_solve(&problem, budget, FRONTIER_LABELS, &solution, NULL);
+    problem_free(&problem);
     assert_int_equal(status, isnan(seconds) ? MPT_ERROR_NOT_FOUND : MPT_OK);
     if (status == MPT_OK) {
       assert_true(solution.gap == 0.0);
       double counted, increase;
-      problem_count(&p, solution.choice, &counted, &increase);
+      chain_count(&p, solution.choice, &counted, &increase);
       assert_true(fabs(counted - seconds) < 1e-6); /* GLPK's tolerance */
       assert_true(increase <= budget);
       frontier_clear(&solution);
       possible++;
     }
-    problem_free(&p);
+    chain_free(&p);
   }
   assert_true(possible > problems / 2);
   gsl_rng_free(random);

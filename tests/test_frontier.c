@@ -13,13 +13,12 @@
 #define CLOSE 1e-9
 
 /* Least seconds within the budget, then least increase; false when there is none. */
-static bool brute_force(const frontier_problem *p, double budget, double *seconds,
-                        double *increase) {
+static bool brute_force(const chain *p, double budget, double *seconds, double *increase) {
   int choice[16] = {0};
   bool found = false;
   for (;;) {
     double s, a;
-    problem_count(p, choice, &s, &a);
+    chain_count(p, choice, &s, &a);
     if (a <= budget * (1.0 + 1e-13) && a < INFINITY &&
         (!found || s < *seconds - CLOSE || (s < *seconds + CLOSE && a < *increase)))
       found = true, *seconds = s, *increase = a;
@@ -32,17 +31,18 @@ static bool brute_force(const frontier_problem *p, double budget, double *second
 }
 
 /* Solves, and checks that the answer is what it says it is. */
-static bool solve(const frontier_problem *p, double budget, int64_t limit,
-                  frontier_solution *solution) {
+static bool solve(const chain *p, double budget, int64_t limit, frontier_solution *solution) {
   mpt_error error;
-  const mpt_status status = frontier_solve(p, budget, limit, solution, &error);
+  frontier_problem problem = problem_of(p);
+  const mpt_status status = frontier_solve(&problem, budget, limit, solution, &error);
+  problem_free(&problem);
   if (status != MPT_OK) {
     assert_int_equal(status, MPT_ERROR_NOT_FOUND);
     assert_non_null(strstr(error.message, "nothing meets the budget"));
     return false;
   }
   double seconds, increase;
-  problem_count(p, solution->choice, &seconds, &increase);
+  chain_count(p, solution->choice, &seconds, &increase);
   assert_true(fabs(seconds - solution->seconds) < CLOSE);
   assert_true(fabs(increase - solution->increase) < CLOSE);
   assert_true(increase <= budget * (1.0 + 1e-12));
@@ -50,7 +50,7 @@ static bool solve(const frontier_problem *p, double budget, int64_t limit,
   return true;
 }
 
-static void compare(const frontier_problem *p, double budget) {
+static void compare(const chain *p, double budget) {
   double seconds = 0.0, increase = 0.0;
   frontier_solution solution;
   const bool possible = brute_force(p, budget, &seconds, &increase);
@@ -65,7 +65,7 @@ static void compare(const frontier_problem *p, double budget) {
 }
 
 /* Budgets over the whole range, those that some assignment meets to the last bit included. */
-static void compare_budgets(gsl_rng *random, const frontier_problem *p) {
+static void compare_budgets(gsl_rng *random, const chain *p) {
   int choice[16];
   double seconds, increase;
   compare(p, 0.0);
@@ -75,7 +75,7 @@ static void compare_budgets(gsl_rng *random, const frontier_problem *p) {
     compare(p, gsl_rng_uniform(random) * p->layer_count * 2.0);
     for (int i = 0; i < p->layer_count; i++)
       choice[i] = (int)gsl_rng_uniform_int(random, (unsigned long)p->choice_count[i]);
-    problem_count(p, choice, &seconds, &increase);
+    chain_count(p, choice, &seconds, &increase);
     compare(p, increase);
   }
 }
@@ -84,9 +84,9 @@ static void against_brute_force(problem_kind kind, int problems) {
   gsl_rng *random = gsl_rng_alloc(gsl_rng_mt19937);
   gsl_rng_set(random, (unsigned long)(kind.layers * 1000 + kind.levels));
   for (int turn = 0; turn < problems; turn++) {
-    frontier_problem p = problem_make(random, &kind);
+    chain p = chain_make(random, &kind);
     compare_budgets(random, &p);
-    problem_free(&p);
+    chain_free(&p);
   }
   gsl_rng_free(random);
 }
@@ -129,9 +129,9 @@ static void test_eight_layers_of_five_formats(void **state) {
   const problem_kind kind = {
       .layers = 8, .choices = 5, .conversion = 1.0, .group_share = 0.7, .veto_share = 0.1};
   for (int turn = 0; turn < 6; turn++) {
-    frontier_problem p = problem_make(random, &kind);
+    chain p = chain_make(random, &kind);
     compare(&p, 2.0 + 3.0 * turn);
-    problem_free(&p);
+    chain_free(&p);
   }
   gsl_rng_free(random);
 }
@@ -143,12 +143,12 @@ static void test_a_budget_met_to_the_last_bit(void **state) {
   double seconds[2][2] = {{2, 1}, {2, 1}}, increase[2][2] = {{0, 0.1}, {0, 0.2}}, zero[2] = {0};
   double *s[2] = {seconds[0], seconds[1]}, *a[2] = {increase[0], increase[1]};
   double *from[2] = {zero, zero}, **conversion[2] = {NULL, from};
-  const frontier_problem p = {.layer_count = 2,
-                              .choice_count = counts,
-                              .seconds = s,
-                              .increase = a,
-                              .conversion = conversion,
-                              .group = group};
+  const chain p = {.layer_count = 2,
+                   .choice_count = counts,
+                   .seconds = s,
+                   .increase = a,
+                   .conversion = conversion,
+                   .group = group};
   frontier_solution solution;
   assert_true(solve(&p, 0.3, FRONTIER_LABELS, &solution));
   assert_true(solution.seconds == 2.0);
@@ -169,7 +169,7 @@ static void time_problem(const char *name, problem_kind kind, double share, doub
   double worst = 0.0;
   int64_t labels = 0;
   for (int turn = 0; turn < 3; turn++) {
-    frontier_problem p = problem_make(random, &kind);
+    chain p = chain_make(random, &kind);
     frontier_solution solution;
     const double start = now();
     assert_true(solve(&p, share * kind.layers * kind.choices, FRONTIER_LABELS, &solution));
@@ -177,7 +177,7 @@ static void time_problem(const char *name, problem_kind kind, double share, doub
     labels = solution.labels > labels ? solution.labels : labels;
     assert_true(solution.gap == 0.0);
     frontier_clear(&solution);
-    problem_free(&p);
+    chain_free(&p);
   }
   print_message("%s: %.1f ms, %lld labels at most\n", name, 1e3 * worst, (long long)labels);
   assert_true(worst < limit_seconds);
@@ -204,7 +204,7 @@ static void test_a_label_limit_gives_a_bound(void **state) {
   const problem_kind kind = {.layers = 40, .choices = 5, .conversion = 1.0, .group_share = 0.5};
   int open = 0;
   for (int turn = 0; turn < 20; turn++) {
-    frontier_problem p = problem_make(random, &kind);
+    chain p = chain_make(random, &kind);
     frontier_solution exact, limited;
     assert_true(solve(&p, 15.0, FRONTIER_LABELS, &exact));
     assert_true(solve(&p, 15.0, 1 + turn, &limited));
@@ -214,7 +214,7 @@ static void test_a_label_limit_gives_a_bound(void **state) {
     open += limited.gap > 0.0;
     frontier_clear(&exact);
     frontier_clear(&limited);
-    problem_free(&p);
+    chain_free(&p);
   }
   assert_true(open > 0);
   gsl_rng_free(random);
@@ -224,16 +224,21 @@ static void test_numbers_that_are_none_are_refused(void **state) {
   (void)state;
   gsl_rng *random = gsl_rng_alloc(gsl_rng_mt19937);
   const problem_kind kind = {.layers = 3, .choices = 2, .conversion = 1.0};
-  frontier_problem p = problem_make(random, &kind);
+  chain p = chain_make(random, &kind);
+  frontier_problem problem = problem_of(&p);
+  frontier_layer *l = problem.layers;
   frontier_solution solution;
-  assert_int_equal(frontier_solve(&p, NAN, 100, &solution, NULL), MPT_ERROR_ARGUMENT);
-  p.seconds[1][0] = NAN;
-  assert_int_equal(frontier_solve(&p, 1.0, 100, &solution, NULL), MPT_ERROR_ARGUMENT);
-  p.seconds[1][0] = 1.0, p.increase[2][1] = -0.5;
-  assert_int_equal(frontier_solve(&p, 1.0, 100, &solution, NULL), MPT_ERROR_ARGUMENT);
-  p.increase[2][1] = 0.5, p.conversion[2][1][0] = INFINITY;
-  assert_int_equal(frontier_solve(&p, 1.0, 100, &solution, NULL), MPT_ERROR_ARGUMENT);
-  problem_free(&p);
+  assert_int_equal(frontier_solve(&problem, NAN, 100, &solution, NULL), MPT_ERROR_ARGUMENT);
+  l[1].seconds[0] = NAN;
+  assert_int_equal(frontier_solve(&problem, 1.0, 100, &solution, NULL), MPT_ERROR_ARGUMENT);
+  l[1].seconds[0] = 1.0, l[2].increase[1] = -0.5;
+  assert_int_equal(frontier_solve(&problem, 1.0, 100, &solution, NULL), MPT_ERROR_ARGUMENT);
+  l[2].increase[1] = 0.5, l[2].conversion[3] = INFINITY;
+  assert_int_equal(frontier_solve(&problem, 1.0, 100, &solution, NULL), MPT_ERROR_ARGUMENT);
+  l[2].conversion[3] = 0.0, l[1].memory_seconds[1] = -1.0;
+  assert_int_equal(frontier_solve(&problem, 1.0, 100, &solution, NULL), MPT_ERROR_ARGUMENT);
+  problem_free(&problem);
+  chain_free(&p);
   gsl_rng_free(random);
 }
 

@@ -1,7 +1,6 @@
-/* How it works. The states of layer i are (choice, copies made in the open group). Backward dynamic
- * programming with weights (1, lambda) gives every state its potential: the least seconds +
- * lambda * increase of the layers to come. That is a lower bound of what a label (a partial
- * assignment) can become,
+/* How it works. The states of a layer are (memory, choice). Backward dynamic programming with
+ * weights (1, lambda) gives every state its potential: the least seconds + lambda * increase of the
+ * layers to come. That is a lower bound of what a label (a partial assignment) can become,
  *
  *   seconds >= label.seconds + lambda label.increase + potential - lambda budget,
  *
@@ -28,17 +27,15 @@ typedef struct potential {
   int next; /* its choice at the next layer */
 } potential;
 
-/* One layer. A state is mask index * choice_count + choice. */
+/* One layer without the choices that are never needed. A state is memory * choice_count + choice.
+ */
 typedef struct stage {
-  int choice_count, mask_count, state_count;
+  int choice_count, memory_count, state_count;
   int *original;                 /* [choice] in the problem */
-  double *seconds;               /* [choice], rounded */
   double *increase;              /* [choice], rounded */
-  double *arc;                   /* [choice of the stage before][choice]: conversion */
-  uint32_t *copies;              /* [choice] */
-  uint32_t *masks;               /* [mask]: copies made that a later layer of the group may use */
-  double *extra;                 /* [mask before][choice]: seconds of the copies still to be made */
-  int *next_mask;                /* [mask before][choice] */
+  double *arc;                   /* [choice of the stage before][choice]: seconds and conversion */
+  double *extra;                 /* [memory][choice]: seconds that depend on the memory */
+  int *next;                     /* [state of the stage before]: memory */
   potential *of[MAX_POTENTIALS]; /* [state] */
 } stage;
 
@@ -72,52 +69,60 @@ static double rounded(double value, double quantum) {
 
 /* ---- reading the problem ---- */
 
+static bool valid(const double *values, int count, bool finite) {
+  for (int i = 0; values != NULL && i < count; i++)
+    if (!(values[i] >= 0.0) || (finite && isinf(values[i])))
+      return false;
+  return true;
+}
+
 static mpt_status check(const frontier_problem *p, double budget, mpt_error *error) {
-  bool good = p->layer_count > 0 && !isnan(budget) && isfinite(p->fixed_seconds);
-  for (int i = 0; good && i < p->layer_count; i++) {
-    good = p->choice_count[i] > 0 && p->group[i] < p->group_count;
-    for (int c = 0; good && c < p->choice_count[i]; c++)
-      good = isfinite(p->seconds[i][c]) && p->seconds[i][c] >= 0.0 && p->increase[i][c] >= 0.0;
-    for (int q = 0; good && i > 0 && q < p->choice_count[i - 1]; q++)
-      for (int c = 0; good && c < p->choice_count[i]; c++)
-        good = isfinite(p->conversion[i][q][c]) && p->conversion[i][q][c] >= 0.0;
-    if (!good)
+  if (p->layer_count <= 0 || isnan(budget) || !isfinite(p->fixed_seconds))
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "the solver was given no layers or no budget");
+  for (int i = 0; i < p->layer_count; i++) {
+    const frontier_layer *l = &p->layers[i];
+    const int before = i > 0 ? p->layers[i - 1].choice_count : 0;
+    if (!valid(l->seconds, l->choice_count, true) || !valid(l->increase, l->choice_count, false) ||
+        !valid(l->conversion, before * l->choice_count, true) ||
+        !valid(l->memory_seconds, l->memory_count * l->choice_count, true))
       return mpt_fail(error, MPT_ERROR_ARGUMENT,
-                      "the solver was given a negative or non-finite time or increase in layer %d",
+                      "the solver was given a time or an increase of layer %d that is negative or "
+                      "not a number",
                       i);
   }
-  for (int g = 0; good && g < p->group_count; g++)
-    for (int bit = 0; good && bit < 32; bit++)
-      good = isfinite(p->copy_seconds[g][bit]) && p->copy_seconds[g][bit] >= 0.0;
-  return good ? MPT_OK
-              : mpt_fail(error, MPT_ERROR_ARGUMENT,
-                         "the solver was given a problem without layers "
-                         "or with a negative or non-finite time");
+  return MPT_OK;
 }
 
-static double copies_seconds(const frontier_problem *p, int layer, uint32_t copies) {
-  double sum = 0.0;
-  for (int bit = 0; copies != 0; bit++, copies >>= 1)
-    if (copies & 1)
-      sum += p->copy_seconds[p->group[layer]][bit];
-  return sum;
+static double conversion_of(const frontier_problem *p, int i, int q, int c) {
+  const frontier_layer *l = &p->layers[i];
+  return i == 0 || l->conversion == NULL ? 0.0 : l->conversion[q * l->choice_count + c];
 }
 
-static uint32_t copies_of(const frontier_problem *p, int layer, int choice) {
-  return p->group[layer] < 0 ? 0 : p->copies[layer][choice];
+static double memory_of(const frontier_layer *l, int memory, int c) {
+  return l->memory_seconds == NULL ? 0.0 : l->memory_seconds[memory * l->choice_count + c];
+}
+
+static int next_of(const frontier_problem *p, int i, int memory, int q) {
+  const frontier_layer *l = &p->layers[i];
+  return i == 0 || l->next == NULL ? 0 : l->next[memory * p->layers[i - 1].choice_count + q];
+}
+
+static double largest(const double *values, int count) {
+  double most = 0.0;
+  for (int i = 0; values != NULL && i < count; i++)
+    most = fmax(most, values[i]);
+  return most;
 }
 
 /* Largest possible total, which sets the step that times are rounded to. */
 static double total_seconds(const frontier_problem *p) {
   double total = 0.0;
   for (int i = 0; i < p->layer_count; i++) {
-    double most = 0.0, conversion = 0.0;
-    for (int c = 0; c < p->choice_count[i]; c++)
-      most = fmax(most, p->seconds[i][c] + copies_seconds(p, i, copies_of(p, i, c)));
-    for (int q = 0; i > 0 && q < p->choice_count[i - 1]; q++)
-      for (int c = 0; c < p->choice_count[i]; c++)
-        conversion = fmax(conversion, p->conversion[i][q][c]);
-    total += most + conversion;
+    const frontier_layer *l = &p->layers[i];
+    total += largest(l->seconds, l->choice_count) +
+             largest(l->memory_seconds, l->memory_count * l->choice_count);
+    if (i > 0)
+      total += largest(l->conversion, p->layers[i - 1].choice_count * l->choice_count);
   }
   return total;
 }
@@ -127,114 +132,103 @@ static double total_increase(const frontier_problem *p, double most_increase) {
   double total = 0.0;
   for (int i = 0; i < p->layer_count; i++) {
     double most = 0.0;
-    for (int c = 0; c < p->choice_count[i]; c++)
-      if (isfinite(p->increase[i][c]) && p->increase[i][c] <= most_increase)
-        most = fmax(most, p->increase[i][c]);
+    for (int c = 0; c < p->layers[i].choice_count; c++) {
+      const double increase = p->layers[i].increase[c];
+      if (isfinite(increase) && increase <= most_increase)
+        most = fmax(most, increase);
+    }
     total += most;
   }
   return total;
 }
 
-/* Whether choice d of layer i serves at least as well as c, whatever the neighbours are. */
+/* Whether choice d of layer i serves at least as well as c, whatever the others are. */
 static bool serves_as_well(const frontier_problem *p, int i, int d, int c) {
-  if (p->increase[i][d] > p->increase[i][c] || p->seconds[i][d] > p->seconds[i][c])
+  const frontier_layer *l = &p->layers[i];
+  if (l->increase[d] > l->increase[c] || l->seconds[d] > l->seconds[c])
     return false;
-  double worse = p->seconds[i][d] - p->seconds[i][c] +
-                 copies_seconds(p, i, copies_of(p, i, d) & ~copies_of(p, i, c));
+  double worse = l->seconds[d] - l->seconds[c];
   double most = i > 0 ? -INFINITY : 0.0;
-  for (int q = 0; i > 0 && q < p->choice_count[i - 1]; q++)
-    most = fmax(most, p->conversion[i][q][d] - p->conversion[i][q][c]);
+  for (int q = 0; i > 0 && q < p->layers[i - 1].choice_count; q++)
+    most = fmax(most, conversion_of(p, i, q, d) - conversion_of(p, i, q, c));
   if ((worse += most) > 0.0)
     return false;
-  most = i + 1 < p->layer_count ? -INFINITY : 0.0;
-  for (int n = 0; i + 1 < p->layer_count && n < p->choice_count[i + 1]; n++)
-    most = fmax(most, p->conversion[i + 1][d][n] - p->conversion[i + 1][c][n]);
+  most = -INFINITY;
+  for (int m = 0; m < l->memory_count; m++)
+    most = fmax(most, memory_of(l, m, d) - memory_of(l, m, c));
+  if ((worse += most) > 0.0)
+    return false;
+  if (i + 1 == p->layer_count)
+    return true;
+  most = -INFINITY;
+  for (int n = 0; n < p->layers[i + 1].choice_count; n++)
+    most = fmax(most, conversion_of(p, i + 1, d, n) - conversion_of(p, i + 1, c, n));
+  for (int m = 0; m < l->memory_count; m++)
+    if (next_of(p, i + 1, m, d) != next_of(p, i + 1, m, c))
+      return false;
   return worse + most <= 0.0;
 }
 
 static bool needed(const solver *s, const frontier_problem *p, int i, int c) {
-  if (!isfinite(p->increase[i][c]) || p->increase[i][c] > s->most_increase)
+  const frontier_layer *l = &p->layers[i];
+  if (!isfinite(l->increase[c]) || l->increase[c] > s->most_increase)
     return false;
-  for (int d = 0; d < p->choice_count[i]; d++)
+  for (int d = 0; d < l->choice_count; d++)
     if (d != c && serves_as_well(p, i, d, c) && (d < c || !serves_as_well(p, i, c, d)))
       return false;
   return true;
 }
 
-static bool make_choices(solver *s, const frontier_problem *p, int i) {
+/* Stage i + 1 from layer i; false when memory runs out. */
+static bool make_stage(solver *s, const frontier_problem *p, int i) {
+  const frontier_layer *l = &p->layers[i];
   stage *t = &s->stages[i + 1];
-  const size_t most = (size_t)p->choice_count[i];
+  const stage *before = t - 1;
+  const size_t most = (size_t)l->choice_count;
+  t->memory_count = l->memory_count;
   t->original = malloc(most * sizeof *t->original);
-  t->seconds = malloc(most * sizeof *t->seconds);
   t->increase = malloc(most * sizeof *t->increase);
-  t->copies = malloc(most * sizeof *t->copies);
-  if (t->original == NULL || t->seconds == NULL || t->increase == NULL || t->copies == NULL)
+  t->arc = malloc((size_t)before->choice_count * most * sizeof *t->arc);
+  t->extra = malloc((size_t)t->memory_count * most * sizeof *t->extra);
+  t->next = malloc((size_t)before->state_count * sizeof *t->next);
+  if (t->original == NULL || t->increase == NULL || t->arc == NULL || t->extra == NULL ||
+      t->next == NULL)
     return false;
-  for (int c = 0; c < p->choice_count[i]; c++) {
-    if (!needed(s, p, i, c))
-      continue;
-    t->original[t->choice_count] = c;
-    t->seconds[t->choice_count] = rounded(p->seconds[i][c], s->seconds_quantum);
-    t->increase[t->choice_count] = rounded(p->increase[i][c], s->increase_quantum);
-    t->copies[t->choice_count++] = copies_of(p, i, c);
-  }
-  const stage *before = t - 1;
-  t->arc = calloc((size_t)before->choice_count * (size_t)t->choice_count + 1, sizeof *t->arc);
-  if (t->arc == NULL)
-    return false;
-  for (int q = 0; i > 0 && q < before->choice_count; q++)
-    for (int c = 0; c < t->choice_count; c++)
-      t->arc[q * t->choice_count + c] =
-          rounded(p->conversion[i][before->original[q]][t->original[c]], s->seconds_quantum);
-  return true;
-}
-
-/* The copies that may have been made after layer i, as far as its group still needs them. */
-static bool make_masks(solver *s, const frontier_problem *p, int i) {
-  stage *t = &s->stages[i + 1];
-  const stage *before = t - 1;
-  const bool opened = i > 0 && p->group[i] >= 0 && p->group[i] == p->group[i - 1];
-  uint32_t later = 0;
-  for (int j = i + 1; p->group[i] >= 0 && j < p->layer_count && p->group[j] == p->group[i]; j++)
-    for (int c = 0; c < p->choice_count[j]; c++)
-      later |= copies_of(p, j, c);
-  const size_t arcs = (size_t)before->mask_count * (size_t)t->choice_count + 1;
-  t->masks = malloc(arcs * sizeof *t->masks);
-  t->extra = malloc(arcs * sizeof *t->extra);
-  t->next_mask = malloc(arcs * sizeof *t->next_mask);
-  if (t->masks == NULL || t->extra == NULL || t->next_mask == NULL)
-    return false;
-  for (int m = 0; m < before->mask_count; m++)
-    for (int c = 0; c < t->choice_count; c++) {
-      const uint32_t made = opened ? before->masks[m] : 0;
-      const uint32_t mask = (made | t->copies[c]) & later;
-      int index = 0;
-      while (index < t->mask_count && t->masks[index] != mask)
-        index++;
-      if (index == t->mask_count)
-        t->masks[t->mask_count++] = mask;
-      t->next_mask[m * t->choice_count + c] = index;
-      t->extra[m * t->choice_count + c] =
-          rounded(copies_seconds(p, i, t->copies[c] & ~made), s->seconds_quantum);
+  for (int c = 0; c < l->choice_count; c++)
+    if (needed(s, p, i, c)) {
+      t->increase[t->choice_count] = rounded(l->increase[c], s->increase_quantum);
+      t->original[t->choice_count++] = c;
     }
-  t->state_count = t->mask_count * t->choice_count;
+  for (int c = 0; c < t->choice_count; c++) {
+    const int o = t->original[c];
+    for (int q = 0; q < before->choice_count; q++)
+      t->arc[q * t->choice_count + c] =
+          rounded(l->seconds[o], s->seconds_quantum) +
+          rounded(conversion_of(p, i, before->original[q], o), s->seconds_quantum);
+    for (int m = 0; m < t->memory_count; m++)
+      t->extra[m * t->choice_count + c] = rounded(memory_of(l, m, o), s->seconds_quantum);
+  }
+  for (int state = 0; state < before->state_count; state++)
+    t->next[state] =
+        next_of(p, i, state / before->choice_count, before->original[state % before->choice_count]);
+  t->state_count = t->memory_count * t->choice_count;
   return true;
 }
 
 static mpt_status make_stages(solver *s, const frontier_problem *p, mpt_error *error) {
+  const size_t count = (size_t)p->layer_count + 1;
   s->stage_count = p->layer_count + 1;
-  s->stages = calloc((size_t)s->stage_count, sizeof *s->stages);
-  s->best = malloc((size_t)p->layer_count * sizeof *s->best);
+  s->stages = calloc(count, sizeof *s->stages);
+  s->best = malloc(count * sizeof *s->best);
   if (s->stages == NULL || s->best == NULL)
-    return mpt_fail_memory(error, "the solver's layers", sizeof(stage) * (size_t)s->stage_count);
+    return mpt_fail_memory(error, "the solver's layers", sizeof(stage) * count);
   stage *start = &s->stages[0];
-  start->choice_count = start->mask_count = start->state_count = 1;
-  start->masks = calloc(1, sizeof *start->masks);
-  if (start->masks == NULL)
-    return mpt_fail_memory(error, "the solver's layers", sizeof *start->masks);
+  start->choice_count = start->memory_count = start->state_count = 1;
+  start->original = calloc(1, sizeof *start->original);
   for (int i = 0; i < p->layer_count; i++) {
-    if (!make_choices(s, p, i) || !make_masks(s, p, i))
-      return mpt_fail_memory(error, "the solver's choices", (size_t)p->choice_count[i] * 64);
+    if (start->original == NULL || !make_stage(s, p, i))
+      return mpt_fail_memory(error, "the solver's choices",
+                             (size_t)p->layers[i].choice_count * sizeof(double));
     if (s->stages[i + 1].choice_count == 0)
       return mpt_fail(error, MPT_ERROR_NOT_FOUND,
                       "nothing meets the budget: no choice of layer %d alone is within it", i);
@@ -242,14 +236,14 @@ static mpt_status make_stages(solver *s, const frontier_problem *p, mpt_error *e
   return MPT_OK;
 }
 
-/* ---- arcs: from a state of a stage to a choice of the next ---- */
+/* ---- arcs: from a state of the stage before to choice c of stage t ---- */
 
-static inline int arc_target(const stage *t, int mask, int c) {
-  return t->next_mask[mask * t->choice_count + c] * t->choice_count + c;
+static inline int arc_target(const stage *t, int state, int c) {
+  return t->next[state] * t->choice_count + c;
 }
 
-static inline double arc_seconds(const stage *t, int q, int mask, int c) {
-  return t->seconds[c] + t->arc[q * t->choice_count + c] + t->extra[mask * t->choice_count + c];
+static inline double arc_seconds(const stage *t, int q, int state, int c) {
+  return t->arc[q * t->choice_count + c] + t->extra[arc_target(t, state, c)];
 }
 
 /* ---- potentials ---- */
@@ -277,11 +271,11 @@ static bool make_potentials(solver *s, int slot) {
     for (int state = 0; state < t->state_count; state++) {
       potential best = {.next = -1};
       const stage *next = t + 1;
-      const int q = state % t->choice_count, mask = state / t->choice_count;
+      const int q = state % t->choice_count;
       for (int c = 0; i + 1 < s->stage_count && c < next->choice_count; c++) {
-        const potential *rest = &next->of[slot][arc_target(next, mask, c)];
+        const potential *rest = &next->of[slot][arc_target(next, state, c)];
         potential made = {.next = c};
-        made.seconds = arc_seconds(next, q, mask, c) + rest->seconds;
+        made.seconds = arc_seconds(next, q, state, c) + rest->seconds;
         made.increase = next->increase[c] + rest->increase;
         made.value = weighted(lambda, made.seconds, made.increase);
         if (c == 0 || better(lambda, &made, &best))
@@ -310,9 +304,8 @@ static void offer(solver *s, int slot, int i, int64_t from) {
     walk = s->labels[walk].parent;
   }
   for (int j = i, state = at.state; j + 1 < s->stage_count; j++) {
-    const int mask = state / s->stages[j].choice_count;
     s->best[j] = s->stages[j].of[slot][state].next;
-    state = arc_target(&s->stages[j + 1], mask, s->best[j]);
+    state = arc_target(&s->stages[j + 1], state, s->best[j]);
   }
 }
 
@@ -399,11 +392,11 @@ static bool extend(solver *s, int i, int64_t from, int64_t to, int64_t limit) {
   for (int64_t k = from; k < to; k++)
     for (int c = 0; c < next->choice_count; c++) {
       const label *l = &s->labels[k];
-      const int q = l->state % t->choice_count, mask = l->state / t->choice_count;
-      const label made = {.seconds = l->seconds + arc_seconds(next, q, mask, c),
+      const int q = l->state % t->choice_count;
+      const label made = {.seconds = l->seconds + arc_seconds(next, q, l->state, c),
                           .increase = l->increase + next->increase[c],
                           .parent = (int32_t)k,
-                          .state = arc_target(next, mask, c)};
+                          .state = arc_target(next, l->state, c)};
       if (isinf(label_bound(s, next, &made)))
         continue;
       if (s->label_count >= limit || !reserve(s, s->label_count + 1))
@@ -470,8 +463,7 @@ static mpt_status search(solver *s, int64_t label_limit, double *bound, mpt_erro
 static void free_solver(solver *s) {
   for (int i = 0; s->stages != NULL && i < s->stage_count; i++) {
     stage *t = &s->stages[i];
-    free(t->original), free(t->seconds), free(t->increase), free(t->arc);
-    free(t->copies), free(t->masks), free(t->extra), free(t->next_mask);
+    free(t->original), free(t->increase), free(t->arc), free(t->extra), free(t->next);
     for (int slot = 0; slot < MAX_POTENTIALS; slot++)
       free(t->of[slot]);
   }
@@ -480,17 +472,14 @@ static void free_solver(solver *s) {
 
 /* Seconds and increase of choices, in the problem's own numbers. */
 static void evaluate(const frontier_problem *p, frontier_solution *solution) {
-  uint32_t made = 0;
+  int memory = 0;
   solution->seconds = p->fixed_seconds, solution->increase = 0.0;
   for (int i = 0; i < p->layer_count; i++) {
-    const int c = solution->choice[i];
-    if (i == 0 || p->group[i] != p->group[i - 1])
-      made = 0;
-    solution->seconds += p->seconds[i][c] + copies_seconds(p, i, copies_of(p, i, c) & ~made);
-    if (i > 0)
-      solution->seconds += p->conversion[i][solution->choice[i - 1]][c];
-    solution->increase += p->increase[i][c];
-    made |= copies_of(p, i, c);
+    const int c = solution->choice[i], q = i > 0 ? solution->choice[i - 1] : 0;
+    memory = next_of(p, i, memory, q);
+    solution->seconds +=
+        p->layers[i].seconds[c] + conversion_of(p, i, q, c) + memory_of(&p->layers[i], memory, c);
+    solution->increase += p->layers[i].increase[c];
   }
 }
 

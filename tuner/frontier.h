@@ -1,9 +1,10 @@
 /* Fastest assignment with predicted increase at most b: exact, with a certificate.
  *
  * The layers stand in a sequence. Each has choices with a time and an increase; between neighbours
- * there is a conversion time that depends on both choices; a group of consecutive layers that read
- * one tensor (q, k, v) pays for each distinct copy once. Label-setting dynamic programming over
- * (choice of the last layer, copies made so far in the open group) with dominance on
+ * there is a conversion time that depends on both choices. What depends on choices further back (a
+ * copy already made for q that k may read, the storage format of a residual stream) is carried in a
+ * memory: one of a few values before each layer, which follows from the memory before the last
+ * layer and its choice. Label-setting dynamic programming over (memory, choice) with dominance on
  * (seconds, increase), pruned by lower bounds of what is left to do.
  *
  * Times and increases are rounded to 2^-52 of the largest total, so that sums are exact and equal
@@ -15,19 +16,19 @@
 
 #include "mptune/mptune.h"
 
+typedef struct frontier_layer {
+  int choice_count;
+  double *seconds;        /* [choice], >= 0 */
+  double *increase;       /* [choice], >= 0; INFINITY: vetoed, also at an infinite budget */
+  double *conversion;     /* [choice of the layer before][choice], >= 0; NULL: none */
+  int memory_count;       /* 1: nothing further back matters. 1 for the first layer */
+  double *memory_seconds; /* [memory][choice], >= 0; NULL: none */
+  int *next;              /* [memory of the layer before][choice there]: memory; NULL: always 0 */
+} frontier_layer;
+
 typedef struct frontier_problem {
   int layer_count;
-  int *choice_count;    /* [layer] */
-  double **seconds;     /* [layer][choice], >= 0 */
-  double **increase;    /* [layer][choice], >= 0; INFINITY: vetoed, also at an infinite budget */
-  double ***conversion; /* [layer][choice of layer - 1][choice], >= 0; layer 0: NULL */
-  /* Shared copies: layers of one group are consecutive and have the same group number, -1 none.
-   * copies[layer][choice] is a bit set of the copies it needs; a copy costs
-   * copy_seconds[group][bit] once for the group. */
-  int *group;            /* [layer] */
-  uint32_t **copies;     /* [layer][choice], NULL where group is -1 */
-  double **copy_seconds; /* [group][32], >= 0 */
-  int group_count;
+  frontier_layer *layers;
   double fixed_seconds; /* of everything no choice changes */
 } frontier_problem;
 
