@@ -1,0 +1,96 @@
+/* The command line: one table of commands, each with a table of options that drives parsing, help
+ * and the man page. A new command is one file, src/cli/command_NAME.c, and one line in commands.c.
+ */
+#ifndef CLI_H
+#define CLI_H
+
+#include "mptune/mptune.h"
+#include <jansson.h>
+#include <stdio.h>
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NO_POLICY = 3, EXIT_INTERRUPTED = 130 };
+
+#define CLI_MAX_WORDS 64
+
+/* Every option's value; a command uses those in its table. */
+typedef struct cli_values {
+  const char *run; /* -o */
+  const char *target;
+  const char *policies[CLI_MAX_WORDS];
+  int policy_count;
+  const char *save, *save_initial, *save_batches;
+  int64_t seed, seeds, evaluations, steps, checkpoint_every;
+  double max_time, alpha;
+  bool json, quiet, verbose, dry_run, fresh, force, lenient, resume, markdown, help;
+  const char *color;
+  const char *arguments[CLI_MAX_WORDS]; /* the words that are no options */
+  int argument_count;
+  const char *typed; /* the whole command line, for provenance */
+} cli_values;
+
+typedef enum cli_kind { CLI_FLAG, CLI_TEXT, CLI_INTEGER, CLI_NUMBER, CLI_POLICY } cli_kind;
+
+typedef struct cli_option {
+  const char *name; /* "dry-run" */
+  char letter;      /* 'n', or 0 */
+  cli_kind kind;
+  size_t offset;        /* in cli_values */
+  const char *argument; /* "FILE", for help; NULL for flags */
+  const char *help;
+  int64_t low, high; /* CLI_INTEGER */
+} cli_option;
+
+#define CLI_OFFSET(field) offsetof(cli_values, field)
+
+typedef struct cli_command {
+  const char *name;      /* "tune" */
+  const char *parent;    /* "policy" for its verbs, NULL */
+  const char *arguments; /* "WORKLOAD" */
+  int argument_low, argument_high;
+  const char *summary;  /* one line */
+  const char *examples; /* lines, shown first */
+  const char *text;     /* a paragraph, or NULL */
+  const cli_option *options;
+  int option_count;
+  int (*run)(const cli_values *values);
+} cli_command;
+
+extern const cli_command *const cli_commands[];
+extern const int cli_command_count;
+extern const cli_option cli_common_options[];
+extern const int cli_common_option_count;
+
+/* options.c: fills values; on a mistake prints it with a hint and returns EXIT_USAGE. */
+int cli_parse(const cli_command *command, int count, char **words, cli_values *values);
+
+/* help.c */
+void cli_print_overview(FILE *to);
+void cli_print_help(const cli_command *command, FILE *to);
+void cli_print_manual(FILE *to); /* roff, for man(1) */
+
+/* result.c: what commands share */
+int cli_exit_code(mpt_status status);
+/* Prints the error and gives the exit code. */
+int cli_failed(const mpt_error *error);
+/* The run's directory: -o, else runs/NAME; --fresh: the first of NAME-2, NAME-3, ... that is free.
+ */
+void cli_run_directory(const cli_values *values, const char *name, char *path, size_t size);
+/* Seconds as people read them: "3.1 hours", "128 ms". */
+void cli_duration(double seconds, char *text, size_t size);
+void cli_bytes(double bytes, char *text, size_t size);
+void cli_print_json(json_t *object); /* one object on standard output; takes the reference */
+json_t *cli_real(double value);      /* null when it is not finite */
+/* Set by SIGINT and SIGTERM: once to stop in good order, twice to stop at once. */
+extern volatile int cli_interrupted;
+void cli_catch_signals(void);
+
+/* A table on standard output: left-aligned first column, the others right-aligned. */
+#define CLI_MAX_COLUMNS 12
+typedef struct cli_table {
+  int columns, rows, capacity;
+  char (*cells)[CLI_MAX_COLUMNS][96];
+} cli_table;
+void cli_table_row(cli_table *table, const char *const *cells);
+void cli_table_print(cli_table *table); /* and frees it */
+
+#endif

@@ -1,0 +1,85 @@
+#include "cli/commands.h"
+#include "cli/summary.h"
+#include <string.h>
+
+static const cli_option options[] = {
+    {"policy", 'p', CLI_POLICY, 0, "FILE", "policy to evaluate, or all-FORMAT; may be given again",
+     0, 0},
+    {"output", 'o', CLI_TEXT, CLI_OFFSET(run), "RUN", "directory of the run (runs/NAME)", 0, 0},
+    {"target", 0, CLI_TEXT, CLI_OFFSET(target), "NAME|FILE",
+     "device profile that times are priced for", 0, 0},
+    {"seeds", 0, CLI_INTEGER, CLI_OFFSET(seeds), "N", "seeds, paired with the reference (3)", 1,
+     64},
+    {"seed", 0, CLI_INTEGER, CLI_OFFSET(seed), "N", "the first of them (1)", 0, 1000000000},
+    {"steps", 0, CLI_INTEGER, CLI_OFFSET(steps), "N",
+     "train this long instead of the workload's steps", 1, 1000000000},
+};
+
+/* A file, or "all-fp8" and the like. */
+static mpt_status load(const char *word, mpt_policy **policy, mpt_error *error) {
+  mpt_precision precision;
+  if (strncmp(word, "all-", 4) == 0 && mpt_precision_parse(word + 4, &precision, NULL) == MPT_OK)
+    return mpt_policy_uniform(precision, policy, error);
+  return mpt_policy_load(word, policy, error);
+}
+
+static int evaluate(const cli_values *values, const workload *w,
+                    const mpt_policy *const *policies) {
+  static const char *const metrics[] = {"loss", "accuracy", "f1"};
+  mpt_error error = {0};
+  tuner_summary summary = {0};
+  char directory[512];
+  cli_run_directory(values, w->name, directory, sizeof directory);
+  tuner_options o = tuner_options_default();
+  o.run = directory;
+  o.target = values->target;
+  o.command = values->typed;
+  o.seed = (uint64_t)values->seed;
+  o.evaluation_steps = values->steps;
+  o.interrupted = &cli_interrupted;
+  cli_catch_signals();
+  const int seeds = values->seeds > 0 ? (int)values->seeds : 3;
+  if (tuner_evaluate(w, &o, policies, values->policies, values->policy_count, seeds, &summary,
+                     &error) != MPT_OK)
+    return cli_failed(&error);
+  if (values->json)
+    cli_print_json(cli_summary_json(&summary));
+  else
+    cli_print_summary(&summary, cli_reference_metric(&summary), metrics[w->metric]);
+  tuner_summary_clear(&summary);
+  return EXIT_DONE;
+}
+
+static int run(const cli_values *values) {
+  mpt_error error = {0};
+  workload *w = NULL;
+  mpt_policy *policies[CLI_MAX_WORDS] = {0};
+  int code = EXIT_DONE;
+  if (values->policy_count == 0) {
+    fprintf(stderr, "error: no policy to evaluate; give --policy FILE\n");
+    return EXIT_USAGE;
+  }
+  if (workload_load(values->arguments[0], &w, &error) != MPT_OK)
+    return cli_failed(&error);
+  for (int i = 0; i < values->policy_count && code == EXIT_DONE; i++)
+    if (load(values->policies[i], &policies[i], &error) != MPT_OK)
+      code = cli_failed(&error);
+  if (code == EXIT_DONE)
+    code = evaluate(values, w, (const mpt_policy *const *)policies);
+  for (int i = 0; i < values->policy_count; i++)
+    mpt_policy_free(policies[i]);
+  workload_free(w);
+  return code;
+}
+
+const cli_command command_eval = {
+    .name = "eval",
+    .arguments = "WORKLOAD",
+    .argument_low = 1,
+    .argument_high = 1,
+    .summary = "evaluate policies, compare them with the reference",
+    .examples = "  mptune eval net.yaml --policy mine.yaml --policy all-bf16 --seeds 5\n",
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .run = run,
+};

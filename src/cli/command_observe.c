@@ -1,0 +1,172 @@
+#include "base/error.h"
+#include "cli/commands.h"
+#include "store/store.h"
+#include "tuner/tuner.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const cli_option options[] = {
+    {"output", 'o', CLI_TEXT, CLI_OFFSET(run), "RUN", "directory of the run (runs/NAME)", 0, 0},
+    {"seed", 0, CLI_INTEGER, CLI_OFFSET(seed), "N", "seed of the run (1)", 0, 1000000000},
+    {"steps", 0, CLI_INTEGER, CLI_OFFSET(steps), "N",
+     "train this long instead of the workload's steps", 1, 1000000000},
+};
+
+/* The formats that can lose values, and the scale at which each is judged: fp8 at its own best,
+ * fp16 as it is. */
+static const mpt_format narrow[] = {MPT_FP16, MPT_FP8_E4M3, MPT_FP8_E5M2};
+enum { NARROW = sizeof narrow / sizeof narrow[0] };
+
+typedef struct observed {
+  char layer[MPT_MAX_NAME];
+  mpt_operand operand;
+  mpt_statistics statistics;
+} observed;
+
+/* Rows of the store merged over steps, in the order of first sight. */
+static observed *merge_rows(const store_statistics *rows, int count, int *merged) {
+  observed *all = calloc((size_t)count + 1, sizeof *all);
+  *merged = 0;
+  for (int i = 0; i < count && all != NULL; i++) {
+    int j = 0;
+    while (j < *merged &&
+           (strcmp(all[j].layer, rows[i].layer) != 0 || all[j].operand != rows[i].operand))
+      j++;
+    if (j < *merged) {
+      mpt_statistics_merge(&all[j].statistics, &rows[i].statistics);
+      continue;
+    }
+    memcpy(all[j].layer, rows[i].layer, sizeof all[j].layer);
+    all[j].operand = rows[i].operand;
+    all[j].statistics = rows[i].statistics;
+    ++*merged;
+  }
+  return all;
+}
+
+/* Shares of the non-zero values: upper bounds, exact outside the binades that hold a limit. */
+static bool shares(const observed *o, mpt_format format, double share[3]) {
+  const mpt_statistics *x = &o->statistics;
+  const bool fp8 = format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
+  const int scale = fp8 ? mpt_scale_exponent(format, x->amax_bits, 0) : 0;
+  mpt_range_counts counts;
+  const double nonzero = (double)(x->count - x->zeros);
+  if (nonzero <= 0 || mpt_statistics_range(x, format, scale, &counts, NULL) != MPT_OK)
+    return false;
+  share[0] = (double)counts.overflow_high / nonzero;
+  share[1] = (double)counts.subnormal_high / nonzero;
+  share[2] = (double)counts.vanish_high / nonzero;
+  return true;
+}
+
+static void print_table(const observed *all, int count) {
+  cli_table table = {.columns = 5 + NARROW};
+  const char *head[CLI_MAX_COLUMNS] = {"layer", "operand", "amax", "binades", "zeros"};
+  char titles[NARROW][64];
+  for (int f = 0; f < NARROW; f++) {
+    snprintf(titles[f], sizeof titles[f], "%s over/sub/vanish", mpt_format_get(narrow[f])->name);
+    head[5 + f] = titles[f];
+  }
+  cli_table_row(&table, head);
+  for (int i = 0; i < count; i++) {
+    const mpt_statistics *x = &all[i].statistics;
+    char amax[24], range[24], zeros[24], cells[NARROW][64];
+    const char *row[CLI_MAX_COLUMNS] = {all[i].layer, mpt_operand_name(all[i].operand), amax, range,
+                                        zeros};
+    snprintf(amax, sizeof amax, "%.4g", (double)mpt_statistics_amax(x));
+    snprintf(range, sizeof range, "%.0f", mpt_statistics_dynamic_range(x));
+    snprintf(zeros, sizeof zeros, "%.2g%%", 100 * (double)x->zeros / (double)x->count);
+    for (int f = 0; f < NARROW; f++) {
+      double share[3];
+      if (shares(&all[i], narrow[f], share))
+        snprintf(cells[f], sizeof cells[f], "%.2g%% %.2g%% %.2g%%", 100 * share[0], 100 * share[1],
+                 100 * share[2]);
+      else
+        snprintf(cells[f], sizeof cells[f], "-");
+      row[5 + f] = cells[f];
+    }
+    cli_table_row(&table, row);
+  }
+  cli_table_print(&table);
+}
+
+static void print_json(const observed *all, int count) {
+  json_t *rows = json_array();
+  for (int i = 0; i < count; i++) {
+    const mpt_statistics *x = &all[i].statistics;
+    json_t *formats = json_object();
+    for (int f = 0; f < NARROW; f++) {
+      double share[3];
+      if (!shares(&all[i], narrow[f], share))
+        continue;
+      json_object_set_new(formats, mpt_format_get(narrow[f])->name,
+                          json_pack("{s:f,s:f,s:f}", "overflow", share[0], "subnormal", share[1],
+                                    "vanish", share[2]));
+    }
+    json_array_append_new(
+        rows, json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:o,s:f,s:o}", "layer", all[i].layer, "operand",
+                        mpt_operand_name(all[i].operand), "count", (json_int_t)x->count, "zeros",
+                        (json_int_t)x->zeros, "nans", (json_int_t)x->nans, "infinities",
+                        (json_int_t)x->infinities, "amax", cli_real((double)mpt_statistics_amax(x)),
+                        "binades", mpt_statistics_dynamic_range(x), "formats", formats));
+  }
+  cli_print_json(json_pack("{s:o}", "statistics", rows));
+}
+
+static mpt_status show(const cli_values *values, const char *directory, mpt_error *error) {
+  store *s = NULL;
+  store_statistics *rows = NULL;
+  observed *all = NULL;
+  int count = 0, merged = 0;
+  mpt_status status = MPT_OK;
+  MPT_TRY(store_open(directory, STORE_READ, &s, error));
+  MPT_TRY(store_all_statistics(s, NULL, &rows, &count, error));
+  all = merge_rows(rows, count, &merged);
+  if (all == NULL)
+    status = mpt_fail_memory(error, "statistics", (size_t)count * sizeof *all);
+  else if (values->json)
+    print_json(all, merged);
+  else
+    print_table(all, merged);
+fail:
+  free(all);
+  free(rows);
+  store_close(s);
+  return status;
+}
+
+static int run(const cli_values *values) {
+  mpt_error error = {0};
+  workload *w = NULL;
+  char directory[512];
+  if (workload_load(values->arguments[0], &w, &error) != MPT_OK)
+    return cli_failed(&error);
+  cli_run_directory(values, w->name, directory, sizeof directory);
+  tuner_options o = tuner_options_default();
+  o.run = directory;
+  o.command = values->typed;
+  o.seed = (uint64_t)values->seed;
+  o.evaluation_steps = values->steps;
+  o.interrupted = &cli_interrupted;
+  cli_catch_signals();
+  mpt_status status = tuner_observe(w, &o, &error);
+  if (status == MPT_OK)
+    status = show(values, directory, &error);
+  workload_free(w);
+  return status == MPT_OK ? EXIT_DONE : cli_failed(&error);
+}
+
+const cli_command command_observe = {
+    .name = "observe",
+    .arguments = "WORKLOAD",
+    .argument_low = 1,
+    .argument_high = 1,
+    .summary = "statistics of every layer in one run of the reference",
+    .examples = "  mptune observe profiles/workloads/text-gpt.yaml\n",
+    .text = "Shares are of the non-zero values, over all sampled steps: what overflows, what is\n"
+            "subnormal, what vanishes (rounds to zero); fp8 at its best power-of-two scale.\n",
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .run = run,
+};

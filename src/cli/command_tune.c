@@ -1,0 +1,99 @@
+#include "base/progress.h"
+#include "cli/commands.h"
+#include "cli/summary.h"
+#include "report/report.h"
+#include <math.h>
+
+static const cli_option options[] = {
+    {"output", 'o', CLI_TEXT, CLI_OFFSET(run), "RUN",
+     "directory of the run (runs/NAME); the same command continues it", 0, 0},
+    {"fresh", 0, CLI_FLAG, CLI_OFFSET(fresh), NULL, "start anew, in a directory beside it", 0, 0},
+    {"target", 0, CLI_TEXT, CLI_OFFSET(target), "NAME|FILE",
+     "device profile that times are priced for", 0, 0},
+    {"seed", 0, CLI_INTEGER, CLI_OFFSET(seed), "N", "seed of the search (1)", 0, 1000000000},
+    {"evaluations", 0, CLI_INTEGER, CLI_OFFSET(evaluations), "N",
+     "candidate trainings before verification, at most (26)", 1, 100000},
+    {"max-time", 0, CLI_NUMBER, CLI_OFFSET(max_time), "SECONDS",
+     "propose nothing new after this long", 0, 0},
+    {"steps", 0, CLI_INTEGER, CLI_OFFSET(steps), "N",
+     "train this long instead of the workload's steps", 1, 1000000000},
+    {"alpha", 0, CLI_NUMBER, CLI_OFFSET(alpha), "A",
+     "chance of passing a policy that misses the budget (0.05)", 0, 0},
+    {"dry-run", 'n', CLI_FLAG, CLI_OFFSET(dry_run), NULL,
+     "say what would be evaluated and about how long it takes", 0, 0},
+};
+
+static int finish(const cli_values *values, const workload *w, const tuner_summary *summary) {
+  static const char *const metrics[] = {"loss", "accuracy", "f1"};
+  if (values->json) {
+    cli_print_json(cli_summary_json(summary));
+  } else {
+    char cost[32], payback[32];
+    cli_print_summary(summary, cli_reference_metric(summary), metrics[w->metric]);
+    cli_duration(summary->tuning_seconds, cost, sizeof cost);
+    printf("\n%s\n", summary->message == NULL ? "" : summary->message);
+    printf("tuning took %s", cost);
+    if (isfinite(summary->payback_seconds)) {
+      cli_duration(summary->payback_seconds, payback, sizeof payback);
+      printf(" and pays back after %s of training on the target", payback);
+    }
+    printf("\npolicy: %s\nreport: %s\n", summary->policy_path, summary->report_path);
+  }
+  return summary->found ? EXIT_DONE : EXIT_NO_POLICY;
+}
+
+static int run(const cli_values *values) {
+  mpt_error error = {0};
+  workload *w = NULL;
+  char directory[512];
+  if (workload_load(values->arguments[0], &w, &error) != MPT_OK)
+    return cli_failed(&error);
+  cli_run_directory(values, w->name, directory, sizeof directory);
+  tuner_options o = tuner_options_default();
+  o.run = directory;
+  o.target = values->target;
+  o.command = values->typed;
+  o.seed = (uint64_t)values->seed;
+  o.evaluation_steps = values->steps;
+  o.max_seconds = values->max_time;
+  o.interrupted = &cli_interrupted;
+  o.dry_run = values->dry_run;
+  if (values->evaluations > 0)
+    o.max_evaluations = (int)values->evaluations;
+  if (values->alpha > 0)
+    o.alpha = values->alpha;
+  tuner_summary summary = {0};
+  int code;
+  cli_catch_signals();
+  if (tuner_run(w, &o, &summary, &error) != MPT_OK)
+    code = cli_failed(&error);
+  else if (values->dry_run) {
+    if (values->json)
+      cli_print_json(cli_summary_json(&summary));
+    else
+      printf("%s\n", summary.message);
+    code = EXIT_DONE;
+  } else if (report_write(directory, REPORT_HTML, &error) != MPT_OK)
+    code = cli_failed(&error);
+  else
+    code = finish(values, w, &summary);
+  tuner_summary_clear(&summary);
+  workload_free(w);
+  return code;
+}
+
+const cli_command command_tune = {
+    .name = "tune",
+    .arguments = "WORKLOAD",
+    .argument_low = 1,
+    .argument_high = 1,
+    .summary = "search; writes RUN/policy.yaml and RUN/report.html",
+    .examples = "  mptune tune profiles/workloads/text-gpt.yaml\n"
+                "  mptune tune net.yaml -o runs/net --target nvidia-h200\n",
+    .text =
+        "The search is saved as it goes: killed or interrupted, the same command continues it.\n"
+        "policy.yaml holds the best policy so far from the moment there is one.\n",
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .run = run,
+};

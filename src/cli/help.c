@@ -1,0 +1,131 @@
+/* Help and the man page, from the tables of commands and options. */
+#include "cli/cli.h"
+#include <string.h>
+
+static void print_option(const cli_option *option, FILE *to) {
+  char left[64], letter[8] = "    ";
+  if (option->letter)
+    snprintf(letter, sizeof letter, "-%c, ", option->letter);
+  snprintf(left, sizeof left, "%s--%s%s%s", letter, option->name,
+           option->argument == NULL ? "" : " ", option->argument == NULL ? "" : option->argument);
+  fprintf(to, "  %-28s %s\n", left, option->help);
+}
+
+static void full_name(const cli_command *command, char *name, size_t size) {
+  snprintf(name, size, "%s%s%s", command->parent == NULL ? "" : command->parent,
+           command->parent == NULL ? "" : " ", command->name);
+}
+
+void cli_print_overview(FILE *to) {
+  fprintf(to, "mptune finds, for each layer of a network, the number format it should train in\n\n"
+              "examples:\n"
+              "  mptune tune profiles/workloads/text-gpt.yaml\n"
+              "  mptune train profiles/workloads/text-gpt.yaml --policy runs/text-gpt/policy.yaml\n"
+              "\ncommands:\n");
+  for (int i = 0; i < cli_command_count; i++) {
+    char left[80], name[32];
+    full_name(cli_commands[i], name, sizeof name);
+    snprintf(left, sizeof left, "%s %s", name, cli_commands[i]->arguments);
+    fprintf(to, "  %-32s %s\n", left, cli_commands[i]->summary);
+  }
+  fprintf(to,
+          "\n  mptune COMMAND --help              options and examples of a command\n"
+          "  mptune --version\n"
+          "\nexit status: 0 done, 1 failed, 2 usage, file or policy error, 3 nothing permitted\n"
+          "meets the budget, 130 interrupted (the same command continues)\n");
+}
+
+void cli_print_help(const cli_command *command, FILE *to) {
+  char name[32];
+  full_name(command, name, sizeof name);
+  fprintf(to, "mptune %s %s\n  %s\n\nexamples:\n%s", name, command->arguments, command->summary,
+          command->examples);
+  if (command->text != NULL)
+    fprintf(to, "\n%s", command->text);
+  fprintf(to, "\noptions:\n");
+  for (int i = 0; i < command->option_count; i++)
+    print_option(&command->options[i], to);
+  for (int i = 0; i < cli_common_option_count; i++)
+    print_option(&cli_common_options[i], to);
+}
+
+/* Text with what roff takes for itself made plain. */
+static void roff(const char *text, FILE *to) {
+  bool line_start = true;
+  for (; *text != '\0'; text++) {
+    if (line_start && (*text == '.' || *text == '\''))
+      fputs("\\&", to);
+    if (*text == '\\')
+      fputs("\\e", to);
+    else if (*text == '-')
+      fputs("\\-", to);
+    else
+      fputc(*text, to);
+    line_start = *text == '\n';
+  }
+}
+
+static void roff_option(const cli_option *option, FILE *to) {
+  fputs(".TP\n", to);
+  if (option->letter)
+    fprintf(to, "\\fB\\-%c\\fR, ", option->letter);
+  fputs("\\fB\\-\\-", to);
+  roff(option->name, to);
+  fputs("\\fR", to);
+  if (option->argument != NULL)
+    fprintf(to, " \\fI%s\\fR", option->argument);
+  fputc('\n', to);
+  roff(option->help, to);
+  fputc('\n', to);
+}
+
+static void roff_command(const cli_command *command, FILE *to) {
+  char name[32];
+  full_name(command, name, sizeof name);
+  fprintf(to, ".SS mptune %s ", name);
+  roff(command->arguments, to);
+  fputc('\n', to);
+  roff(command->summary, to);
+  fputs(".\n", to);
+  if (command->text != NULL) {
+    fputs(".PP\n", to);
+    roff(command->text, to);
+  }
+  fputs(".PP\n.nf\n", to);
+  roff(command->examples, to);
+  fputs(".fi\n", to);
+  for (int i = 0; i < command->option_count; i++)
+    roff_option(&command->options[i], to);
+}
+
+void cli_print_manual(FILE *to) {
+  fputs(
+      ".TH MPTUNE 1 \"\" \"mptune " MPTUNE_VERSION "\" \"User Commands\"\n"
+      ".SH NAME\nmptune \\- find the number format that each layer should train in\n"
+      ".SH SYNOPSIS\n.B mptune\n.I command\n[\\fIoptions\\fR] [\\fIarguments\\fR]\n"
+      ".SH DESCRIPTION\n"
+      "mptune finds, for one network on one device, which number format each layer should train\n"
+      "in (fp32, tf32, bf16, fp16, fp8), so that training is as fast as the hardware allows while\n"
+      "the result stays inside an accuracy budget.\n"
+      "It writes a policy file, which training programs load, and a report.\n"
+      ".SH COMMANDS\n",
+      to);
+  for (int i = 0; i < cli_command_count; i++)
+    roff_command(cli_commands[i], to);
+  fputs(".SH COMMON OPTIONS\n", to);
+  for (int i = 0; i < cli_common_option_count; i++)
+    roff_option(&cli_common_options[i], to);
+  fputs(".SH EXIT STATUS\n"
+        ".TP\n0\ndone\n.TP\n1\nfailed\n.TP\n2\nusage, file or policy error\n"
+        ".TP\n3\nnothing permitted meets the budget\n"
+        ".TP\n130\ninterrupted; the same command continues\n"
+        ".SH ENVIRONMENT\n"
+        ".TP\n\\fBNO_COLOR\\fR\nwhen set, output has no colour\n"
+        ".TP\n\\fBMPTUNE_PROFILES\\fR\nfolder of device profiles, looked in first\n"
+        ".TP\n\\fBMPTUNE_CACHE\\fR\nfolder for data taken out of packages\n"
+        ".SH FILES\n"
+        ".TP\n\\fIruns/NAME/policy.yaml\\fR\nthe policy\n"
+        ".TP\n\\fIruns/NAME/report.html\\fR\nthe report\n"
+        ".TP\n\\fIruns/NAME/run.sqlite\\fR\nthe run store: all that the search learned\n",
+        to);
+}

@@ -1,0 +1,126 @@
+/* What commands share: exit codes, directories, tables, figures for people. */
+#include "base/progress.h"
+#include "cli/cli.h"
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int cli_exit_code(mpt_status status) {
+  switch (status) {
+  case MPT_OK:
+    return EXIT_DONE;
+  case MPT_ERROR_INTERRUPTED:
+    return EXIT_INTERRUPTED;
+  case MPT_ERROR_MEMORY:
+  case MPT_ERROR_NONFINITE:
+  case MPT_ERROR_INTERNAL:
+    return EXIT_FAILED;
+  default:
+    return EXIT_USAGE;
+  }
+}
+
+int cli_failed(const mpt_error *error) {
+  if (error->status == MPT_ERROR_INTERRUPTED)
+    mpt_log_note("interrupted; what was learned is saved, the same command continues");
+  else
+    mpt_log_error(error);
+  return cli_exit_code(error->status);
+}
+
+void cli_run_directory(const cli_values *values, const char *name, char *path, size_t size) {
+  char base[400];
+  if (values->run != NULL)
+    snprintf(base, sizeof base, "%s", values->run);
+  else
+    snprintf(base, sizeof base, "runs/%s", name);
+  snprintf(path, size, "%s", base);
+  for (int i = 2; values->fresh && access(path, F_OK) == 0; i++)
+    snprintf(path, size, "%s-%d", base, i);
+}
+
+void cli_duration(double seconds, char *text, size_t size) {
+  if (!isfinite(seconds))
+    snprintf(text, size, "-");
+  else if (seconds < 1e-3)
+    snprintf(text, size, "%.3g us", 1e6 * seconds);
+  else if (seconds < 1)
+    snprintf(text, size, "%.3g ms", 1e3 * seconds);
+  else if (seconds < 120)
+    snprintf(text, size, "%.3g s", seconds);
+  else if (seconds < 7200)
+    snprintf(text, size, "%.3g minutes", seconds / 60);
+  else
+    snprintf(text, size, "%.3g hours", seconds / 3600);
+}
+
+void cli_bytes(double bytes, char *text, size_t size) {
+  static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  int unit = 0;
+  while (bytes >= 1024 && unit < 4)
+    bytes /= 1024, unit++;
+  snprintf(text, size, bytes < 10 && unit > 0 ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+}
+
+void cli_print_json(json_t *object) {
+  char *text = object == NULL ? NULL : json_dumps(object, JSON_REAL_PRECISION(17) | JSON_INDENT(2));
+  if (text != NULL)
+    puts(text);
+  free(text);
+  json_decref(object);
+}
+
+json_t *cli_real(double value) {
+  return isfinite(value) ? json_real(value) : json_null();
+}
+
+volatile int cli_interrupted = 0;
+
+static void on_signal(int number) {
+  (void)number;
+  if (cli_interrupted)
+    _exit(EXIT_INTERRUPTED); /* the second time: at once; the store is safe */
+  cli_interrupted = 1;
+}
+
+void cli_catch_signals(void) {
+  struct sigaction action = {.sa_handler = on_signal};
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+}
+
+void cli_table_row(cli_table *table, const char *const *cells) {
+  if (table->rows == table->capacity) {
+    const int capacity = 2 * table->capacity + 16;
+    void *grown = realloc(table->cells, (size_t)capacity * sizeof *table->cells);
+    if (grown == NULL)
+      return;
+    table->cells = grown;
+    table->capacity = capacity;
+  }
+  for (int c = 0; c < table->columns; c++)
+    snprintf(table->cells[table->rows][c], sizeof table->cells[0][0], "%s", cells[c]);
+  table->rows++;
+}
+
+void cli_table_print(cli_table *table) {
+  int width[CLI_MAX_COLUMNS] = {0};
+  for (int r = 0; r < table->rows; r++) {
+    for (int c = 0; c < table->columns; c++) {
+      const int length = (int)strlen(table->cells[r][c]);
+      if (length > width[c])
+        width[c] = length;
+    }
+  }
+  for (int r = 0; r < table->rows; r++) {
+    printf("%-*s", width[0], table->cells[r][0]);
+    for (int c = 1; c < table->columns; c++)
+      printf("  %*s", width[c], table->cells[r][c]);
+    putchar('\n');
+  }
+  free(table->cells);
+  *table = (cli_table){0};
+}

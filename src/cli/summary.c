@@ -1,0 +1,67 @@
+/* The table and the JSON object that tune and eval end with. */
+#include "cli/summary.h"
+#include <math.h>
+#include <string.h>
+
+static const char *verdict_words(const tuner_row *row) {
+  if (row->reference)
+    return "reference";
+  if (row->excluded)
+    return "excluded";
+  if (isinf(row->worse_by))
+    return "diverged";
+  if (isnan(row->worse_by))
+    return "timed only";
+  return mpt_verdict_name(row->verdict);
+}
+
+void cli_print_summary(const tuner_summary *summary, double reference_metric, const char *metric) {
+  cli_table table = {.columns = 7};
+  const char *times = summary->predicted ? "step (predicted)" : "step (measured)";
+  cli_table_row(&table, (const char *[]){"policy", times, "of reference", metric, "worse by",
+                                         "memory", "verdict"});
+  for (int i = 0; i < summary->row_count; i++) {
+    const tuner_row *row = &summary->rows[i];
+    char label[96], seconds[32], ratio[32], value[32] = "-", worse[32] = "-", memory[32] = "-";
+    snprintf(label, sizeof label, "%s%s", row->winner ? "* " : "  ", row->label);
+    cli_duration(row->step_seconds, seconds, sizeof seconds);
+    snprintf(ratio, sizeof ratio, "%.1f%%", 100 * row->ratio);
+    if (isfinite(row->metric))
+      snprintf(value, sizeof value, "%.5g", row->metric);
+    if (isfinite(row->worse_by))
+      snprintf(worse, sizeof worse, "%+.3f%%", 100 * row->worse_by / fabs(reference_metric));
+    if (row->memory_bytes > 0)
+      cli_bytes((double)row->memory_bytes, memory, sizeof memory);
+    cli_table_row(
+        &table, (const char *[]){label, seconds, ratio, value, worse, memory, verdict_words(row)});
+  }
+  cli_table_print(&table);
+}
+
+double cli_reference_metric(const tuner_summary *summary) {
+  for (int i = 0; i < summary->row_count; i++)
+    if (summary->rows[i].reference)
+      return summary->rows[i].metric;
+  return NAN;
+}
+
+json_t *cli_summary_json(const tuner_summary *summary) {
+  json_t *rows = json_array();
+  for (int i = 0; i < summary->row_count; i++) {
+    const tuner_row *row = &summary->rows[i];
+    json_array_append_new(
+        rows, json_pack("{s:s,s:o,s:o,s:o,s:o,s:s,s:b,s:b,s:b,s:I}", "label", row->label,
+                        "step_seconds", cli_real(row->step_seconds), "ratio", cli_real(row->ratio),
+                        "metric", cli_real(row->metric), "worse_by", cli_real(row->worse_by),
+                        "verdict", mpt_verdict_name(row->verdict), "winner", row->winner,
+                        "reference", row->reference, "excluded", row->excluded, "memory_bytes",
+                        (json_int_t)row->memory_bytes));
+  }
+  return json_pack("{s:o,s:b,s:b,s:b,s:b,s:o,s:o,s:i,s:s,s:s,s:s}", "policies", rows, "gain",
+                   summary->gain, "found", summary->found, "predicted", summary->predicted, "proxy",
+                   summary->proxy, "tuning_seconds", cli_real(summary->tuning_seconds),
+                   "payback_seconds", cli_real(summary->payback_seconds), "evaluations",
+                   summary->evaluations, "policy", summary->policy_path, "report",
+                   summary->report_path, "message",
+                   summary->message == NULL ? "" : summary->message);
+}

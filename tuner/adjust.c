@@ -1,0 +1,288 @@
+/* Stage 6: propose, train, look, correct, propose again.
+ *
+ * First the uniform policies. Then, until it settles: the fastest policy that is predicted to meet
+ * the budget is trained; what it did corrects the prediction. When that policy has been trained and
+ * does meet the budget, the same question is asked with a prediction that is one deviation kinder
+ * to what is uncertain (slack is looked for where it may be); when that proposes nothing faster
+ * that is new, the search is over.
+ */
+#include "base/error.h"
+#include "base/progress.h"
+#include "tuner/search.h"
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a diverged run tells the predictor, in budgets. */
+#define DIVERGED_BUDGETS 20.0
+
+static bool faster(double a, double b) {
+  return a < b * (1 - SEARCH_EQUAL_TIME);
+}
+
+static double clipped_mean(const search *s, const candidate *c) {
+  return fmin(candidate_mean(c), DIVERGED_BUDGETS * s->margin);
+}
+
+/* The deviation of the mean of n pairs: the seeds' noise, and that the model is not exact. */
+static double observation_deviation(const search *s, const candidate *c, double mean) {
+  const double seeds = fmax(s->noise, 0.02 * s->margin) / sqrt(c->seed_count);
+  const double model = 0.1 * fabs(mean);
+  return sqrt(seeds * seeds + model * model);
+}
+
+/* Pooled deviation of paired differences over everything that has two seeds or more, mixed with
+ * the reference's own as if that were one more pair. */
+static void update_noise(search *s) {
+  double squares = s->reference_deviation * s->reference_deviation, freedom = 1;
+  for (int i = 0; i < s->candidate_count; i++) {
+    const candidate *c = s->candidates[i];
+    const double mean = candidate_mean(c);
+    if (c->seed_count < 2 || !isfinite(mean) || mean > 3 * s->margin)
+      continue;
+    for (int j = 0; j < c->seed_count; j++)
+      squares += pow(c->difference[j] - mean, 2);
+    freedom += c->seed_count - 1;
+  }
+  s->noise = sqrt(squares / freedom);
+}
+
+/* Where a policy stands against the budget after its search seeds. Close: within one standard
+ * error of it, while there is a seed left that could tell. */
+standing candidate_standing(const search *s, const candidate *c) {
+  if (c->verdict == MPT_VERDICT_FAIL || c->verdict == MPT_VERDICT_INCONCLUSIVE)
+    return STANDING_FAILS;
+  if (c->seed_count == 0)
+    return STANDING_UNKNOWN;
+  const double mean = candidate_mean(c);
+  if (!isfinite(mean))
+    return STANDING_FAILS;
+  const double error = s->noise / sqrt(c->seed_count);
+  if (c->seed_count < s->reference_seeds && fabs(mean - s->margin) < error)
+    return STANDING_CLOSE;
+  return mean <= s->margin ? STANDING_MEETS : STANDING_FAILS;
+}
+
+/* Layers that a diverged run names never get that precision again. */
+static mpt_status veto_blamed(search *s, const candidate *c, mpt_error *error) {
+  store_evaluation *all = NULL;
+  int count = 0;
+  MPT_RETURN_IF_FAILED(store_all_evaluations(s->store, &all, &count, error));
+  for (int i = 0; i < count; i++) {
+    const bool mine = strcmp(all[i].policy, c->hash) == 0 && all[i].diverged;
+    json_t *counters =
+        mine && all[i].counters != NULL ? json_loads(all[i].counters, 0, NULL) : NULL;
+    size_t j;
+    json_t *row;
+    json_array_foreach(counters, j, row) {
+      if (!json_is_true(json_object_get(row, "blamed")))
+        continue;
+      const char *name = json_string_value(json_object_get(row, "layer"));
+      for (int u = 0; u < s->space->unit_count; u++) {
+        const space_unit *unit = &s->space->units[u];
+        if (strcmp(s->graph->layers[unit->layer].info.name, name) != 0)
+          continue;
+        for (int g = 0; g < MPT_GEMM_COUNT; g++) {
+          const mpt_precision q = c->assignment[unit->layer].gemm[g].precision;
+          layer_score *score = &s->sensitivity->unit[u][g][q];
+          if (q == unit->choices[0].gemm[g].precision || score->veto[0] != '\0')
+            continue;
+          snprintf(score->veto, sizeof score->veto, "a run with it in %s diverged here",
+                   mpt_precision_name(q));
+        }
+      }
+    }
+    json_decref(counters);
+    store_evaluation_clear(&all[i]);
+  }
+  free(all);
+  return MPT_OK;
+}
+
+static mpt_status note_step(search *s, const candidate *c, mpt_error *error) {
+  char *text = NULL;
+  MPT_RETURN_IF_FAILED(store_get(s->store, "trajectory", &text, error));
+  json_t *rows = text == NULL ? json_array() : json_loads(text, 0, NULL);
+  free(text);
+  if (!json_is_array(rows))
+    rows = json_array();
+  /* A continued search replays its steps; each is noted once. */
+  while (json_array_size(rows) >= (size_t)s->trainings)
+    json_array_remove(rows, json_array_size(rows) - 1);
+  const double mean = candidate_mean(c);
+  static const char *const words[] = {"not trained", "meets the budget", "misses the budget",
+                                      "too close to tell"};
+  json_array_append_new(
+      rows,
+      json_pack("{s:i,s:s,s:s,s:f,s:o,s:o,s:s}", "evaluation", s->trainings, "policy", c->hash,
+                "label", c->label, "predicted_seconds", c->cost.total, "predicted_increase",
+                isfinite(c->predicted) ? json_real(c->predicted) : json_null(), "measured_increase",
+                isfinite(mean) ? json_real(mean) : json_null(), "verdict_text",
+                isfinite(mean) ? words[candidate_standing(s, c)] : "failed"));
+  text = json_dumps(rows, JSON_COMPACT | JSON_REAL_PRECISION(17));
+  json_decref(rows);
+  mpt_status status = text == NULL ? mpt_fail_memory(error, "the search's record", 0)
+                                   : store_set(s->store, "trajectory", text, error);
+  free(text);
+  return status;
+}
+
+static candidate *best_so_far(const search *s) {
+  candidate *best = NULL;
+  for (int i = 0; i < s->candidate_count; i++) {
+    candidate *c = s->candidates[i];
+    if (!c->permitted || candidate_standing(s, c) != STANDING_MEETS)
+      continue;
+    if (best == NULL || c->cost.total < best->cost.total)
+      best = c;
+  }
+  return best;
+}
+
+/* Trains a candidate until it is known where it stands, and learns from it. */
+static mpt_status try_candidate(search *s, candidate *c, mpt_error *error) {
+  do {
+    MPT_RETURN_IF_FAILED(search_try(s, c, error));
+    update_noise(s);
+    MPT_RETURN_IF_FAILED(note_step(s, c, error));
+    if (!isfinite(candidate_mean(c)))
+      MPT_RETURN_IF_FAILED(veto_blamed(s, c, error));
+  } while (candidate_standing(s, c) == STANDING_CLOSE &&
+           s->trainings < s->options->max_evaluations);
+  if (c->choice != NULL) {
+    const double mean = clipped_mean(s, c);
+    MPT_RETURN_IF_FAILED(
+        predictor_observe(s->predictor, c->choice, mean, observation_deviation(s, c, mean), error));
+  }
+  candidate *best = best_so_far(s);
+  if (best != NULL && !best->written) {
+    best->written = true;
+    MPT_RETURN_IF_FAILED(write_policy(s, best, MPT_VERDICT_UNVERIFIED, error));
+  }
+  return MPT_OK;
+}
+
+static mpt_status uniform_candidates(search *s, mpt_layer_policy *assignment, mpt_error *error) {
+  for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
+    bool permitted = true;
+    space_uniform(s->space, (mpt_precision)q, assignment, &permitted);
+    candidate *c = NULL;
+    char label[64];
+    snprintf(label, sizeof label, "all-%s", mpt_precision_name((mpt_precision)q));
+    MPT_RETURN_IF_FAILED(search_candidate(s, assignment, label, &c, error));
+    if (!c->uniform) { /* a network without GEMMs: several precisions are one policy */
+      c->uniform = true;
+      c->precision = (mpt_precision)q;
+      c->permitted = permitted;
+    }
+    if (strcmp(c->hash, s->reference.hash) == 0)
+      continue;
+    /* Slower than the reference: timed, not trained. */
+    if (!c->permitted || c->seed_count > 0 || !faster(c->cost.total, s->reference.cost.total))
+      continue;
+    MPT_RETURN_IF_FAILED(try_candidate(s, c, error));
+  }
+  return MPT_OK;
+}
+
+/* The fastest policy predicted to meet `budget`; *out is NULL when there is none. */
+static mpt_status propose(search *s, double optimism, double budget, mpt_layer_policy *assignment,
+                          int *choice, candidate **out, mpt_error *error) {
+  *out = NULL;
+  sensitivity_vetoes(s);
+  MPT_RETURN_IF_FAILED(predictor_increases(s->predictor, optimism, s->increase, error));
+  frontier_solution certificate = {0};
+  mpt_status status = space_solve(s->space, s->priced, s->profile, &s->w->optimizer, s->increase,
+                                  budget, choice, &certificate, error);
+  if (status == MPT_ERROR_NOT_FOUND)
+    return MPT_OK;
+  if (status != MPT_OK)
+    return status;
+  space_assignment(s->space, choice, assignment);
+  char label[64];
+  snprintf(label, sizeof label, "candidate %d", s->trainings + 1);
+  status = search_candidate(s, assignment, label, out, error);
+  if (status == MPT_OK && (*out)->seed_count == 0)
+    (*out)->predicted = certificate.increase;
+  frontier_clear(&certificate);
+  return status;
+}
+
+/* A proposal that is new, or one that is known to meet the budget: the budget asked for shrinks
+ * past those that are known to fail. */
+static mpt_status propose_new(search *s, double optimism, mpt_layer_policy *assignment, int *choice,
+                              candidate **out, mpt_error *error) {
+  for (double budget = s->margin; budget > 0.02 * s->margin; budget *= 0.85) {
+    MPT_RETURN_IF_FAILED(propose(s, optimism, budget, assignment, choice, out, error));
+    if (*out == NULL || (*out)->verdict == MPT_VERDICT_UNVERIFIED) {
+      if (*out == NULL || strcmp((*out)->hash, s->reference.hash) == 0)
+        break;
+      const standing where = candidate_standing(s, *out);
+      if (where == STANDING_UNKNOWN || where == STANDING_MEETS)
+        return MPT_OK;
+    }
+  }
+  *out = NULL;
+  return MPT_OK;
+}
+
+static mpt_status adjust(search *s, mpt_layer_policy *assignment, int *choice, mpt_error *error) {
+  while (s->trainings < s->options->max_evaluations) {
+    if (s->options->max_seconds > 0 &&
+        search_now() - s->started + s->earlier_seconds > s->options->max_seconds)
+      return MPT_OK;
+    candidate *c = NULL;
+    MPT_RETURN_IF_FAILED(propose_new(s, 0, assignment, choice, &c, error));
+    if (c == NULL || candidate_standing(s, c) == STANDING_MEETS) {
+      const candidate *best = best_so_far(s);
+      const double least = best != NULL ? best->cost.total : s->reference.cost.total;
+      MPT_RETURN_IF_FAILED(propose_new(s, 1, assignment, choice, &c, error));
+      if (c == NULL || candidate_standing(s, c) != STANDING_UNKNOWN ||
+          !faster(c->cost.total, least))
+        return MPT_OK;
+    }
+    MPT_RETURN_IF_FAILED(try_candidate(s, c, error));
+    MPT_RETURN_IF_FAILED(sensitivity_fit(s, error));
+  }
+  return MPT_OK;
+}
+
+/* `again`: after a verification that did not pass, without the uniform policies. */
+static mpt_status run_stage(search *s, bool again, mpt_error *error) {
+  mpt_layer_policy *assignment = calloc((size_t)s->graph->layer_count, sizeof *assignment);
+  int *choice = calloc((size_t)s->space->unit_count + 1, sizeof *choice);
+  mpt_status status = MPT_OK;
+  if (assignment == NULL || choice == NULL) {
+    status = mpt_fail_memory(error, "an assignment", 0);
+    goto fail;
+  }
+  if (!again)
+    MPT_TRY(uniform_candidates(s, assignment, error));
+  MPT_TRY(sensitivity_fit(s, error));
+  MPT_TRY(adjust(s, assignment, choice, error));
+fail:
+  free(assignment);
+  free(choice);
+  return status;
+}
+
+mpt_status stage_adjust(search *s, mpt_error *error) {
+  return run_stage(s, false, error);
+}
+
+mpt_status stage_adjust_again(search *s, candidate *c, mpt_error *error) {
+  double sum = 0;
+  int count = 0;
+  for (int i = 0; i < c->seed_count; i++, count++)
+    sum += c->difference[i];
+  for (int i = 0; i < c->verify_count; i++, count++)
+    sum += c->verify_difference[i] + s->margin;
+  if (c->choice != NULL) {
+    const double mean = fmin(sum / count, DIVERGED_BUDGETS * s->margin);
+    const double deviation = fmax(s->noise, 0.02 * s->margin) / sqrt(count);
+    MPT_RETURN_IF_FAILED(predictor_observe(s->predictor, c->choice, mean, deviation, error));
+  }
+  return run_stage(s, true, error);
+}

@@ -1,0 +1,307 @@
+/* The built-in evaluator: a training run under an assignment and seed, or its record in the store.
+ * The key of a record is a hash over everything that decides its result, so nothing is trained
+ * twice and a killed search replays its decisions from the store. */
+#include "base/error.h"
+#include "base/progress.h"
+#include "base/text.h"
+#include "tuner/search.h"
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+double search_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+bool search_interrupted(const search *s) {
+  return s->options->interrupted != NULL && *s->options->interrupted != 0;
+}
+
+void candidate_clear(candidate *c) {
+  free(c->assignment);
+  free(c->choice);
+  *c = (candidate){0};
+}
+
+double candidate_mean(const candidate *c) {
+  if (c->seed_count == 0)
+    return NAN;
+  double sum = 0;
+  for (int i = 0; i < c->seed_count; i++)
+    sum += c->difference[i];
+  return sum / c->seed_count;
+}
+
+/* One line for each layer that has a format: "name formats". */
+static char *assignment_text(const graph *g, const mpt_layer_policy *assignment) {
+  mpt_text text = {0};
+  for (int i = 0; i < g->layer_count; i++) {
+    if (!g->layers[i].has_format)
+      continue;
+    char formats[160];
+    mpt_layer_policy_text(&assignment[i], formats, sizeof formats);
+    mpt_text_addf(&text, "%s %s\n", g->layers[i].info.name, formats);
+  }
+  if (!text.failed)
+    return text.data;
+  mpt_text_free(&text);
+  return NULL;
+}
+
+mpt_status search_price(search *s, candidate *c, mpt_error *error) {
+  char *text = assignment_text(s->graph, c->assignment);
+  if (text == NULL)
+    return mpt_fail_memory(error, "an assignment", 0);
+  store_hash(text, strlen(text), c->hash);
+  store_policy policy = {.assignment = text, .predicted_increase = c->predicted};
+  memcpy(policy.hash, c->hash, sizeof policy.hash);
+  snprintf(policy.label, sizeof policy.label, "%s", c->label);
+  mpt_status status = MPT_OK;
+  char *parts = NULL;
+  MPT_TRY(cost_predict(s->priced, s->profile, &s->w->optimizer, c->assignment, &c->cost, error));
+  policy.predicted_seconds = c->cost.total;
+  MPT_TRY(store_put_policy(s->store, &policy, error));
+  json_t *json = json_pack("{s:f,s:f,s:f,s:f}", "gemms", c->cost.gemms, "copies", c->cost.copies,
+                           "passes", c->cost.passes, "extrapolated", c->cost.extrapolated);
+  parts = json_dumps(json, JSON_REAL_PRECISION(17));
+  json_decref(json);
+  store_time time = {.measured = false, .seconds = c->cost.total, .parts = parts};
+  memcpy(time.policy, c->hash, sizeof time.policy);
+  snprintf(time.device, sizeof time.device, "%s", s->profile_identity);
+  MPT_TRY(store_put_time(s->store, &time, error));
+fail:
+  free(parts);
+  free(text);
+  return status;
+}
+
+static void evaluation_key(const search *s, const candidate *c, uint64_t seed, char key[65]) {
+  mpt_text text = {0};
+  const mpt_loss_scale_policy *scale = &s->w->loss_scale;
+  mpt_text_addf(&text, "policy %s\ntraining %s\ndata %s\nseed %llu\nsteps %lld\n", c->hash,
+                s->training_hash, dataset_get_info(s->data)->hash, (unsigned long long)seed,
+                (long long)s->steps);
+  mpt_text_addf(&text, "backend cpu %d\nthreads %d\nloss scale %d %.9g\n", MPTUNE_CPU_NUMERICS,
+                s->w->threads, (int)scale->mode, (double)scale->initial);
+  store_hash(text.data == NULL ? "" : text.data, text.length, key);
+  mpt_text_free(&text);
+}
+
+/* Watches a run: passes interruptions on, and stops a candidate whose training loss is hopeless. */
+typedef struct run_watch {
+  const search *s;
+  const char *label;
+  bool may_stop;
+  double excess;   /* running mean of loss - reference loss */
+  double hopeless; /* excess above which the run is given up */
+  uint64_t seed;
+  const run_hooks *hooks;
+} run_watch;
+
+static void watch_statistics(void *context, int64_t step, int layer, mpt_operand operand,
+                             const mpt_statistics *statistics) {
+  const run_hooks *hooks = ((run_watch *)context)->hooks;
+  hooks->on_statistics(hooks->context, step, layer, operand, statistics);
+}
+
+static void watch_layer(void *context, mpt_queue *queue, int64_t step, int layer,
+                        const mpt_tensor *input, const mpt_tensor *weight,
+                        const mpt_tensor *grad_output) {
+  const run_hooks *hooks = ((run_watch *)context)->hooks;
+  hooks->on_layer(hooks->context, queue, step, layer, input, weight, grad_output);
+}
+
+static bool watch_step(void *context, const train_step *step) {
+  run_watch *watch = context;
+  const search *s = watch->s;
+  if (search_interrupted(s))
+    return false;
+  mpt_progress_update(watch->label, "seed %llu, step %lld of %lld, loss %.4f",
+                      (unsigned long long)watch->seed, (long long)step->step + 1,
+                      (long long)step->steps, step->loss);
+  if (!watch->may_stop || s->reference_losses == NULL)
+    return true;
+  const double rate = 2.0 / (1.0 + fmax(8.0, 0.1 * (double)step->steps));
+  watch->excess += rate * (step->loss - s->reference_losses[step->step] - watch->excess);
+  /* Only late: a bad start is often made up for. */
+  return step->step * 2 < step->steps || !(watch->excess > watch->hopeless);
+}
+
+static char *counters_json(const search *s, const train_result *result) {
+  json_t *all = json_array();
+  for (int i = 0; i < result->layer_count; i++) {
+    for (int o = 0; o < MPT_OPERAND_COUNT; o++) {
+      const mpt_layer_counters *c = &result->counters[i];
+      if (c->cast[o] == 0)
+        continue;
+      json_array_append_new(
+          all,
+          json_pack("{s:s,s:s,s:I,s:I,s:I}", "layer", s->graph->layers[i].info.name, "operand",
+                    mpt_operand_name((mpt_operand)o), "cast", (json_int_t)c->cast[o], "saturated",
+                    (json_int_t)c->saturated[o], "vanished", (json_int_t)c->vanished[o]));
+    }
+  }
+  char *text = json_dumps(all, JSON_COMPACT);
+  json_decref(all);
+  return text;
+}
+
+static mpt_status record_of(const search *s, train_result *result, store_evaluation *e,
+                            mpt_error *error) {
+  e->steps = s->steps;
+  e->steps_done = result->steps_done;
+  e->diverged = result->diverged;
+  e->stopped = result->stopped;
+  e->metric = result->stopped ? NAN : result->metric;
+  e->metric_plain = result->stopped ? NAN : result->metric_plain;
+  e->held_out_loss = result->held_out_loss;
+  e->output_difference = result->output_difference;
+  e->host_seconds = result->step_seconds;
+  e->total_seconds = result->total_seconds;
+  e->memory_bytes = result->memory_bytes;
+  e->time = (int64_t)time(NULL);
+  if (result->failure[0] != '\0')
+    e->failure = strdup(result->failure);
+  if (result->stopped)
+    e->failure = strdup("given up early: far behind the reference");
+  e->losses = result->losses; /* handed over */
+  e->loss_count = result->steps_done;
+  result->losses = NULL;
+  e->counters = counters_json(s, result);
+  return e->counters == NULL ? mpt_fail_memory(error, "counters", 0) : MPT_OK;
+}
+
+mpt_status search_train(search *s, const candidate *c, uint64_t seed, const char *purpose,
+                        const run_hooks *hooks, store_evaluation *evaluation, mpt_error *error) {
+  char key[65];
+  evaluation_key(s, c, seed, key);
+  bool found = false;
+  MPT_RETURN_IF_FAILED(store_find_evaluation(s->store, key, &found, evaluation, error));
+  if (found)
+    return MPT_OK;
+  if (search_interrupted(s))
+    return mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted");
+
+  run_watch watch = {.s = s, .label = c->label, .seed = seed, .hooks = hooks};
+  watch.may_stop = strcmp(purpose, "candidate") == 0 && seed == s->reference_seed[0];
+  /* Ten budgets of training loss behind, and half a percent of it at least: no verdict hangs on a
+   * run that is this far off. */
+  watch.hopeless = fmax(10 * s->margin, 0.5);
+  train_options options = train_options_default();
+  options.workload = s->w;
+  options.graph = s->graph;
+  options.data = s->data;
+  options.assignment = c->assignment;
+  options.loss_scale = s->w->loss_scale;
+  options.seed = seed;
+  options.steps = s->steps;
+  options.threads = s->w->threads;
+  options.on_step = watch_step;
+  options.context = &watch;
+  if (hooks != NULL) {
+    options.statistics = MPT_STATISTICS_FULL;
+    options.statistics_every = hooks->statistics_every;
+    options.on_statistics = watch_statistics;
+    options.on_layer = watch_layer;
+    options.probe_every = hooks->probe_every;
+  }
+
+  train_result result = {0};
+  mpt_status status = train_run(&options, &result, error);
+  if (status == MPT_OK && search_interrupted(s))
+    status = mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted");
+  if (status == MPT_OK) {
+    *evaluation = (store_evaluation){.seed = seed};
+    memcpy(evaluation->key, key, sizeof key);
+    memcpy(evaluation->policy, c->hash, sizeof evaluation->policy);
+    snprintf(evaluation->purpose, sizeof evaluation->purpose, "%s", purpose);
+    status = record_of(s, &result, evaluation, error);
+    /* Before the record, so that a record means that all of it is there. */
+    if (status == MPT_OK && hooks != NULL)
+      status = hooks->on_done(hooks->context, key, error);
+    if (status == MPT_OK)
+      status = store_put_evaluation(s->store, evaluation, error);
+    if (status != MPT_OK)
+      store_evaluation_clear(evaluation);
+    s->trained_now++;
+  }
+  train_result_clear(&result);
+  return status;
+}
+
+mpt_status search_candidate(search *s, const mpt_layer_policy *assignment, const char *label,
+                            candidate **out, mpt_error *error) {
+  const size_t bytes = (size_t)s->graph->layer_count * sizeof *assignment;
+  char *text = assignment_text(s->graph, assignment);
+  if (text == NULL)
+    return mpt_fail_memory(error, "an assignment", bytes);
+  char hash[65];
+  store_hash(text, strlen(text), hash);
+  free(text);
+  for (int i = 0; i < s->candidate_count; i++) {
+    if (strcmp(s->candidates[i]->hash, hash) != 0)
+      continue;
+    *out = s->candidates[i];
+    return MPT_OK;
+  }
+  if (s->candidate_count == s->candidate_capacity) {
+    int capacity = 2 * s->candidate_capacity + 16;
+    candidate **grown = realloc(s->candidates, (size_t)capacity * sizeof *grown);
+    if (grown == NULL)
+      return mpt_fail_memory(error, "candidates", (size_t)capacity * sizeof *grown);
+    s->candidates = grown;
+    s->candidate_capacity = capacity;
+  }
+  candidate *c = calloc(1, sizeof *c);
+  if (c != NULL)
+    c->assignment = malloc(bytes);
+  if (c != NULL)
+    c->choice = malloc((size_t)s->space->unit_count * sizeof(int));
+  if (c == NULL || c->assignment == NULL || c->choice == NULL) {
+    if (c != NULL)
+      candidate_clear(c);
+    free(c);
+    return mpt_fail_memory(error, "a candidate", bytes);
+  }
+  memcpy(c->assignment, assignment, bytes);
+  if (!space_choices(s->space, assignment, c->choice)) {
+    free(c->choice);
+    c->choice = NULL;
+  }
+  c->permitted = c->choice != NULL;
+  c->predicted = NAN;
+  snprintf(c->label, sizeof c->label, "%s", label);
+  mpt_status status = search_price(s, c, error);
+  if (status != MPT_OK) {
+    candidate_clear(c);
+    free(c);
+    return status;
+  }
+  s->candidates[s->candidate_count++] = c;
+  *out = c;
+  return MPT_OK;
+}
+
+mpt_status search_try(search *s, candidate *c, mpt_error *error) {
+  const int i = c->seed_count;
+  if (i >= s->reference_seeds)
+    return mpt_fail(error, MPT_ERROR_INTERNAL, "no search seed is left");
+  store_evaluation e = {0};
+  MPT_RETURN_IF_FAILED(search_train(s, c, s->reference_seed[i],
+                                    c->uniform ? "uniform" : "candidate", NULL, &e, error));
+  c->difference[i] = e.diverged || e.stopped || !isfinite(e.metric)
+                         ? INFINITY
+                         : s->sign * (e.metric - s->reference_metric[i]);
+  if (isfinite(c->difference[i]))
+    c->metric_sum += e.metric;
+  c->memory_bytes = e.memory_bytes;
+  c->seed_count++;
+  s->trainings++;
+  store_evaluation_clear(&e);
+  return MPT_OK;
+}

@@ -1,0 +1,364 @@
+/* Stage 3, the measuring half: what rounding a layer's operands does to its three products, taken
+ * from operands of the reference run at several points of training.
+ *
+ * For a layer Y = X W' with gradient g of the (mean) loss at Y, and the rounded product Y + D:
+ *   forward   E<g, D> + E<g, D>^2 / 2, the expected increase of the loss to second order, with the
+ *             squared gradient in place of the curvature (the Fisher approximation), row by row
+ *   backward  the variance of the parameter gradient that rounding adds, over its variance across
+ *             batches; for dgrad the relative error of grad_input stands for that of the gradients
+ *             below it
+ * Scores rank layers. They prove nothing: what a policy costs is measured by training.
+ */
+#include "base/error.h"
+#include "tuner/search.h"
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct operand_seen {
+  double saturated, vanished, cast; /* counts over all probes */
+  uint32_t amax_bits;
+} operand_seen;
+
+typedef struct unit_sums {
+  double forward[MPT_PRECISION_COUNT]; /* sums over probes */
+  double wgrad_error[MPT_PRECISION_COUNT], dgrad_error[MPT_PRECISION_COUNT];
+  double grad_input_squared, grad_weight_squared;
+  float *grad_weight_sum; /* [n*k], for the variance across batches */
+  int64_t weight_count;
+  int probes;
+  uint32_t output_amax_bits;
+  operand_seen seen[MPT_OPERAND_COUNT][MPT_PRECISION_COUNT];
+} unit_sums;
+
+enum { SCRATCH_INPUT, SCRATCH_WEIGHT, SCRATCH_GRADIENT, SCRATCH_PRODUCT, SCRATCH_COUNT };
+
+struct score_probe {
+  const space *space;
+  unit_sums *units;
+  void *scratch[SCRATCH_COUNT]; /* device */
+  size_t scratch_bytes[SCRATCH_COUNT];
+  mpt_queue *queue;                  /* that scratch belongs to */
+  float *exact, *rounded, *gradient; /* host */
+  int64_t host_count;
+  mpt_error error; /* the first that a probe met; reported by score_probe_json */
+};
+
+mpt_status score_probe_open(const space *s, score_probe **out, mpt_error *error) {
+  score_probe *p = calloc(1, sizeof *p);
+  if (p != NULL)
+    p->units = calloc((size_t)s->unit_count + 1, sizeof *p->units);
+  if (p == NULL || p->units == NULL) {
+    free(p);
+    return mpt_fail_memory(error, "sensitivity measurements", sizeof *p);
+  }
+  p->space = s;
+  *out = p;
+  return MPT_OK;
+}
+
+static void release_scratch(score_probe *p) {
+  for (int i = 0; i < SCRATCH_COUNT; i++) {
+    if (p->scratch[i] != NULL)
+      mpt_memory_free(p->queue, p->scratch[i]);
+    p->scratch[i] = NULL;
+    p->scratch_bytes[i] = 0;
+  }
+}
+
+void score_probe_close(score_probe *p) {
+  if (p == NULL)
+    return;
+  for (int u = 0; u < p->space->unit_count; u++)
+    free(p->units[u].grad_weight_sum);
+  free(p->units);
+  free(p->exact);
+  free(p->rounded);
+  free(p->gradient);
+  free(p);
+}
+
+static mpt_status scratch(score_probe *p, int which, int64_t rows, int64_t columns,
+                          mpt_format format, mpt_tensor *tensor, mpt_error *error) {
+  const int64_t shape[2] = {rows, columns};
+  *tensor = mpt_tensor_of(NULL, MPT_FP32, 2, shape);
+  tensor->device = mpt_queue_device(p->queue);
+  const size_t bytes = mpt_tensor_bytes(tensor); /* fp32 is the widest */
+  if (bytes > p->scratch_bytes[which]) {
+    mpt_memory_free(p->queue, p->scratch[which]);
+    p->scratch[which] = NULL;
+    p->scratch_bytes[which] = 0;
+    MPT_RETURN_IF_FAILED(mpt_memory_allocate(p->queue, bytes, &p->scratch[which], error));
+    p->scratch_bytes[which] = bytes;
+  }
+  tensor->data = p->scratch[which];
+  tensor->format = format;
+  return MPT_OK;
+}
+
+static mpt_status host_buffers(score_probe *p, int64_t count, mpt_error *error) {
+  if (count <= p->host_count)
+    return MPT_OK;
+  free(p->exact);
+  free(p->rounded);
+  free(p->gradient);
+  p->host_count = 0;
+  p->exact = malloc((size_t)count * sizeof(float));
+  p->rounded = malloc((size_t)count * sizeof(float));
+  p->gradient = malloc((size_t)count * sizeof(float));
+  if (p->exact == NULL || p->rounded == NULL || p->gradient == NULL)
+    return mpt_fail_memory(error, "a layer's output", (size_t)count * 3 * sizeof(float));
+  p->host_count = count;
+  return MPT_OK;
+}
+
+/* The scale that serves an operand best: fp8's own; for fp16 gradients the loss scale that users
+ * start with, less where it would overflow. */
+static int best_scale(mpt_precision precision, mpt_operand operand, mpt_format format,
+                      uint32_t amax_bits) {
+  const int fit = mpt_scale_exponent(format, amax_bits, 0);
+  if (precision == MPT_PRECISION_FP8)
+    return fit;
+  if (precision == MPT_PRECISION_FP16 && operand == MPT_GRAD_OUTPUT)
+    return fit < 16 ? fit : 16;
+  return 0;
+}
+
+/* A rounded copy of one operand, and what was lost in making it. */
+static mpt_status round_operand(score_probe *p, unit_sums *sums, mpt_operand operand,
+                                mpt_precision precision, const mpt_tensor *x, mpt_tensor *copy,
+                                int *scale, mpt_error *error) {
+  const mpt_gemm_kind gemm = operand == MPT_GRAD_OUTPUT ? MPT_DGRAD : MPT_FPROP;
+  const mpt_format format =
+      mpt_gemm_policy_of(gemm, precision).operand[operand == MPT_WEIGHT ? 1 : 0];
+  operand_seen *seen = &sums->seen[operand][precision];
+  uint32_t amax_bits = 0;
+  MPT_RETURN_IF_FAILED(mpt_amax(p->queue, x, &amax_bits, error));
+  if (amax_bits > seen->amax_bits)
+    seen->amax_bits = amax_bits;
+  *scale = best_scale(precision, operand, format, amax_bits);
+  MPT_RETURN_IF_FAILED(scratch(p, (int)operand, x->shape[0], x->shape[1], format, copy, error));
+  mpt_cast_counts counts = {0};
+  MPT_RETURN_IF_FAILED(mpt_cast(p->queue, x, *scale, copy, &counts, error));
+  seen->cast += (double)counts.count;
+  seen->saturated += (double)counts.saturated;
+  seen->vanished += (double)counts.vanished;
+  return MPT_OK;
+}
+
+static mpt_status product(score_probe *p, const mpt_tensor *a, bool transpose_a,
+                          const mpt_tensor *b, bool transpose_b, int scale, int64_t rows,
+                          int64_t columns, float *host, mpt_error *error) {
+  mpt_tensor out;
+  MPT_RETURN_IF_FAILED(scratch(p, SCRATCH_PRODUCT, rows, columns, MPT_FP32, &out, error));
+  mpt_gemm_args args = {.a = a,
+                        .b = b,
+                        .out = &out,
+                        .transpose_a = transpose_a,
+                        .transpose_b = transpose_b,
+                        .alpha = ldexpf(1, -scale),
+                        .beta = 0};
+  MPT_RETURN_IF_FAILED(mpt_gemm(p->queue, &args, error));
+  return mpt_tensor_download(p->queue, &out, host, error);
+}
+
+static double difference_squared(const float *a, const float *b, int64_t count) {
+  double sum = 0;
+  for (int64_t i = 0; i < count; i++)
+    sum += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+  return sum;
+}
+
+static double squared(const float *a, int64_t count) {
+  double sum = 0;
+  for (int64_t i = 0; i < count; i++)
+    sum += (double)a[i] * a[i];
+  return sum;
+}
+
+/* E<g, D> + E<g, D>^2 / 2 over rows; g is the gradient of the mean, so a row's own gradient is
+ * rows times larger. */
+static double forward_score(const float *exact, const float *rounded, const float *gradient,
+                            int64_t rows, int64_t columns) {
+  double first = 0, second = 0;
+  for (int64_t r = 0; r < rows; r++) {
+    double dot = 0;
+    for (int64_t c = 0; c < columns; c++) {
+      const int64_t i = r * columns + c;
+      dot += (double)gradient[i] * ((double)rounded[i] - exact[i]);
+    }
+    first += dot;
+    second += dot * dot;
+  }
+  return first + 0.5 * (double)rows * second;
+}
+
+typedef struct probed_layer {
+  unit_sums *sums;
+  const mpt_tensor *input, *weight, *grad_output;
+  int64_t m, n, k;
+} probed_layer;
+
+static mpt_status probe_fprop(score_probe *p, const probed_layer *l, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(host_buffers(p, l->m * l->n, error));
+  MPT_RETURN_IF_FAILED(mpt_tensor_download(p->queue, l->grad_output, p->gradient, error));
+  MPT_RETURN_IF_FAILED(
+      product(p, l->input, false, l->weight, true, 0, l->m, l->n, p->exact, error));
+  for (int64_t i = 0; i < l->m * l->n; i++) {
+    uint32_t bits;
+    memcpy(&bits, &p->exact[i], sizeof bits);
+    bits &= 0x7FFFFFFFu;
+    if (bits > l->sums->output_amax_bits)
+      l->sums->output_amax_bits = bits;
+  }
+  for (int q = MPT_PRECISION_TF32; q < MPT_PRECISION_COUNT; q++) {
+    mpt_tensor x, w;
+    int ex, ew;
+    MPT_RETURN_IF_FAILED(
+        round_operand(p, l->sums, MPT_INPUT, (mpt_precision)q, l->input, &x, &ex, error));
+    MPT_RETURN_IF_FAILED(
+        round_operand(p, l->sums, MPT_WEIGHT, (mpt_precision)q, l->weight, &w, &ew, error));
+    MPT_RETURN_IF_FAILED(product(p, &x, false, &w, true, ex + ew, l->m, l->n, p->rounded, error));
+    mpt_format_round_array(mpt_precision_storage((mpt_precision)q), p->rounded, 1, p->rounded,
+                           (size_t)(l->m * l->n));
+    l->sums->forward[q] += forward_score(p->exact, p->rounded, p->gradient, l->m, l->n);
+  }
+  return MPT_OK;
+}
+
+static mpt_status probe_dgrad(score_probe *p, const probed_layer *l, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(host_buffers(p, l->m * l->k, error));
+  MPT_RETURN_IF_FAILED(
+      product(p, l->grad_output, false, l->weight, false, 0, l->m, l->k, p->exact, error));
+  l->sums->grad_input_squared += squared(p->exact, l->m * l->k);
+  for (int q = MPT_PRECISION_TF32; q < MPT_PRECISION_COUNT; q++) {
+    mpt_tensor g, w;
+    int eg, ew;
+    MPT_RETURN_IF_FAILED(round_operand(p, l->sums, MPT_GRAD_OUTPUT, (mpt_precision)q,
+                                       l->grad_output, &g, &eg, error));
+    MPT_RETURN_IF_FAILED(
+        round_operand(p, l->sums, MPT_WEIGHT, (mpt_precision)q, l->weight, &w, &ew, error));
+    MPT_RETURN_IF_FAILED(product(p, &g, false, &w, false, eg + ew, l->m, l->k, p->rounded, error));
+    l->sums->dgrad_error[q] += difference_squared(p->exact, p->rounded, l->m * l->k);
+  }
+  return MPT_OK;
+}
+
+static mpt_status probe_wgrad(score_probe *p, const probed_layer *l, mpt_error *error) {
+  const int64_t count = l->n * l->k;
+  MPT_RETURN_IF_FAILED(host_buffers(p, count, error));
+  MPT_RETURN_IF_FAILED(
+      product(p, l->grad_output, true, l->input, false, 0, l->n, l->k, p->exact, error));
+  if (l->sums->grad_weight_sum == NULL) {
+    l->sums->grad_weight_sum = calloc((size_t)count, sizeof(float));
+    if (l->sums->grad_weight_sum == NULL)
+      return mpt_fail_memory(error, "a layer's mean gradient", (size_t)count * sizeof(float));
+    l->sums->weight_count = count;
+  }
+  for (int64_t i = 0; i < count; i++)
+    l->sums->grad_weight_sum[i] += p->exact[i];
+  l->sums->grad_weight_squared += squared(p->exact, count);
+  for (int q = MPT_PRECISION_TF32; q < MPT_PRECISION_COUNT; q++) {
+    mpt_tensor g, x;
+    int eg, ex;
+    MPT_RETURN_IF_FAILED(round_operand(p, l->sums, MPT_GRAD_OUTPUT, (mpt_precision)q,
+                                       l->grad_output, &g, &eg, error));
+    MPT_RETURN_IF_FAILED(
+        round_operand(p, l->sums, MPT_INPUT, (mpt_precision)q, l->input, &x, &ex, error));
+    MPT_RETURN_IF_FAILED(product(p, &g, true, &x, false, eg + ex, l->n, l->k, p->rounded, error));
+    l->sums->wgrad_error[q] += difference_squared(p->exact, p->rounded, count);
+  }
+  return MPT_OK;
+}
+
+void score_probe_layer(score_probe *p, mpt_queue *queue, int64_t step, int layer,
+                       const mpt_tensor *input, const mpt_tensor *weight,
+                       const mpt_tensor *grad_output) {
+  (void)step;
+  if (p->error.status != MPT_OK)
+    return;
+  int unit = 0;
+  while (unit < p->space->unit_count && p->space->units[unit].layer != layer)
+    unit++;
+  if (unit == p->space->unit_count)
+    return;
+  p->queue = queue;
+  const probed_layer l = {.sums = &p->units[unit],
+                          .input = input,
+                          .weight = weight,
+                          .grad_output = grad_output,
+                          .m = input->shape[0],
+                          .n = weight->shape[0],
+                          .k = weight->shape[1]};
+  mpt_status status = probe_fprop(p, &l, &p->error);
+  if (status == MPT_OK)
+    status = probe_dgrad(p, &l, &p->error);
+  if (status == MPT_OK)
+    status = probe_wgrad(p, &l, &p->error);
+  p->error.status = status; /* also where a function set no message */
+  if (status == MPT_OK)
+    l.sums->probes++;
+  /* The queue may not outlive this call. */
+  release_scratch(p);
+}
+
+/* Var(gradient) across probes, per batch: E|g|^2 - |E g|^2, with the unbiased factor. */
+static double gradient_variance(const unit_sums *s) {
+  if (s->probes < 2)
+    return 0;
+  const double n = s->probes;
+  const double mean_squared = squared(s->grad_weight_sum, s->weight_count) / (n * n);
+  return fmax(0, (s->grad_weight_squared / n - mean_squared) * n / (n - 1));
+}
+
+static json_t *operand_json(const unit_sums *s, int q) {
+  json_t *all = json_object();
+  for (int o = 0; o < MPT_OPERAND_COUNT; o++) {
+    const operand_seen *seen = &s->seen[o][q];
+    float amax;
+    memcpy(&amax, &seen->amax_bits, sizeof amax);
+    const double cast = seen->cast > 0 ? seen->cast : 1;
+    json_object_set_new(all, mpt_operand_name((mpt_operand)o),
+                        json_pack("{s:f,s:f,s:o}", "saturated", seen->saturated / cast, "vanished",
+                                  seen->vanished / cast, "amax",
+                                  isfinite(amax) ? json_real((double)amax) : json_null()));
+  }
+  return all;
+}
+
+static json_t *unit_json(const score_probe *p, int unit, int q) {
+  const unit_sums *s = &p->units[unit];
+  const double n = s->probes;
+  const double variance = gradient_variance(s);
+  const double signal = s->grad_weight_squared / n;
+  const double relative = s->grad_input_squared > 0 ? s->dgrad_error[q] / s->grad_input_squared : 0;
+  const double noise = variance > 0 ? variance : (signal > 0 ? signal : 1);
+  float output;
+  memcpy(&output, &s->output_amax_bits, sizeof output);
+  const double forward = s->forward[q] / n;
+  const double dgrad = relative * signal / noise, wgrad = s->wgrad_error[q] / n / noise;
+  return json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:o}", "layer",
+                   p->space->graph->layers[p->space->units[unit].layer].info.name, "precision",
+                   mpt_precision_name((mpt_precision)q), "forward",
+                   isfinite(forward) ? json_real(forward) : json_null(), "dgrad",
+                   isfinite(dgrad) ? json_real(dgrad) : json_null(), "wgrad",
+                   isfinite(wgrad) ? json_real(wgrad) : json_null(), "output_amax",
+                   isfinite(output) ? json_real((double)output) : json_null(), "operands",
+                   operand_json(s, q));
+}
+
+mpt_status score_probe_json(const score_probe *p, char **json, mpt_error *error) {
+  if (p->error.status != MPT_OK) {
+    if (error != NULL)
+      *error = p->error;
+    return p->error.status;
+  }
+  json_t *all = json_array();
+  for (int u = 0; u < p->space->unit_count; u++)
+    for (int q = MPT_PRECISION_TF32; q < MPT_PRECISION_COUNT && p->units[u].probes > 0; q++)
+      json_array_append_new(all, unit_json(p, u, q));
+  *json = json_dumps(all, JSON_COMPACT | JSON_REAL_PRECISION(17));
+  json_decref(all);
+  return *json == NULL ? mpt_fail_memory(error, "sensitivity measurements", 0) : MPT_OK;
+}

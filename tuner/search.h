@@ -1,0 +1,178 @@
+/* What the stages of a search share. Private to tuner/. */
+#ifndef SEARCH_H
+#define SEARCH_H
+
+#include "store/store.h"
+#include "train/trainer.h"
+#include "tuner/space.h"
+#include "tuner/tuner.h"
+#include "tuner/verify.h"
+
+#define SEARCH_MAX_SEEDS  64
+#define SEARCH_EQUAL_TIME 0.005 /* times within this share are the same */
+
+/* A policy that the search looks at. */
+typedef struct candidate {
+  mpt_layer_policy *assignment; /* [graph layers] */
+  int *choice;                  /* [units]; NULL when it is not in the space (excluded, pinned) */
+  char hash[65];                /* of the canonical assignment text */
+  char label[64];
+  bool uniform;
+  mpt_precision precision; /* uniform ones */
+  bool permitted;
+  bool written;     /* was policy.yaml once */
+  cost_parts cost;  /* at the priced size */
+  double predicted; /* increase, metric units, worse is positive, when it was chosen */
+  int seed_count;   /* search seeds trained: 0..seed_count-1 of the reference's */
+  double difference[SEARCH_MAX_SEEDS]; /* candidate - reference, worse is positive; Inf diverged */
+  double metric_sum;                   /* over search seeds that did not diverge */
+  size_t memory_bytes;
+  int attempt; /* the how-manieth policy verified, 0 not */
+  mpt_verdict verdict;
+  int verify_count;
+  double verify_difference[SEARCH_MAX_SEEDS];
+  double verify_metric_sum;
+  verify_bound bound; /* at the last look */
+} candidate;
+
+typedef struct search {
+  const workload *w;
+  const tuner_options *options;
+  char training_hash[65];
+  char profile_identity[256];
+  dataset *data;
+  graph *graph;  /* as trained */
+  graph *priced; /* as priced; the same layers */
+  profile *profile;
+  space *space;
+  store *store;
+  bool store_read_only;
+
+  int64_t steps; /* of every evaluation */
+  double sign;   /* +1: a larger metric is worse (loss); -1 */
+  double margin; /* the budget in metric units */
+
+  candidate reference;
+  int reference_seeds; /* R */
+  uint64_t reference_seed[SEARCH_MAX_SEEDS];
+  double reference_metric[SEARCH_MAX_SEEDS];
+  double *reference_losses; /* of the first seed, [steps] */
+  double reference_mean, reference_deviation;
+  double noise; /* deviation of a paired difference, metric units */
+
+  candidate **candidates;
+  int candidate_count, candidate_capacity;
+  int trainings;   /* distinct (policy, seed) candidate trainings before verification */
+  int trained_now; /* of any purpose, in this process */
+
+  double **increase; /* [unit][choice]: predicted, metric units; INFINITY: vetoed */
+  struct predictor *predictor;
+  struct sensitivity *sensitivity;
+
+  double started;         /* monotonic seconds */
+  double earlier_seconds; /* spent by earlier processes of the same run */
+} search;
+
+/* ---- evaluate.c: one training, or its record ---- */
+double search_now(void);
+mpt_status search_open(search *s, const workload *w, const tuner_options *options,
+                       mpt_error *error);
+void search_close(search *s);
+/* What an instrumented run calls: at sampled steps, and once it is done, before its record. */
+typedef struct run_hooks {
+  int64_t statistics_every, probe_every;
+  mpt_statistics_sink *on_statistics;
+  train_layer_probe *on_layer;
+  mpt_status (*on_done)(void *context, const char *key, mpt_error *error);
+  void *context;
+} run_hooks;
+/* Trains `c` under `seed` unless the store has it; the record is cleared by the caller. `hooks` may
+ * be NULL. Hopeless runs are stopped early for purpose "candidate" alone. MPT_ERROR_INTERRUPTED
+ * after a signal. */
+mpt_status search_train(search *s, const candidate *c, uint64_t seed, const char *purpose,
+                        const run_hooks *hooks, store_evaluation *evaluation, mpt_error *error);
+/* Fills hash, cost and the stored policy of a candidate whose assignment is set. */
+mpt_status search_price(search *s, candidate *c, mpt_error *error);
+/* A candidate with that assignment: the one there is, or a new one. */
+mpt_status search_candidate(search *s, const mpt_layer_policy *assignment, const char *label,
+                            candidate **out, mpt_error *error);
+/* Trains it under its next search seed and notes the difference. */
+mpt_status search_try(search *s, candidate *c, mpt_error *error);
+typedef enum standing { STANDING_UNKNOWN, STANDING_MEETS, STANDING_FAILS, STANDING_CLOSE } standing;
+/* Against the budget, after its search seeds and verification: adjust.c. */
+standing candidate_standing(const search *s, const candidate *c);
+double candidate_mean(const candidate *c); /* of difference[]; NaN when none */
+void candidate_clear(candidate *c);
+bool search_interrupted(const search *s);
+
+/* ---- the stages ---- */
+mpt_status stage_reference(search *s, mpt_error *error);   /* reference.c, with observe.c */
+mpt_status stage_sensitivity(search *s, mpt_error *error); /* sensitivity.c */
+mpt_status stage_adjust(search *s, mpt_error *error);      /* adjust.c */
+/* The same after `c` did not pass verification, which taught something. */
+mpt_status stage_adjust_again(search *s, candidate *c, mpt_error *error);
+/* *winner is NULL when nothing permitted passes. */
+mpt_status stage_verify(search *s, candidate **winner, mpt_error *error); /* verification.c */
+mpt_status stage_write(search *s, candidate *winner, tuner_summary *summary,
+                       mpt_error *error); /* write.c */
+
+/* ---- observe.c: the instrumented reference run ---- */
+/* Statistics and sensitivity measurements of the reference under its first seed, into the store;
+ * does nothing when they are there. *evaluation is the run's record. */
+mpt_status observe_reference(search *s, store_evaluation *evaluation, mpt_error *error);
+
+/* ---- sensitivity.c: what rounding costs each layer, from probe.c's measurements ---- */
+typedef struct layer_score {
+  double forward;  /* expected increase of the training loss; fprop only */
+  double backward; /* gradient variance by rounding over variance across batches; the others */
+  char veto[160];  /* why this precision cannot work here, or "" */
+} layer_score;
+typedef layer_score unit_scores[MPT_GEMM_COUNT][MPT_PRECISION_COUNT];
+typedef struct sensitivity {
+  int unit_count;
+  unit_scores *unit;
+  double forward_weight, backward_weight; /* c1, c2: metric units for each unit of score */
+} sensitivity;
+mpt_status sensitivity_load(search *s, mpt_error *error);
+void sensitivity_free(sensitivity *s);
+/* Fits c1 and c2 to the uniform policies trained so far, and gives the predictor its priors. */
+mpt_status sensitivity_fit(search *s, mpt_error *error);
+/* INFINITY in s->increase where a choice is vetoed; 0 elsewhere. */
+void sensitivity_vetoes(search *s);
+
+/* ---- probe.c ---- */
+/* The accumulator that the trainer's probe feeds during the reference run. */
+typedef struct score_probe score_probe;
+mpt_status score_probe_open(const space *s, score_probe **out, mpt_error *error);
+void score_probe_close(score_probe *p);
+void score_probe_layer(score_probe *p, mpt_queue *queue, int64_t step, int layer,
+                       const mpt_tensor *input, const mpt_tensor *weight,
+                       const mpt_tensor *grad_output);
+/* JSON text of what was measured, and back. *json is freed by the caller. */
+mpt_status score_probe_json(const score_probe *p, char **json, mpt_error *error);
+
+/* ---- predictor.c: increases by Bayesian linear regression on what was measured ---- */
+typedef struct predictor predictor;
+/* Prior mean of each (unit, gemm, precision) and its deviation; observations y = sum + noise. */
+mpt_status predictor_open(const space *s, predictor **out, mpt_error *error);
+void predictor_close(predictor *p);
+void predictor_prior(predictor *p, int unit, mpt_gemm_kind gemm, mpt_precision precision,
+                     double mean, double deviation);
+/* Replaces what was observed of the assignment `choice`: the mean of n paired differences. */
+mpt_status predictor_observe(predictor *p, const int *choice, double mean, double noise_deviation,
+                             mpt_error *error);
+/* Posterior means, at least 0, of every choice of every unit, shifted down by `optimism` posterior
+ * deviations. increase[unit][choice] keeps INFINITY. */
+mpt_status predictor_increases(predictor *p, double optimism, double *const *increase,
+                               mpt_error *error);
+
+/* ---- reasons.c: why a layer has its format, in words ---- */
+struct json_t;
+mpt_status reasons_make(search *s, const candidate *winner, struct json_t **reasons,
+                        mpt_error *error);
+
+/* ---- write.c ---- */
+/* policy.yaml from the moment there is a candidate. */
+mpt_status write_policy(search *s, const candidate *c, mpt_verdict verdict, mpt_error *error);
+
+#endif

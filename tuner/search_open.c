@@ -1,0 +1,216 @@
+/* Opening a search: workload, data, graphs, device profile, space, run store. A run directory
+ * belongs to one training definition; budget, pins, exclusions and target may change. */
+#include "base/error.h"
+#include "base/file.h"
+#include "tuner/search.h"
+#include <gsl/gsl_version.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+
+static mpt_status build_graphs(search *s, mpt_error *error) {
+  const workload *w = s->w;
+  dataset_info info = *dataset_get_info(s->data);
+  MPT_RETURN_IF_FAILED(
+      graph_build(w, &w->model, w->batch, w->data.sequence, &info, &s->graph, error));
+  model_spec model = {0};
+  int64_t batch = 0, sequence = 0;
+  MPT_RETURN_IF_FAILED(workload_priced_model(w, &model, &batch, &sequence, error));
+  info.sequence = sequence;
+  if (w->priced.present && w->priced.vocabulary > 0)
+    info.classes = w->priced.vocabulary;
+  mpt_status status = graph_build(w, &model, batch, sequence, &info, &s->priced, error);
+  model_free(&model);
+  return status;
+}
+
+static mpt_status hash_definition(search *s, mpt_error *error) {
+  char *text = NULL;
+  MPT_RETURN_IF_FAILED(workload_training_text(s->w, &text, error));
+  store_hash(text, strlen(text), s->training_hash);
+  free(text);
+  return MPT_OK;
+}
+
+static json_t *versions_json(void) {
+  struct utsname machine;
+  const bool known = uname(&machine) == 0;
+  char processor[128] = "unknown";
+  FILE *file = fopen("/proc/cpuinfo", "r");
+  char line[256];
+  while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+    char *colon = strchr(line, ':');
+    if (strncmp(line, "model name", 10) != 0 || colon == NULL)
+      continue;
+    snprintf(processor, sizeof processor, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
+    break;
+  }
+  if (file != NULL)
+    fclose(file);
+  return json_pack("{s:s,s:s,s:i,s:s,s:s,s:s,s:s}", "mptune", MPTUNE_VERSION, "backend", "cpu",
+                   "cpu_numerics", MPTUNE_CPU_NUMERICS, "compiler", __VERSION__, "gsl", GSL_VERSION,
+                   "os", known ? machine.release : "unknown", "cpu", processor);
+}
+
+static json_t *definition_json(const search *s, const char *workload_text) {
+  static const char *const metrics[] = {"loss", "accuracy", "f1"};
+  const workload *w = s->w;
+  char budget[64], proxy[160] = "";
+  snprintf(budget, sizeof budget, "%g%s", w->budget.worse_by * (w->budget.relative ? 100 : 1),
+           w->budget.relative ? "%" : "");
+  if (w->priced.present)
+    snprintf(proxy, sizeof proxy, "width %lld, batch %lld, sequence %lld",
+             (long long)w->priced.width, (long long)s->priced->batch,
+             (long long)s->priced->sequence);
+  return json_pack(
+      "{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:I,s:i,s:I,s:I,s:s,s:b,s:{s:b,s:f,s:s},s:s,s:{s:s,s:s,s:b,s:b}"
+      ","
+      "s:{s:b,s:s},s:I}",
+      "name", w->name, "training_hash", s->training_hash, "data_hash",
+      dataset_get_info(s->data)->hash, "workload_path", w->path, "workload_text", workload_text,
+      "command", s->options->command == NULL ? "" : s->options->command, "versions",
+      versions_json(), "seed", (json_int_t)s->options->seed, "threads", w->threads, "steps",
+      (json_int_t)w->steps, "evaluation_steps", (json_int_t)s->steps, "metric", metrics[w->metric],
+      "metric_higher_is_better", s->sign < 0, "budget", "relative", w->budget.relative, "worse_by",
+      w->budget.worse_by, "text", budget, "reference", mpt_precision_name(w->reference), "target",
+      "name", s->profile->name, "device", s->profile->device, "synthetic", s->profile->synthetic,
+      "predicted", true, "proxy", "priced", w->priced.present, "text", proxy, "started",
+      (json_int_t)time(NULL));
+}
+
+static mpt_status store_json(search *s, const char *name, json_t *json, mpt_error *error) {
+  char *text = json == NULL ? NULL : json_dumps(json, JSON_REAL_PRECISION(17));
+  json_decref(json);
+  mpt_status status =
+      text == NULL ? mpt_fail_memory(error, name, 0) : store_set(s->store, name, text, error);
+  free(text);
+  return status;
+}
+
+static mpt_status note_layers(search *s, mpt_error *error) {
+  json_t *all = json_array();
+  for (int i = 0; i < s->graph->layer_count; i++) {
+    const graph_layer *layer = &s->graph->layers[i];
+    if (!layer->has_format)
+      continue;
+    json_t *shape = json_array();
+    for (int d = 0; d < layer->info.rank; d++)
+      json_array_append_new(shape, json_integer((json_int_t)layer->info.shape[d]));
+    bool unit = false;
+    for (int u = 0; u < s->space->unit_count; u++)
+      unit = unit || s->space->units[u].layer == i;
+    json_array_append_new(all, json_pack("{s:s,s:s,s:o,s:I,s:b,s:b}", "name", layer->info.name,
+                                         "kind", layer->info.kind, "shape", shape, "rows",
+                                         (json_int_t)layer->info.rows, "unit", unit, "gemm",
+                                         layer->has_gemm));
+  }
+  return store_json(s, "layers", all, error);
+}
+
+/* A run of another training definition is not continued: its metrics mean something else. */
+static mpt_status check_definition(search *s, mpt_error *error) {
+  char *stored = NULL;
+  MPT_RETURN_IF_FAILED(store_get(s->store, "definition", &stored, error));
+  if (stored == NULL)
+    return MPT_OK;
+  json_t *json = json_loads(stored, 0, NULL);
+  free(stored);
+  const char *hash = json_string_value(json_object_get(json, "training_hash"));
+  const bool same = hash == NULL || strcmp(hash, s->training_hash) == 0;
+  json_decref(json);
+  if (same)
+    return MPT_OK;
+  return mpt_fail(error, MPT_ERROR_MISMATCH,
+                  "'%s' holds a search with another model, data, optimizer, batch or steps; choose "
+                  "another directory (-o) or start anew beside it (--fresh)",
+                  s->options->run);
+}
+
+static mpt_status note_definition(search *s, mpt_error *error) {
+  char *text = NULL;
+  size_t length = 0;
+  MPT_RETURN_IF_FAILED(check_definition(s, error));
+  MPT_RETURN_IF_FAILED(mpt_file_read(s->w->path, 4 << 20, &text, &length, error));
+  json_t *json = definition_json(s, text);
+  free(text);
+  MPT_RETURN_IF_FAILED(store_json(s, "definition", json, error));
+  return note_layers(s, error);
+}
+
+static mpt_status open_reference(search *s, mpt_error *error) {
+  candidate *r = &s->reference;
+  r->assignment = calloc((size_t)s->graph->layer_count, sizeof *r->assignment);
+  r->choice = calloc((size_t)s->space->unit_count + 1, sizeof *r->choice);
+  s->increase = calloc((size_t)s->space->unit_count + 1, sizeof *s->increase);
+  if (r->assignment == NULL || r->choice == NULL || s->increase == NULL)
+    return mpt_fail_memory(error, "the reference", 0);
+  for (int u = 0; u < s->space->unit_count; u++) {
+    s->increase[u] = calloc((size_t)s->space->units[u].choice_count + 1, sizeof(double));
+    if (s->increase[u] == NULL)
+      return mpt_fail_memory(error, "the search space", 0);
+  }
+  space_uniform(s->space, s->w->reference, r->assignment, &r->permitted);
+  r->permitted = space_choices(s->space, r->assignment, r->choice);
+  r->uniform = true;
+  r->precision = s->w->reference;
+  r->predicted = 0;
+  snprintf(r->label, sizeof r->label, "all-%s", mpt_precision_name(s->w->reference));
+  return search_price(s, r, error);
+}
+
+static mpt_status earlier_work(search *s, mpt_error *error) {
+  store_evaluation *all = NULL;
+  int count = 0;
+  MPT_RETURN_IF_FAILED(store_all_evaluations(s->store, &all, &count, error));
+  for (int i = 0; i < count; i++) {
+    s->earlier_seconds += all[i].total_seconds;
+    store_evaluation_clear(&all[i]);
+  }
+  free(all);
+  return MPT_OK;
+}
+
+mpt_status search_open(search *s, const workload *w, const tuner_options *options,
+                       mpt_error *error) {
+  *s = (search){.w = w, .options = options, .started = search_now()};
+  s->steps = options->evaluation_steps > 0 ? options->evaluation_steps : w->steps;
+  s->sign = w->metric == METRIC_LOSS ? 1 : -1;
+  MPT_RETURN_IF_FAILED(dataset_open(&w->data, &s->data, error));
+  MPT_RETURN_IF_FAILED(build_graphs(s, error));
+  MPT_RETURN_IF_FAILED(
+      profile_load(options->target != NULL ? options->target : w->target, &s->profile, error));
+  const profile *p = s->profile;
+  snprintf(s->profile_identity, sizeof s->profile_identity, "%.60s, %.60s, driver %.40s, CUDA %.20s, %.30s",
+           p->name, p->device, p->driver, p->cuda, p->measured);
+  MPT_RETURN_IF_FAILED(space_build(w, s->graph, p, &s->space, error));
+  MPT_RETURN_IF_FAILED(hash_definition(s, error));
+  MPT_RETURN_IF_FAILED(store_open(options->run, STORE_WRITE, &s->store, error));
+  MPT_RETURN_IF_FAILED(note_definition(s, error));
+  MPT_RETURN_IF_FAILED(earlier_work(s, error));
+  return open_reference(s, error);
+}
+
+void search_close(search *s) {
+  for (int i = 0; i < s->candidate_count; i++) {
+    candidate_clear(s->candidates[i]);
+    free(s->candidates[i]);
+  }
+  free(s->candidates);
+  for (int u = 0; s->increase != NULL && u < s->space->unit_count; u++)
+    free(s->increase[u]);
+  free(s->increase);
+  free(s->reference_losses);
+  candidate_clear(&s->reference);
+  predictor_close(s->predictor);
+  sensitivity_free(s->sensitivity);
+  store_close(s->store);
+  space_free(s->space);
+  profile_free(s->profile);
+  graph_free(s->priced);
+  graph_free(s->graph);
+  dataset_close(s->data);
+  *s = (search){0};
+}

@@ -1,0 +1,255 @@
+/* Stage 3, the judging half: vetoes from what was seen, and the increase that each layer, GEMM and
+ * format is predicted to cost:
+ *
+ *   increase = c1 * forward + c2 * backward + delta
+ *
+ * in the metric's own units, c >= 0. c1 and c2 are fitted to the measured increases of the uniform
+ * policies; the deltas are the predictor's, whose prior this is.
+ */
+#include "base/error.h"
+#include "tuner/search.h"
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Above this share of non-zero values flushed to zero a format is not tried. Half is late on
+ * purpose: what a smaller share costs is measured, not assumed. */
+#define VANISH_LIMIT 0.5
+
+static void veto_operand(layer_score *score, mpt_precision precision, mpt_operand operand,
+                         const json_t *seen) {
+  if (score->veto[0] != '\0')
+    return;
+  const char *format = mpt_precision_name(precision);
+  const json_t *amax = json_object_get(seen, "amax");
+  const double vanished = json_number_value(json_object_get(seen, "vanished"));
+  const double saturated = json_number_value(json_object_get(seen, "saturated"));
+  if (json_is_null(amax)) {
+    snprintf(score->veto, sizeof score->veto, "%s is not finite", mpt_operand_name(operand));
+  } else if (precision == MPT_PRECISION_FP16 && saturated > 0) {
+    snprintf(score->veto, sizeof score->veto,
+             "%s overflows fp16: its amax is %.3g, the limit 65504", mpt_operand_name(operand),
+             json_number_value(amax));
+  } else if (vanished > VANISH_LIMIT) {
+    snprintf(score->veto, sizeof score->veto, "%.0f%% of %s vanishes in %s at its best scale",
+             100 * vanished, mpt_operand_name(operand), format);
+  }
+}
+
+static void read_scores(unit_scores *unit, mpt_precision precision, const json_t *row) {
+  const json_t *operands = json_object_get(row, "operands");
+  static const char *const names[MPT_GEMM_COUNT] = {"forward", "dgrad", "wgrad"};
+  for (int g = 0; g < MPT_GEMM_COUNT; g++) {
+    layer_score *score = &(*unit)[g][precision];
+    const json_t *value = json_object_get(row, names[g]);
+    for (int i = 0; i < 2; i++) {
+      const mpt_operand operand = mpt_gemm_operand((mpt_gemm_kind)g, i);
+      veto_operand(score, precision, operand, json_object_get(operands, mpt_operand_name(operand)));
+    }
+    const json_t *output = json_object_get(row, "output_amax");
+    if (g == MPT_FPROP && precision == MPT_PRECISION_FP16 && score->veto[0] == '\0' &&
+        json_number_value(output) > 65504)
+      snprintf(score->veto, sizeof score->veto, "output overflows fp16: its amax is %.3g",
+               json_number_value(output));
+    if (json_is_null(value) && score->veto[0] == '\0')
+      snprintf(score->veto, sizeof score->veto, "%s is not finite in %s",
+               mpt_gemm_name((mpt_gemm_kind)g), mpt_precision_name(precision));
+    const double number = fmax(0, json_number_value(value));
+    if (g == MPT_FPROP)
+      score->forward = number;
+    else
+      score->backward = number;
+  }
+}
+
+/* Units whose products the probe does not see (attention, embeddings) get the mean of the others
+ * at the same storage: the prior is wide, training corrects it. */
+static void fill_unseen(sensitivity *into, const bool *seen) {
+  for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
+    double sum = 0;
+    int count = 0;
+    for (int u = 0; u < into->unit_count; u++) {
+      if (!seen[u])
+        continue;
+      sum += into->unit[u][MPT_FPROP][q].forward;
+      count++;
+    }
+    for (int u = 0; u < into->unit_count && count > 0; u++)
+      if (!seen[u])
+        into->unit[u][MPT_FPROP][q].forward = sum / count;
+  }
+}
+
+static int unit_named(const search *s, const char *layer) {
+  for (int u = 0; u < s->space->unit_count; u++)
+    if (strcmp(s->graph->layers[s->space->units[u].layer].info.name, layer) == 0)
+      return u;
+  return -1;
+}
+
+mpt_status sensitivity_load(search *s, mpt_error *error) {
+  char *text = NULL;
+  MPT_RETURN_IF_FAILED(store_get(s->store, "scores", &text, error));
+  json_error_t where;
+  json_t *rows = text == NULL ? NULL : json_loads(text, 0, &where);
+  free(text);
+  if (!json_is_array(rows)) {
+    json_decref(rows);
+    return mpt_fail(error, MPT_ERROR_INTERNAL, "the run store has no sensitivity measurements");
+  }
+  sensitivity *made = calloc(1, sizeof *made);
+  bool *seen = calloc((size_t)s->space->unit_count + 1, sizeof *seen);
+  if (made != NULL)
+    made->unit = calloc((size_t)s->space->unit_count + 1, sizeof *made->unit);
+  if (made == NULL || seen == NULL || made->unit == NULL) {
+    sensitivity_free(made);
+    free(seen);
+    json_decref(rows);
+    return mpt_fail_memory(error, "sensitivities", sizeof *made);
+  }
+  made->unit_count = s->space->unit_count;
+  size_t i;
+  json_t *row;
+  json_array_foreach(rows, i, row) {
+    const int u = unit_named(s, json_string_value(json_object_get(row, "layer")));
+    mpt_precision precision;
+    if (u < 0 || mpt_precision_parse(json_string_value(json_object_get(row, "precision")),
+                                     &precision, NULL) != MPT_OK)
+      continue;
+    read_scores(&made->unit[u], precision, row);
+    seen[u] = true;
+  }
+  fill_unseen(made, seen);
+  made->forward_weight = 1;
+  made->backward_weight = s->margin;
+  free(seen);
+  json_decref(rows);
+  s->sensitivity = made;
+  return MPT_OK;
+}
+
+void sensitivity_free(sensitivity *s) {
+  if (s == NULL)
+    return;
+  free(s->unit);
+  free(s);
+}
+
+void sensitivity_vetoes(search *s) {
+  for (int u = 0; u < s->space->unit_count; u++) {
+    const space_unit *unit = &s->space->units[u];
+    for (int c = 0; c < unit->choice_count; c++) {
+      s->increase[u][c] = 0;
+      for (int g = 0; g < MPT_GEMM_COUNT; g++)
+        if (s->sensitivity->unit[u][g][unit->choices[c].gemm[g].precision].veto[0] != '\0')
+          s->increase[u][c] = INFINITY;
+    }
+  }
+}
+
+/* The sums of both scores over a policy. */
+static void policy_scores(const search *s, const candidate *c, double *forward, double *backward) {
+  *forward = *backward = 0;
+  for (int u = 0; u < s->space->unit_count; u++) {
+    const mpt_layer_policy *formats = &c->assignment[s->space->units[u].layer];
+    for (int g = 0; g < MPT_GEMM_COUNT; g++) {
+      const layer_score *score = &s->sensitivity->unit[u][g][formats->gemm[g].precision];
+      *forward += score->forward;
+      *backward += score->backward;
+    }
+  }
+}
+
+/* Least squares for c1, c2 >= 0, drawn to their first values (1, and one budget for a doubled
+ * gradient variance) with the weight of one observation at the noise of a budget. */
+static void fit_weights(search *s) {
+  const double first[2] = {1, s->margin};
+  double a[2][2] = {{0}}, b[2] = {0};
+  for (int i = 0; i < 2; i++) {
+    const double weight = 1 / (first[i] * first[i]);
+    a[i][i] += weight;
+    b[i] += weight * first[i];
+  }
+  for (int i = 0; i < s->candidate_count; i++) {
+    const candidate *c = s->candidates[i];
+    const double mean = candidate_mean(c);
+    if (!c->uniform || !isfinite(mean))
+      continue;
+    double x[2];
+    policy_scores(s, c, &x[0], &x[1]);
+    const double deviation = fmax(s->noise, 0.1 * s->margin) + 0.3 * fabs(mean);
+    const double weight = c->seed_count / (deviation * deviation);
+    for (int j = 0; j < 2; j++) {
+      for (int k = 0; k < 2; k++)
+        a[j][k] += weight * x[j] * x[k];
+      b[j] += weight * x[j] * mean;
+    }
+  }
+  const double determinant = a[0][0] * a[1][1] - a[0][1] * a[1][0];
+  double c1 = (b[0] * a[1][1] - b[1] * a[0][1]) / determinant;
+  double c2 = (b[1] * a[0][0] - b[0] * a[1][0]) / determinant;
+  if (c1 < 0)
+    c1 = 0, c2 = fmax(0, b[1] / a[1][1]);
+  if (c2 < 0)
+    c2 = 0, c1 = fmax(0, b[0] / a[0][0]);
+  s->sensitivity->forward_weight = c1;
+  s->sensitivity->backward_weight = c2;
+}
+
+static mpt_status note_sensitivity(search *s, mpt_error *error) {
+  json_t *rows = json_array();
+  for (int u = 0; u < s->space->unit_count; u++) {
+    const space_unit *unit = &s->space->units[u];
+    for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
+      for (int g = 0; g < MPT_GEMM_COUNT; g++) {
+        const layer_score *score = &s->sensitivity->unit[u][g][q];
+        if (score->forward == 0 && score->backward == 0 && score->veto[0] == '\0')
+          continue;
+        const double predicted = s->sensitivity->forward_weight * score->forward +
+                                 s->sensitivity->backward_weight * score->backward;
+        json_array_append_new(
+            rows, json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:o}", "layer",
+                            s->graph->layers[unit->layer].info.name, "precision",
+                            mpt_precision_name((mpt_precision)q), "gemm",
+                            mpt_gemm_name((mpt_gemm_kind)g), "forward", score->forward, "backward",
+                            score->backward, "predicted", predicted, "veto",
+                            score->veto[0] == '\0' ? json_null() : json_string(score->veto)));
+      }
+    }
+  }
+  char *text = json_dumps(rows, JSON_COMPACT | JSON_REAL_PRECISION(17));
+  json_decref(rows);
+  mpt_status status = text == NULL ? mpt_fail_memory(error, "sensitivities", 0)
+                                   : store_set(s->store, "sensitivity", text, error);
+  free(text);
+  return status;
+}
+
+mpt_status sensitivity_fit(search *s, mpt_error *error) {
+  fit_weights(s);
+  /* Every feature may surprise: together, all units at half a budget. */
+  const int n = s->space->unit_count * MPT_GEMM_COUNT;
+  const double floor = 0.5 * s->margin / sqrt(n);
+  for (int u = 0; u < s->space->unit_count; u++) {
+    const mpt_layer_policy *reference = &s->space->units[u].choices[0];
+    for (int g = 0; g < MPT_GEMM_COUNT; g++) {
+      for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
+        const layer_score *score = &s->sensitivity->unit[u][g][q];
+        const double mean = s->sensitivity->forward_weight * score->forward +
+                            s->sensitivity->backward_weight * score->backward;
+        const bool same = reference->gemm[g].precision == (mpt_precision)q;
+        predictor_prior(s->predictor, u, (mpt_gemm_kind)g, (mpt_precision)q, same ? 0 : mean,
+                        same ? 0 : mean + floor);
+      }
+    }
+  }
+  return note_sensitivity(s, error);
+}
+
+mpt_status stage_sensitivity(search *s, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(predictor_open(s->space, &s->predictor, error));
+  MPT_RETURN_IF_FAILED(sensitivity_load(s, error));
+  return sensitivity_fit(s, error);
+}

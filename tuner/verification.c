@@ -1,0 +1,166 @@
+/* Stage 7: from the fastest down, until one passes. Fresh seeds, full length, paired with the
+ * reference; looks at 3, 5, 8 and 12 pairs (verify.c has the statistics). A policy that does not
+ * pass teaches the predictor, which may propose another before a slower one is verified. */
+#include "base/error.h"
+#include "base/progress.h"
+#include "tuner/search.h"
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_ATTEMPTS 6
+#define FRESH_SEEDS  1000 /* verification seeds begin this far above the search's */
+#define MAX_REPLACED 12   /* diverged reference seeds */
+
+typedef struct fresh_seeds {
+  uint64_t seed[SEARCH_MAX_SEEDS];
+  double metric[SEARCH_MAX_SEEDS]; /* of the reference */
+  int count, replaced;
+} fresh_seeds;
+
+/* One more seed on which the reference trains; one that diverges is reported and replaced. */
+static mpt_status add_seed(search *s, fresh_seeds *f, mpt_error *error) {
+  for (;;) {
+    const uint64_t seed = s->options->seed + FRESH_SEEDS + (uint64_t)(f->count + f->replaced);
+    store_evaluation e = {0};
+    MPT_RETURN_IF_FAILED(search_train(s, &s->reference, seed, "verify", NULL, &e, error));
+    const bool usable = !e.diverged && isfinite(e.metric);
+    const double metric = e.metric;
+    if (!usable)
+      mpt_log_warning("the reference diverged under seed %llu (%s); another seed takes its place",
+                      (unsigned long long)seed, e.failure == NULL ? "not finite" : e.failure);
+    store_evaluation_clear(&e);
+    if (usable) {
+      f->seed[f->count] = seed;
+      f->metric[f->count++] = metric;
+      return MPT_OK;
+    }
+    if (++f->replaced > MAX_REPLACED)
+      return mpt_fail(error, MPT_ERROR_NONFINITE,
+                      "the reference diverged under %d fresh seeds: nothing can be verified",
+                      f->replaced);
+  }
+}
+
+static mpt_status verify_pair(search *s, candidate *c, fresh_seeds *f, mpt_error *error) {
+  const int i = c->verify_count;
+  if (i == f->count)
+    MPT_RETURN_IF_FAILED(add_seed(s, f, error));
+  store_evaluation e = {0};
+  MPT_RETURN_IF_FAILED(search_train(s, c, f->seed[i], "verify", NULL, &e, error));
+  const bool failed = e.diverged || !isfinite(e.metric);
+  c->verify_difference[i] = failed ? INFINITY : s->sign * (e.metric - f->metric[i]) - s->margin;
+  if (!failed)
+    c->verify_metric_sum += e.metric;
+  c->memory_bytes = e.memory_bytes;
+  c->verify_count++;
+  store_evaluation_clear(&e);
+  return MPT_OK;
+}
+
+static json_t *real_or_null(double value) {
+  return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *verification_json(const candidate *c, const fresh_seeds *f, json_t *looks) {
+  json_t *differences = json_array(), *seeds = json_array();
+  for (int i = 0; i < c->verify_count; i++) {
+    json_array_append_new(differences, real_or_null(c->verify_difference[i]));
+    json_array_append_new(seeds, json_integer((json_int_t)f->seed[i]));
+  }
+  return json_pack("{s:s,s:s,s:i,s:O,s:s,s:o,s:o}", "policy", c->hash, "label", c->label, "attempt",
+                   c->attempt, "looks", looks, "verdict", mpt_verdict_name(c->verdict),
+                   "differences", differences, "seeds", seeds);
+}
+
+static mpt_status verify_candidate(search *s, candidate *c, int attempt, fresh_seeds *f,
+                                   json_t *record, mpt_error *error) {
+  json_t *looks = json_array();
+  mpt_status status = MPT_OK;
+  c->attempt = attempt;
+  c->verdict = MPT_VERDICT_INCONCLUSIVE;
+  for (int look = 0; look < VERIFY_LOOKS && c->verdict == MPT_VERDICT_INCONCLUSIVE; look++) {
+    while (c->verify_count < verify_look_sizes[look])
+      MPT_TRY(verify_pair(s, c, f, error));
+    c->bound = verify_look(c->verify_difference, look, attempt, s->options->alpha);
+    c->verdict = c->bound.verdict;
+    json_array_append_new(looks, json_pack("{s:i,s:o,s:o,s:o,s:f}", "n", c->verify_count, "mean",
+                                           real_or_null(c->bound.mean), "lower",
+                                           real_or_null(c->bound.lower), "upper",
+                                           real_or_null(c->bound.upper), "alpha", c->bound.alpha));
+  }
+  json_array_append_new(record, verification_json(c, f, looks));
+fail:
+  json_decref(looks);
+  return status;
+}
+
+/* Whether a policy is worth verifying: it met the budget in the search, or (uniform policies, which
+ * the winner must not be slower than) missed it by no more than noise explains. */
+static bool plausible(const search *s, const candidate *c) {
+  if (!c->permitted || c->attempt > 0 || c->seed_count == 0)
+    return false;
+  if (c->cost.total >= s->reference.cost.total * (1 - SEARCH_EQUAL_TIME))
+    return false;
+  const standing where = candidate_standing(s, c);
+  if (where == STANDING_MEETS || where == STANDING_CLOSE)
+    return true;
+  const double mean = candidate_mean(c);
+  return c->uniform && isfinite(mean) && mean - s->margin < 2 * s->noise / sqrt(c->seed_count);
+}
+
+/* Times within SEARCH_EQUAL_TIME are the same: a uniform policy goes first, then the more
+ * accurate. */
+static bool before(const candidate *a, const candidate *b) {
+  if (a->uniform != b->uniform)
+    return a->uniform;
+  return candidate_mean(a) < candidate_mean(b);
+}
+
+static candidate *fastest_plausible(const search *s) {
+  double least = INFINITY;
+  for (int i = 0; i < s->candidate_count; i++)
+    if (plausible(s, s->candidates[i]))
+      least = fmin(least, s->candidates[i]->cost.total);
+  candidate *chosen = NULL;
+  for (int i = 0; i < s->candidate_count; i++) {
+    candidate *c = s->candidates[i];
+    if (!plausible(s, c) || c->cost.total > least * (1 + SEARCH_EQUAL_TIME))
+      continue;
+    if (chosen == NULL || before(c, chosen))
+      chosen = c;
+  }
+  return chosen;
+}
+
+static mpt_status note_verification(search *s, const json_t *record, mpt_error *error) {
+  char *text = json_dumps(record, JSON_COMPACT | JSON_REAL_PRECISION(17));
+  mpt_status status = text == NULL ? mpt_fail_memory(error, "the verification's record", 0)
+                                   : store_set(s->store, "verification", text, error);
+  free(text);
+  return status;
+}
+
+mpt_status stage_verify(search *s, candidate **winner, mpt_error *error) {
+  fresh_seeds f = {0};
+  json_t *record = json_array();
+  mpt_status status = MPT_OK;
+  *winner = NULL;
+  for (int attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+    candidate *c = fastest_plausible(s);
+    if (c == NULL)
+      break;
+    MPT_TRY(verify_candidate(s, c, attempt, &f, record, error));
+    MPT_TRY(note_verification(s, record, error));
+    if (c->verdict == MPT_VERDICT_PASS) {
+      *winner = c;
+      break;
+    }
+    MPT_TRY(stage_adjust_again(s, c, error));
+  }
+fail:
+  json_decref(record);
+  return status;
+}
