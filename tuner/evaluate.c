@@ -53,29 +53,34 @@ static char *assignment_text(const graph *g, const mpt_layer_policy *assignment)
   return NULL;
 }
 
+/* Its formats and its price, in the store. */
+static mpt_status note_price(search *s, const candidate *c, char *text, mpt_error *error) {
+  store_policy policy = {
+      .assignment = text, .predicted_increase = c->predicted, .predicted_seconds = c->cost.total};
+  memcpy(policy.hash, c->hash, sizeof policy.hash);
+  snprintf(policy.label, sizeof policy.label, "%s", c->label);
+  MPT_RETURN_IF_FAILED(store_put_policy(s->store, &policy, error));
+  json_t *json = json_pack("{s:f,s:f,s:f,s:f}", "gemms", c->cost.gemms, "copies", c->cost.copies,
+                           "passes", c->cost.passes, "extrapolated", c->cost.extrapolated);
+  char *parts = json_dumps(json, JSON_REAL_PRECISION(17));
+  json_decref(json);
+  store_time time = {.measured = false, .seconds = c->cost.total, .parts = parts};
+  memcpy(time.policy, c->hash, sizeof time.policy);
+  snprintf(time.device, sizeof time.device, "%s", s->profile_identity);
+  mpt_status status = store_put_time(s->store, &time, error);
+  free(parts);
+  return status;
+}
+
 mpt_status search_price(search *s, candidate *c, mpt_error *error) {
   char *text = assignment_text(s->graph, c->assignment);
   if (text == NULL)
     return mpt_fail_memory(error, "an assignment", 0);
   store_hash(text, strlen(text), c->hash);
-  store_policy policy = {.assignment = text, .predicted_increase = c->predicted};
-  memcpy(policy.hash, c->hash, sizeof policy.hash);
-  snprintf(policy.label, sizeof policy.label, "%s", c->label);
-  mpt_status status = MPT_OK;
-  char *parts = NULL;
-  MPT_TRY(cost_predict(s->priced, s->profile, &s->w->optimizer, c->assignment, &c->cost, error));
-  policy.predicted_seconds = c->cost.total;
-  MPT_TRY(store_put_policy(s->store, &policy, error));
-  json_t *json = json_pack("{s:f,s:f,s:f,s:f}", "gemms", c->cost.gemms, "copies", c->cost.copies,
-                           "passes", c->cost.passes, "extrapolated", c->cost.extrapolated);
-  parts = json_dumps(json, JSON_REAL_PRECISION(17));
-  json_decref(json);
-  store_time time = {.measured = false, .seconds = c->cost.total, .parts = parts};
-  memcpy(time.policy, c->hash, sizeof time.policy);
-  snprintf(time.device, sizeof time.device, "%s", s->profile_identity);
-  MPT_TRY(store_put_time(s->store, &time, error));
-fail:
-  free(parts);
+  mpt_status status =
+      cost_predict(s->priced, s->profile, &s->w->optimizer, c->assignment, &c->cost, error);
+  if (status == MPT_OK && s->store != NULL)
+    status = note_price(s, c, text, error);
   free(text);
   return status;
 }

@@ -45,8 +45,7 @@ typedef struct search {
   graph *priced; /* as priced; the same layers */
   profile *profile;
   space *space;
-  store *store;
-  bool store_read_only;
+  store *store; /* NULL in a dry run */
 
   int64_t steps; /* of every evaluation */
   double sign;   /* +1: a larger metric is worse (loss); -1 */

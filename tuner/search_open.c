@@ -183,13 +183,16 @@ mpt_status search_open(search *s, const workload *w, const tuner_options *option
   MPT_RETURN_IF_FAILED(
       profile_load(options->target != NULL ? options->target : w->target, &s->profile, error));
   const profile *p = s->profile;
-  snprintf(s->profile_identity, sizeof s->profile_identity, "%.60s, %.60s, driver %.40s, CUDA %.20s, %.30s",
-           p->name, p->device, p->driver, p->cuda, p->measured);
+  snprintf(s->profile_identity, sizeof s->profile_identity,
+           "%.60s, %.60s, driver %.40s, CUDA %.20s, %.30s", p->name, p->device, p->driver, p->cuda,
+           p->measured);
   MPT_RETURN_IF_FAILED(space_build(w, s->graph, p, &s->space, error));
   MPT_RETURN_IF_FAILED(hash_definition(s, error));
-  MPT_RETURN_IF_FAILED(store_open(options->run, STORE_WRITE, &s->store, error));
-  MPT_RETURN_IF_FAILED(note_definition(s, error));
-  MPT_RETURN_IF_FAILED(earlier_work(s, error));
+  if (!options->dry_run) {
+    MPT_RETURN_IF_FAILED(store_open(options->run, STORE_WRITE, &s->store, error));
+    MPT_RETURN_IF_FAILED(note_definition(s, error));
+    MPT_RETURN_IF_FAILED(earlier_work(s, error));
+  }
   return open_reference(s, error);
 }
 

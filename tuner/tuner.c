@@ -2,6 +2,7 @@
 #include "tuner/tuner.h"
 #include "base/error.h"
 #include "base/progress.h"
+#include "base/text.h"
 #include "tuner/search.h"
 #include <math.h>
 #include <stdio.h>
@@ -18,6 +19,41 @@ void tuner_summary_clear(tuner_summary *summary) {
   *summary = (tuner_summary){0};
 }
 
+#define DRY_STEPS 8 /* trained to see how long a step takes here */
+
+/* What would be evaluated and about how long that takes; writes nothing. */
+static mpt_status dry_run(search *s, tuner_summary *summary, mpt_error *error) {
+  train_options o = train_options_default();
+  train_result result = {0};
+  o.workload = s->w;
+  o.graph = s->graph;
+  o.data = s->data;
+  o.assignment = s->reference.assignment;
+  o.loss_scale = s->w->loss_scale;
+  o.seed = s->options->seed;
+  o.steps = s->steps < DRY_STEPS ? s->steps : DRY_STEPS;
+  o.threads = s->w->threads;
+  MPT_RETURN_IF_FAILED(train_run(&o, &result, error));
+  const double run = result.step_seconds * (double)s->steps;
+  train_result_clear(&result);
+  const int references = s->w->reference_seeds, most = s->options->max_evaluations;
+  mpt_text text = {0};
+  mpt_text_addf(&text, "%d layers, %d of them with a format to choose; %lld steps a training\n",
+                s->graph->layer_count, s->space->unit_count, (long long)s->steps);
+  mpt_text_addf(&text, "%d trainings of the reference, at most %d of candidates\n", references,
+                most);
+  mpt_text_addf(&text, "then 3 to 12 pairs for each policy that is verified\n");
+  mpt_text_addf(&text,
+                "a training takes about %.2g s here in the reference's format, up to twice "
+                "that in emulated ones: %.0f to %.0f s in all",
+                run, run * (references + 8 + 6), 2 * run * (references + most + 24));
+  if (text.failed)
+    return mpt_fail_memory(error, "the plan", 0);
+  summary->message = text.data;
+  summary->found = true;
+  return MPT_OK;
+}
+
 mpt_status tuner_run(const workload *w, const tuner_options *options, tuner_summary *summary,
                      mpt_error *error) {
   search s;
@@ -25,6 +61,10 @@ mpt_status tuner_run(const workload *w, const tuner_options *options, tuner_summ
   *summary = (tuner_summary){0};
   mpt_status status = MPT_OK;
   MPT_TRY(search_open(&s, w, options, error));
+  if (options->dry_run) {
+    MPT_TRY(dry_run(&s, summary, error));
+    goto fail;
+  }
   MPT_TRY(stage_reference(&s, error));
   MPT_TRY(stage_sensitivity(&s, error));
   MPT_TRY(stage_adjust(&s, error));
