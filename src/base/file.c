@@ -1,0 +1,149 @@
+#include "base/file.h"
+#include "base/error.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static mpt_status fail_errno(mpt_error *error, const char *verb, const char *path) {
+  const int code = errno;
+  return mpt_fail(error, code == ENOENT ? MPT_ERROR_NOT_FOUND : MPT_ERROR_IO, "cannot %s '%s': %s",
+                  verb, path, strerror(code));
+}
+
+/* Reads to the end, which for a pipe no size tells; one byte over the limit is too many. */
+static mpt_status read_all(int file, const char *path, size_t limit, char **data, size_t *length,
+                           mpt_error *error) {
+  size_t capacity = 65536, used = 0;
+  char *buffer = malloc(capacity + 1);
+  while (buffer != NULL) {
+    const ssize_t got = read(file, buffer + used, capacity - used);
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got < 0) {
+      mpt_status status = fail_errno(error, "read", path);
+      free(buffer);
+      return status;
+    }
+    if (got == 0)
+      break;
+    used += (size_t)got;
+    if (used > limit) {
+      free(buffer);
+      return mpt_fail(error, MPT_ERROR_IO, "'%s' is larger than %zu bytes", path, limit);
+    }
+    if (used == capacity) {
+      capacity *= 2;
+      char *grown = realloc(buffer, capacity + 1);
+      if (grown == NULL)
+        free(buffer);
+      buffer = grown;
+    }
+  }
+  if (buffer == NULL)
+    return mpt_fail_memory(error, path, capacity);
+  buffer[used] = '\0';
+  *data = buffer;
+  *length = used;
+  return MPT_OK;
+}
+
+mpt_status mpt_file_read(const char *path, size_t limit, char **data, size_t *length,
+                         mpt_error *error) {
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0)
+    return fail_errno(error, "read", path);
+  struct stat about;
+  mpt_status status;
+  if (fstat(file, &about) == 0 && S_ISDIR(about.st_mode))
+    status = mpt_fail(error, MPT_ERROR_IO, "'%s' is a directory, not a file", path);
+  else if (S_ISREG(about.st_mode) && (size_t)about.st_size > limit)
+    status = mpt_fail(error, MPT_ERROR_IO, "'%s' is larger than %zu bytes", path, limit);
+  else
+    status = read_all(file, path, limit, data, length, error);
+  close(file);
+  return status;
+}
+
+static bool write_all(int file, const char *data, size_t length) {
+  while (length > 0) {
+    const ssize_t done = write(file, data, length);
+    if (done < 0 && errno == EINTR)
+      continue;
+    if (done < 0)
+      return false;
+    data += done;
+    length -= (size_t)done;
+  }
+  return true;
+}
+
+/* So that the new name is on disk too. */
+static void sync_directory(const char *path) {
+  char *copy = strdup(path);
+  if (copy == NULL)
+    return;
+  const int directory = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory >= 0) {
+    fsync(directory);
+    close(directory);
+  }
+  free(copy);
+}
+
+mpt_status mpt_file_write(const char *path, const char *data, size_t length, mpt_error *error) {
+  const size_t size = strlen(path) + 16;
+  char *beside = malloc(size);
+  if (beside == NULL)
+    return mpt_fail_memory(error, path, size);
+  snprintf(beside, size, "%s.XXXXXX", path);
+  mpt_status status = MPT_OK;
+  const int file = mkstemp(beside);
+  if (file < 0) {
+    status = fail_errno(error, "write", path);
+    free(beside);
+    return status;
+  }
+  bool good = write_all(file, data, length) && fchmod(file, 0644) == 0 && fsync(file) == 0;
+  if (!good)
+    status = fail_errno(error, "write", path);
+  if (close(file) != 0 && good)
+    status = fail_errno(error, "write", path), good = false;
+  if (good && rename(beside, path) != 0)
+    status = fail_errno(error, "write", path), good = false;
+  if (good)
+    sync_directory(path);
+  else
+    unlink(beside);
+  free(beside);
+  return status;
+}
+
+mpt_status mpt_directory_make(const char *path, mpt_error *error) {
+  char *part = strdup(path);
+  if (part == NULL)
+    return mpt_fail_memory(error, path, strlen(path));
+  mpt_status status = MPT_OK;
+  for (char *slash = part + 1;; slash++) {
+    slash = strchr(slash, '/');
+    if (slash != NULL)
+      *slash = '\0';
+    if (mkdir(part, 0755) != 0 && errno != EEXIST) {
+      status = fail_errno(error, "make the directory", path);
+      break;
+    }
+    if (slash == NULL)
+      break;
+    *slash = '/';
+  }
+  struct stat about;
+  if (status == MPT_OK && (stat(path, &about) != 0 || !S_ISDIR(about.st_mode)))
+    status = mpt_fail(error, MPT_ERROR_IO, "'%s' is not a directory", path);
+  free(part);
+  return status;
+}

@@ -1,0 +1,125 @@
+#include "base/progress.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define REDRAW_SECONDS 0.1
+#define LINE_SECONDS   10.0
+
+static int verbosity = 1;
+static mpt_color color_mode = MPT_COLOR_AUTO;
+static bool line_open;
+static double last_drawn = -1e9;
+static char last_stage[64];
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool colored(int file) {
+  if (color_mode != MPT_COLOR_AUTO)
+    return color_mode == MPT_COLOR_ALWAYS;
+  const char *no = getenv("NO_COLOR");
+  return (no == NULL || no[0] == '\0') && isatty(file);
+}
+
+bool mpt_color_stdout(void) {
+  return colored(STDOUT_FILENO);
+}
+
+void mpt_log_configure(int level, mpt_color color) {
+  verbosity = level;
+  color_mode = color;
+}
+
+static void clear_line(void) {
+  if (line_open)
+    fputs("\r\033[K", stderr);
+  line_open = false;
+}
+
+static void log_line(const char *style, const char *prefix, const char *format, va_list arguments) {
+  clear_line();
+  const bool paint = style[0] != '\0' && colored(STDERR_FILENO);
+  fprintf(stderr, "%s%s%s", paint ? style : "", prefix, paint ? "\033[0m" : "");
+  vfprintf(stderr, format, arguments);
+  fputc('\n', stderr);
+}
+
+void mpt_log_note(const char *format, ...) {
+  if (verbosity < 1)
+    return;
+  va_list arguments;
+  va_start(arguments, format);
+  log_line("", "", format, arguments);
+  va_end(arguments);
+}
+
+void mpt_log_detail(const char *format, ...) {
+  if (verbosity < 2)
+    return;
+  va_list arguments;
+  va_start(arguments, format);
+  log_line("", "", format, arguments);
+  va_end(arguments);
+}
+
+void mpt_log_warning(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  log_line("\033[33m", "warning: ", format, arguments);
+  va_end(arguments);
+}
+
+static void log_error_text(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  log_line("\033[31m", "error: ", format, arguments);
+  va_end(arguments);
+}
+
+void mpt_log_error(const mpt_error *error) {
+  const char *message = error->message[0] != '\0' ? error->message : mpt_status_text(error->status);
+  if (error->file[0] == '\0')
+    log_error_text("%s", message);
+  else if (error->line == 0)
+    log_error_text("%s: %s", error->file, message);
+  else
+    log_error_text("%s:%d:%d: %s", error->file, error->line, error->column, message);
+}
+
+void mpt_progress_update(const char *stage, const char *format, ...) {
+  if (verbosity < 1)
+    return;
+  const bool terminal = isatty(STDERR_FILENO);
+  const bool new_stage = strcmp(stage, last_stage) != 0;
+  const double time = now();
+  if (time - last_drawn < (terminal ? REDRAW_SECONDS : LINE_SECONDS) && (terminal || !new_stage))
+    return;
+  last_drawn = time;
+  snprintf(last_stage, sizeof last_stage, "%s", stage);
+  char line[160];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(line, sizeof line, format, arguments);
+  va_end(arguments);
+  if (terminal)
+    fputs("\r\033[K", stderr);
+  fprintf(stderr, "%s: %s", stage, line);
+  if (terminal)
+    fflush(stderr);
+  else
+    fputc('\n', stderr);
+  line_open = terminal;
+}
+
+void mpt_progress_end(void) {
+  clear_line();
+  last_stage[0] = '\0';
+  last_drawn = -1e9;
+}
