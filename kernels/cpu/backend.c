@@ -1,0 +1,75 @@
+/* The CPU backend: the specification that other backends agree with. */
+#include "kernels/cpu/cpu.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGNMENT = 256 };
+
+/* OpenBLAS's own threads would share the processors with the team, and cut sums elsewhere. Another
+ * CBLAS lacks this function, and is then expected to run in its caller's thread. */
+extern void openblas_set_num_threads(int threads) __attribute__((weak));
+
+static mpt_status cpu_open(const mpt_queue_config *config, void **context, mpt_error *error) {
+  if (config->device_index != 0)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "the cpu backend has device 0 only, not %d",
+                    config->device_index);
+  if (openblas_set_num_threads != NULL)
+    openblas_set_num_threads(1);
+  mpt_cpu_team *team;
+  MPT_RETURN_IF_FAILED(mpt_cpu_team_open(config->threads, &team, error));
+  *context = team;
+  return MPT_OK;
+}
+
+static void cpu_close(void *context) {
+  mpt_cpu_team_close(context);
+}
+
+static mpt_status cpu_synchronize(void *context, mpt_error *error) {
+  (void)context, (void)error; /* every operation returns when it is done */
+  return MPT_OK;
+}
+
+static mpt_status cpu_allocate(void *context, size_t bytes, void **data, mpt_error *error) {
+  (void)context;
+  size_t whole = bytes < SIZE_MAX - ALIGNMENT ? (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT : bytes;
+  void *memory = aligned_alloc(ALIGNMENT, whole);
+  if (memory == NULL)
+    return mpt_fail_memory(error, "a tensor", bytes);
+  *data = memset(memory, 0, whole);
+  return MPT_OK;
+}
+
+static void cpu_release(void *context, void *data) {
+  (void)context;
+  free(data);
+}
+
+static mpt_status cpu_upload(void *context, const float *host, mpt_t tensor, mpt_error *error) {
+  (void)context, (void)error;
+  mpt_format_round_array(tensor->format, host, 1.0f, tensor->data,
+                         (size_t)mpt_tensor_count(tensor));
+  return MPT_OK;
+}
+
+static mpt_status cpu_download(void *context, mpt_t tensor, float *host, mpt_error *error) {
+  (void)context, (void)error;
+  memcpy(host, tensor->data, mpt_tensor_bytes(tensor));
+  return MPT_OK;
+}
+
+const mpt_backend mpt_backend_cpu = {
+    .name = "cpu",
+    .device_kind = MPT_DEVICE_CPU,
+    .open = cpu_open,
+    .close = cpu_close,
+    .synchronize = cpu_synchronize,
+    .allocate = cpu_allocate,
+    .release = cpu_release,
+    .upload = cpu_upload,
+    .download = cpu_download,
+    .accumulate_tensor = mpt_cpu_accumulate_tensor,
+    .add = mpt_cpu_add,
+    .gemm = mpt_cpu_gemm,
+    .bias_backward = mpt_cpu_bias_backward,
+};

@@ -1,0 +1,53 @@
+/* Checks of an operation's arguments, made once for every backend.
+ *
+ * A checker remembers the first thing wrong, and later checks do nothing, so that an operation
+ * states its demands line by line and looks at the status once. Messages begin with its name. */
+#ifndef MPT_RUNTIME_CHECKS_H
+#define MPT_RUNTIME_CHECKS_H
+
+#include "base/error.h"
+#include "kernels/kernels.h"
+
+typedef struct op_check {
+  const mpt_queue *queue;
+  const char *name;
+  mpt_error *error;
+  mpt_status status;
+} op_check;
+
+/* Begins the checks of `operation`: the queue is there and its backend has the operation. */
+#define OP_CHECK(queue, operation, error)                                                          \
+  op_check_begin(queue, #operation, (queue) != NULL && (queue)->backend->operation != NULL, error)
+op_check op_check_begin(const mpt_queue *queue, const char *name, bool has_slot, mpt_error *error);
+
+/* MPT_ERROR_ARGUMENT when `good` is false. */
+void op_require(op_check *c, bool good, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* A tensor that can be read or written: there, of a known format, on the queue's device, not empty,
+ * rows contiguous. */
+void op_tensor(op_check *c, const char *what, mpt_t t);
+void op_contiguous(op_check *c, const char *what, mpt_t t);
+void op_format(op_check *c, const char *what, mpt_t t, mpt_format format);
+
+/* MPT_ERROR_SHAPE unless `t` has that shape. */
+void op_shape(op_check *c, const char *what, mpt_t t, int rank, const int64_t *shape);
+#define OP_SHAPE(c, what, t, ...)                                                                  \
+  op_shape(c, what, t, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),                  \
+           (const int64_t[]){__VA_ARGS__})
+void op_same_shape(op_check *c, const char *what, mpt_t t, mpt_t other);
+void op_rank(op_check *c, const char *what, mpt_t t, int rank);
+
+/* An output and an input that must not share memory. Seen where both are contiguous. */
+void op_apart(op_check *c, const char *output, mpt_t y, const char *input, mpt_t x);
+
+/* *matrix = t as [rows, last dimension]; MPT_ERROR_SHAPE when its rows are not equally spaced. */
+void op_matrix(op_check *c, const char *what, mpt_t t, mpt_tensor *matrix);
+
+/* views[i] = tensors[i], all of one shape, as matrices of one shape: a single row when all are
+ * contiguous, [rows, last dimension] otherwise. NULL tensors are passed over. */
+void op_flatten(op_check *c, int count, mpt_t const *tensors, mpt_tensor *views);
+
+bool op_is_contiguous(mpt_t t);
+
+#endif

@@ -1,0 +1,159 @@
+/* Operations of any layer: memory, conversion, statistics, GEMM. Layers are in ops_layers.c, losses
+ * and optimizers in ops_training.c. Each checks its arguments and calls the backend. */
+#include "runtime/checks.h"
+
+mpt_status mpt_fill(mpt_queue *queue, const mpt_tensor *x, float value, mpt_error *error) {
+  op_check c = OP_CHECK(queue, fill, error);
+  mpt_tensor view;
+  op_tensor(&c, "x", x);
+  op_flatten(&c, 1, &x, &view);
+  return c.status != MPT_OK ? c.status : queue->backend->fill(queue, &view, value, error);
+}
+
+/* The two tensors of x -> y, as matrices. */
+static void check_pair(op_check *c, mpt_t x, mpt_t y, mpt_tensor views[2]) {
+  op_tensor(c, "x", x);
+  op_tensor(c, "y", y);
+  op_same_shape(c, "y", y, x);
+  op_flatten(c, 2, (mpt_t[]){x, y}, views);
+}
+
+mpt_status mpt_copy(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y, mpt_error *error) {
+  op_check c = OP_CHECK(queue, copy, error);
+  mpt_tensor v[2];
+  check_pair(&c, x, y, v);
+  return c.status != MPT_OK ? c.status : queue->backend->copy(queue, &v[0], &v[1], error);
+}
+
+mpt_status mpt_accumulate_tensor(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y,
+                                 mpt_error *error) {
+  op_check c = OP_CHECK(queue, accumulate_tensor, error);
+  mpt_tensor v[2];
+  check_pair(&c, x, y, v);
+  return c.status != MPT_OK ? c.status
+                            : queue->backend->accumulate_tensor(queue, &v[0], &v[1], error);
+}
+
+mpt_status mpt_add(mpt_queue *queue, const mpt_tensor *a, const mpt_tensor *b,
+                   const mpt_tensor *out, mpt_error *error) {
+  op_check c = OP_CHECK(queue, add, error);
+  mpt_tensor v[3];
+  op_tensor(&c, "a", a);
+  op_tensor(&c, "b", b);
+  op_tensor(&c, "out", out);
+  op_same_shape(&c, "b", b, a);
+  op_same_shape(&c, "out", out, a);
+  op_flatten(&c, 3, (mpt_t[]){a, b, out}, v);
+  return c.status != MPT_OK ? c.status : queue->backend->add(queue, &v[0], &v[1], &v[2], error);
+}
+
+static void check_exponent(op_check *c, int exponent) {
+  op_require(c, exponent >= -126 && exponent <= 126,
+             "the scale exponent is %d, expected -126 to 126", exponent);
+}
+
+mpt_status mpt_cast(mpt_queue *queue, const mpt_tensor *x, int scale_exponent, const mpt_tensor *y,
+                    mpt_cast_counts *counts, mpt_error *error) {
+  op_check c = OP_CHECK(queue, cast, error);
+  mpt_tensor v[2];
+  check_pair(&c, x, y, v);
+  check_exponent(&c, scale_exponent);
+  return c.status != MPT_OK
+             ? c.status
+             : queue->backend->cast(queue, &v[0], scale_exponent, &v[1], counts, error);
+}
+
+mpt_status mpt_amax(mpt_queue *queue, const mpt_tensor *x, uint32_t *amax_bits, mpt_error *error) {
+  op_check c = OP_CHECK(queue, amax, error);
+  mpt_tensor view;
+  op_tensor(&c, "x", x);
+  op_require(&c, amax_bits != NULL, "amax_bits is NULL");
+  op_flatten(&c, 1, &x, &view);
+  return c.status != MPT_OK ? c.status : queue->backend->amax(queue, &view, amax_bits, error);
+}
+
+mpt_status mpt_collect(mpt_queue *queue, const mpt_tensor *x, bool full, mpt_statistics *statistics,
+                       mpt_error *error) {
+  op_check c = OP_CHECK(queue, collect, error);
+  mpt_tensor view;
+  op_tensor(&c, "x", x);
+  op_require(&c, statistics != NULL, "statistics is NULL");
+  op_flatten(&c, 1, &x, &view);
+  return c.status != MPT_OK ? c.status
+                            : queue->backend->collect(queue, &view, full, statistics, error);
+}
+
+mpt_status mpt_quantization_error(mpt_queue *queue, const mpt_tensor *x, mpt_format format,
+                                  int scale_exponent, double *error_squared, double *signal_squared,
+                                  mpt_error *error) {
+  op_check c = OP_CHECK(queue, quantization_error, error);
+  mpt_tensor view;
+  op_tensor(&c, "x", x);
+  op_require(&c, (unsigned)format < MPT_FORMAT_COUNT, "the format is unknown");
+  op_require(&c, error_squared != NULL && signal_squared != NULL, "an output is NULL");
+  check_exponent(&c, scale_exponent);
+  op_flatten(&c, 1, &x, &view);
+  return c.status != MPT_OK
+             ? c.status
+             : queue->backend->quantization_error(queue, &view, format, scale_exponent,
+                                                  error_squared, signal_squared, error);
+}
+
+static bool is_fp8(mpt_format format) {
+  return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
+}
+
+/* What tensor cores multiply: two operands of one 16- or 32-bit format, or two of fp8 of which one
+ * has three mantissa bits. */
+static void check_operand_formats(op_check *c, mpt_format a, mpt_format b) {
+  if (c->status != MPT_OK)
+    return;
+  bool good = is_fp8(a) && is_fp8(b) ? a != MPT_FP8_E5M2 || b != MPT_FP8_E5M2 : a == b;
+  op_require(c, good,
+             "the operands are %s and %s, expected two of one format, or two of fp8 and not both "
+             "fp8_e5m2",
+             mpt_format_get(a)->name, mpt_format_get(b)->name);
+}
+
+mpt_status mpt_gemm(mpt_queue *queue, const mpt_gemm_args *args, mpt_error *error) {
+  op_check c = OP_CHECK(queue, gemm, error);
+  op_require(&c, args != NULL, "the arguments are NULL");
+  if (c.status != MPT_OK)
+    return c.status;
+  mpt_t a = args->a, b = args->b, out = args->out;
+  op_tensor(&c, "a", a);
+  op_tensor(&c, "b", b);
+  op_tensor(&c, "out", out);
+  op_rank(&c, "a", a, 2);
+  op_rank(&c, "b", b, 2);
+  if (c.status != MPT_OK)
+    return c.status;
+  int64_t m = a->shape[args->transpose_a], k = a->shape[!args->transpose_a];
+  int64_t n = b->shape[!args->transpose_b];
+  OP_SHAPE(&c, "b", b, args->transpose_b ? n : k, args->transpose_b ? k : n);
+  OP_SHAPE(&c, "out", out, m, n);
+  if (args->bias != NULL) {
+    op_tensor(&c, "bias", args->bias);
+    OP_SHAPE(&c, "bias", args->bias, n);
+  }
+  op_require(&c, m <= INT32_MAX && n <= INT32_MAX && k <= INT32_MAX, "a dimension is beyond 2^31");
+  check_operand_formats(&c, a->format, b->format);
+  op_apart(&c, "out", out, "a", a);
+  op_apart(&c, "out", out, "b", b);
+  return c.status != MPT_OK ? c.status : queue->backend->gemm(queue, args, error);
+}
+
+mpt_status mpt_bias_backward(mpt_queue *queue, const mpt_tensor *grad, const mpt_tensor *grad_bias,
+                             bool accumulate, mpt_error *error) {
+  op_check c = OP_CHECK(queue, bias_backward, error);
+  mpt_tensor view;
+  op_tensor(&c, "grad", grad);
+  op_tensor(&c, "grad_bias", grad_bias);
+  op_matrix(&c, "grad", grad, &view);
+  if (c.status == MPT_OK)
+    OP_SHAPE(&c, "grad_bias", grad_bias, view.shape[1]);
+  op_format(&c, "grad_bias", grad_bias, MPT_FP32);
+  return c.status != MPT_OK
+             ? c.status
+             : queue->backend->bias_backward(queue, &view, grad_bias, accumulate, error);
+}

@@ -1,0 +1,133 @@
+/* Losses and optimizers. */
+#include "runtime/checks.h"
+
+/* ---- losses ---- */
+static void check_gradient(op_check *c, const char *what, mpt_t gradient, mpt_t of,
+                           mpt_tensor *rows) {
+  if (gradient == NULL)
+    return;
+  op_tensor(c, what, gradient);
+  op_same_shape(c, what, gradient, of);
+  op_matrix(c, what, gradient, rows);
+}
+
+mpt_status mpt_cross_entropy(mpt_queue *queue, const mpt_tensor *logits, const int32_t *labels,
+                             float scale, double *loss, int64_t *correct,
+                             const mpt_tensor *grad_logits, mpt_error *error) {
+  op_check c = OP_CHECK(queue, cross_entropy, error);
+  mpt_tensor rows, grad_rows;
+  op_tensor(&c, "logits", logits);
+  op_require(&c, labels != NULL, "labels is NULL");
+  op_matrix(&c, "logits", logits, &rows);
+  check_gradient(&c, "grad_logits", grad_logits, logits, &grad_rows);
+  return c.status != MPT_OK
+             ? c.status
+             : queue->backend->cross_entropy(queue, &rows, labels, scale, loss, correct,
+                                             grad_logits ? &grad_rows : NULL, error);
+}
+
+mpt_status mpt_nll(mpt_queue *queue, const mpt_tensor *probabilities, const int32_t *labels,
+                   float scale, double *loss, int64_t *correct,
+                   const mpt_tensor *grad_probabilities, mpt_error *error) {
+  op_check c = OP_CHECK(queue, nll, error);
+  mpt_tensor rows, grad_rows;
+  op_tensor(&c, "probabilities", probabilities);
+  op_require(&c, labels != NULL, "labels is NULL");
+  op_matrix(&c, "probabilities", probabilities, &rows);
+  check_gradient(&c, "grad_probabilities", grad_probabilities, probabilities, &grad_rows);
+  return c.status != MPT_OK ? c.status
+                            : queue->backend->nll(queue, &rows, labels, scale, loss, correct,
+                                                  grad_probabilities ? &grad_rows : NULL, error);
+}
+
+/* The tensors of a loss over elements, as matrices of one shape. */
+static void check_element_loss(op_check *c, const char *x_name, mpt_t x, mpt_t targets,
+                               const char *gradient_name, mpt_t gradient, mpt_tensor views[3]) {
+  op_tensor(c, x_name, x);
+  op_tensor(c, "targets", targets);
+  op_same_shape(c, "targets", targets, x);
+  if (gradient != NULL) {
+    op_tensor(c, gradient_name, gradient);
+    op_same_shape(c, gradient_name, gradient, x);
+  }
+  op_flatten(c, 3, (mpt_t[]){x, targets, gradient}, views);
+}
+
+mpt_status mpt_binary_cross_entropy(mpt_queue *queue, const mpt_tensor *logits,
+                                    const mpt_tensor *targets, float scale, double *loss,
+                                    const mpt_tensor *grad_logits, mpt_error *error) {
+  op_check c = OP_CHECK(queue, binary_cross_entropy, error);
+  mpt_tensor v[3];
+  check_element_loss(&c, "logits", logits, targets, "grad_logits", grad_logits, v);
+  return c.status != MPT_OK
+             ? c.status
+             : queue->backend->binary_cross_entropy(queue, &v[0], &v[1], scale, loss,
+                                                    grad_logits ? &v[2] : NULL, error);
+}
+
+mpt_status mpt_mean_squared_error(mpt_queue *queue, const mpt_tensor *outputs,
+                                  const mpt_tensor *targets, float scale, double *loss,
+                                  const mpt_tensor *grad_outputs, mpt_error *error) {
+  op_check c = OP_CHECK(queue, mean_squared_error, error);
+  mpt_tensor v[3];
+  check_element_loss(&c, "outputs", outputs, targets, "grad_outputs", grad_outputs, v);
+  return c.status != MPT_OK
+             ? c.status
+             : queue->backend->mean_squared_error(queue, &v[0], &v[1], scale, loss,
+                                                  grad_outputs ? &v[2] : NULL, error);
+}
+
+/* ---- optimizers ---- */
+mpt_status mpt_gradient_check(mpt_queue *queue, const mpt_tensor *const *gradients, int count,
+                              float max_norm, mpt_step_state *state, mpt_error *error) {
+  op_check c = OP_CHECK(queue, gradient_check, error);
+  op_require(&c, gradients != NULL && count >= 1, "there are no gradients");
+  op_require(&c, state != NULL, "state is NULL");
+  op_require(&c, max_norm >= 0, "max_norm is %g, expected at least 0", (double)max_norm);
+  for (int i = 0; c.status == MPT_OK && i < count; i++)
+    op_contiguous(&c, "a gradient", gradients[i]);
+  return c.status != MPT_OK
+             ? c.status
+             : queue->backend->gradient_check(queue, gradients, count, max_norm, state, error);
+}
+
+/* One of the fp32 tensors of an optimizer, shaped as the weight. */
+static void check_parameter(op_check *c, const char *what, mpt_t t, mpt_t weight) {
+  op_contiguous(c, what, t);
+  op_same_shape(c, what, t, weight);
+  op_format(c, what, t, MPT_FP32);
+}
+
+mpt_status mpt_sgd_step(mpt_queue *queue, const mpt_tensor *weight, const mpt_tensor *gradient,
+                        const mpt_tensor *momentum_buffer, float learning_rate, float momentum,
+                        float weight_decay, const mpt_step_state *state, mpt_error *error) {
+  op_check c = OP_CHECK(queue, sgd_step, error);
+  mpt_tensor v[3];
+  check_parameter(&c, "weight", weight, weight);
+  check_parameter(&c, "gradient", gradient, weight);
+  if (momentum_buffer != NULL)
+    check_parameter(&c, "momentum_buffer", momentum_buffer, weight);
+  op_require(&c, momentum_buffer != NULL || momentum == 0, "momentum needs a buffer");
+  op_require(&c, state != NULL, "state is NULL");
+  op_flatten(&c, 3, (mpt_t[]){weight, gradient, momentum_buffer}, v);
+  return c.status != MPT_OK
+             ? c.status
+             : queue->backend->sgd_step(queue, &v[0], &v[1], momentum_buffer ? &v[2] : NULL,
+                                        learning_rate, momentum, weight_decay, state, error);
+}
+
+mpt_status mpt_adam_step(mpt_queue *queue, const mpt_tensor *weight, const mpt_tensor *gradient,
+                         const mpt_tensor *first_moment, const mpt_tensor *second_moment,
+                         const mpt_adam_args *args, const mpt_step_state *state, mpt_error *error) {
+  op_check c = OP_CHECK(queue, adam_step, error);
+  mpt_tensor v[4];
+  check_parameter(&c, "weight", weight, weight);
+  check_parameter(&c, "gradient", gradient, weight);
+  check_parameter(&c, "first_moment", first_moment, weight);
+  check_parameter(&c, "second_moment", second_moment, weight);
+  op_require(&c, args != NULL && state != NULL, "the arguments or the state are NULL");
+  op_flatten(&c, 4, (mpt_t[]){weight, gradient, first_moment, second_moment}, v);
+  return c.status != MPT_OK
+             ? c.status
+             : queue->backend->adam_step(queue, &v[0], &v[1], &v[2], &v[3], args, state, error);
+}

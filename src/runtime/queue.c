@@ -1,0 +1,107 @@
+#include "runtime/checks.h"
+#include <stdlib.h>
+#include <string.h>
+
+static const mpt_backend *const backends[] = {&mpt_backend_cpu};
+enum { BACKENDS = sizeof backends / sizeof backends[0] };
+
+mpt_queue_config mpt_queue_config_default(void) {
+  return (mpt_queue_config){
+      .struct_size = sizeof(mpt_queue_config), .backend = backends[0]->name, .threads = 1};
+}
+
+static mpt_status find_backend(const char *name, const mpt_backend **backend, mpt_error *error) {
+  char known[128] = "";
+  for (int i = 0; i < BACKENDS; i++) {
+    if (strcmp(backends[i]->name, name) == 0) {
+      *backend = backends[i];
+      return MPT_OK;
+    }
+    strncat(known, i == 0 ? "" : ", ", sizeof known - strlen(known) - 1);
+    strncat(known, backends[i]->name, sizeof known - strlen(known) - 1);
+  }
+  return mpt_fail(error, MPT_ERROR_UNSUPPORTED, "backend '%s' is not built in (built: %s)", name,
+                  known);
+}
+
+mpt_status mpt_queue_open(const mpt_queue_config *config, mpt_queue **out, mpt_error *error) {
+  if (config == NULL || out == NULL || config->backend == NULL)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "queue_open: an argument is NULL");
+  if (config->struct_size != sizeof *config)
+    return mpt_fail(error, MPT_ERROR_VERSION,
+                    "queue_open: the configuration has %u bytes, expected %zu: begin with "
+                    "mpt_queue_config_default()",
+                    config->struct_size, sizeof *config);
+  if (config->threads < 1 || config->threads > 256)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "queue_open: threads is %d, expected 1 to 256",
+                    config->threads);
+  const mpt_backend *backend;
+  MPT_RETURN_IF_FAILED(find_backend(config->backend, &backend, error));
+  mpt_queue *queue = calloc(1, sizeof *queue);
+  if (queue == NULL)
+    return mpt_fail_memory(error, "a queue", sizeof *queue);
+  queue->backend = backend;
+  queue->device = (mpt_device){backend->device_kind, config->device_index};
+  queue->threads = config->threads;
+  mpt_status status = backend->open(config, &queue->context, error);
+  if (status != MPT_OK) {
+    free(queue);
+    return status;
+  }
+  *out = queue;
+  return MPT_OK;
+}
+
+void mpt_queue_close(mpt_queue *queue) {
+  if (queue == NULL)
+    return;
+  queue->backend->close(queue->context);
+  free(queue);
+}
+
+mpt_status mpt_queue_synchronize(mpt_queue *queue, mpt_error *error) {
+  op_check c = OP_CHECK(queue, synchronize, error);
+  return c.status != MPT_OK ? c.status : queue->backend->synchronize(queue->context, error);
+}
+
+mpt_device mpt_queue_device(const mpt_queue *queue) {
+  return queue->device;
+}
+
+const char *mpt_queue_backend(const mpt_queue *queue) {
+  return queue->backend->name;
+}
+
+int mpt_queue_threads(const mpt_queue *queue) {
+  return queue->threads;
+}
+
+mpt_status mpt_memory_allocate(mpt_queue *queue, size_t bytes, void **data, mpt_error *error) {
+  op_check c = OP_CHECK(queue, allocate, error);
+  op_require(&c, data != NULL, "data is NULL");
+  return c.status != MPT_OK ? c.status
+                            : queue->backend->allocate(queue->context, bytes, data, error);
+}
+
+void mpt_memory_free(mpt_queue *queue, void *data) {
+  if (data != NULL)
+    queue->backend->release(queue->context, data);
+}
+
+mpt_status mpt_tensor_upload(mpt_queue *queue, const float *host, const mpt_tensor *tensor,
+                             mpt_error *error) {
+  op_check c = OP_CHECK(queue, upload, error);
+  op_require(&c, host != NULL, "host is NULL");
+  op_contiguous(&c, "tensor", tensor);
+  return c.status != MPT_OK ? c.status
+                            : queue->backend->upload(queue->context, host, tensor, error);
+}
+
+mpt_status mpt_tensor_download(mpt_queue *queue, const mpt_tensor *tensor, float *host,
+                               mpt_error *error) {
+  op_check c = OP_CHECK(queue, download, error);
+  op_require(&c, host != NULL, "host is NULL");
+  op_contiguous(&c, "tensor", tensor);
+  return c.status != MPT_OK ? c.status
+                            : queue->backend->download(queue->context, tensor, host, error);
+}
