@@ -18,15 +18,18 @@
 extern "C" {
 #endif
 
-typedef enum mpt_format {
-  MPT_FP32,
-  MPT_TF32,
-  MPT_BF16,
-  MPT_FP16,
-  MPT_FP8_E4M3,
-  MPT_FP8_E5M2,
-  MPT_FORMAT_COUNT
-} mpt_format;
+/* ENTRY(enumerator, name): every number format. docs/add-a-format.md says how to add one. */
+#define MPT_FORMAT_LIST(ENTRY)                                                                     \
+  ENTRY(MPT_FP32, fp32)                                                                            \
+  ENTRY(MPT_TF32, tf32)                                                                            \
+  ENTRY(MPT_BF16, bf16)                                                                            \
+  ENTRY(MPT_FP16, fp16)                                                                            \
+  ENTRY(MPT_FP8_E4M3, fp8_e4m3)                                                                    \
+  ENTRY(MPT_FP8_E5M2, fp8_e5m2)
+
+#define MPT_FORMAT_ENUM(enumerator, name) enumerator,
+typedef enum mpt_format { MPT_FORMAT_LIST(MPT_FORMAT_ENUM) MPT_FORMAT_COUNT } mpt_format;
+#undef MPT_FORMAT_ENUM
 
 typedef struct mpt_format_info {
   const char *name;        /* "fp8_e4m3" */
@@ -52,15 +55,17 @@ MPT_API mpt_status mpt_format_parse(const char *name, mpt_format *format, mpt_er
  * in fp16 and bf16, whatever its sign and payload; fp32 keeps its bits, tf32 NaN is 0x7FFFFFFF. */
 MPT_API uint32_t mpt_format_encode(mpt_format format, float value, bool saturate);
 
-/* The value of `bits` in `format`; every encoding is exact in fp32. */
+/* The value of the low `bits` bits in `format`; every encoding is exact in fp32. NaN decodes to the
+ * bits 0x7FFFFFFF from fp16 and fp8, and to the same fraction bits from bf16. */
 MPT_API float mpt_format_decode(mpt_format format, uint32_t bits);
 
-/* decode(encode(value)): the nearest value of `format`. */
+/* decode(encode(value)): the nearest value of `format`. fp32 keeps a NaN's bits. */
 MPT_API float mpt_format_round(mpt_format format, float value, bool saturate);
 
 /* out[i] = round(scale * in[i]), fp8 saturating, for `count` elements; `in` may equal `out`.
- * `scale` is a power of two or 1. Uses the widest vectors of this processor; the results do not
- * depend on which. */
+ * `scale` is a power of two. The product is an fp32 product, itself rounded to nearest even where
+ * it is subnormal, infinite where it is too large. Uses the widest vectors of this processor; the
+ * results do not depend on which. */
 MPT_API void mpt_format_round_array(mpt_format format, const float *in, float scale, float *out,
                                     size_t count);
 
