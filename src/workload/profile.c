@@ -1,8 +1,10 @@
 /* Prices from a device profile.
  *
- * Efficiency (operations per second) varies slowly with the logarithms of m, n and k, far more
- * slowly than time does, so log efficiency is interpolated: trilinear in log m, log n, log k
- * between the eight measured shapes around the one asked for.
+ * A GEMM takes about a launch, plus the memory traffic of three matrices, plus its operations:
+ * t = a + b mn + c mk + d nk + e mnk. That is linear in each of m, n and k when the other two are
+ * fixed, so trilinear interpolation between the eight measured shapes around the one asked for is
+ * exact for it. (Log-linear interpolation of efficiency is not: efficiency saturates, is concave in
+ * the logarithms, and comes out too low. tests/bench/bench_interpolation.c compares the two.)
  */
 #include "workload/profile.h"
 #include "base/error.h"
@@ -17,8 +19,8 @@ typedef struct axis {
 
 struct gemm_grid {
   axis axes[3];
-  double *efficiency[GEMM_COLUMN_COUNT]; /* log(operations / second) by [m][n][k]; NULL: lacking */
-  bool *missing[GEMM_COLUMN_COUNT];      /* filled in from neighbours */
+  double *seconds[GEMM_COLUMN_COUNT]; /* by [m][n][k]; NULL: the device lacks the column */
+  bool *missing[GEMM_COLUMN_COUNT];   /* filled in from neighbours */
 };
 
 static const char *const column_names[GEMM_COLUMN_COUNT] = {
@@ -73,8 +75,14 @@ static size_t cell_index(const gemm_grid *grid, const int at[3]) {
          (size_t)at[2];
 }
 
-/* The mean of the measured neighbours one step away along each axis; NaN when there are none. */
-static double mean_of_neighbours(const gemm_grid *grid, const double *values, const int at[3]) {
+static double cell_operations(const gemm_grid *grid, const int at[3]) {
+  return operations((double)grid->axes[0].sizes[at[0]], (double)grid->axes[1].sizes[at[1]],
+                    (double)grid->axes[2].sizes[at[2]]);
+}
+
+/* The time at the mean efficiency, in logarithms, of the known shapes one step away along each
+ * axis; NaN when there are none. */
+static double time_from_neighbours(const gemm_grid *grid, const double *seconds, const int at[3]) {
   double sum = 0.0;
   int count = 0;
   for (int d = 0; d < 3; d++)
@@ -83,21 +91,21 @@ static double mean_of_neighbours(const gemm_grid *grid, const double *values, co
       beside[d] += step;
       if (beside[d] < 0 || beside[d] >= grid->axes[d].count)
         continue;
-      double value = values[cell_index(grid, beside)];
-      if (!isnan(value))
-        sum += value, count++;
+      double known = seconds[cell_index(grid, beside)];
+      if (!isnan(known))
+        sum += log(cell_operations(grid, beside) / known), count++;
     }
-  return count > 0 ? sum / count : NAN;
+  return count > 0 ? cell_operations(grid, at) / exp(sum / count) : NAN;
 }
 
 /* Fills what is missing from the measured outwards: every round looks only at the round before. */
-static void fill_missing(const gemm_grid *grid, double *values, double *before, bool *missing) {
+static void fill_missing(const gemm_grid *grid, double *seconds, double *before, bool *missing) {
   size_t cells = cell_count(grid);
   for (size_t c = 0; c < cells; c++)
-    missing[c] = isnan(values[c]);
+    missing[c] = isnan(seconds[c]);
   for (bool left = true; left;) {
     left = false;
-    memcpy(before, values, cells * sizeof *values);
+    memcpy(before, seconds, cells * sizeof *seconds);
     int at[3];
     for (at[0] = 0; at[0] < grid->axes[0].count; at[0]++)
       for (at[1] = 0; at[1] < grid->axes[1].count; at[1]++)
@@ -105,22 +113,22 @@ static void fill_missing(const gemm_grid *grid, double *values, double *before, 
           size_t c = cell_index(grid, at);
           if (!isnan(before[c]))
             continue;
-          values[c] = mean_of_neighbours(grid, before, at);
-          left = left || isnan(values[c]);
+          seconds[c] = time_from_neighbours(grid, before, at);
+          left = left || isnan(seconds[c]);
         }
   }
 }
 
 static mpt_status make_column(gemm_grid *grid, const profile *p, int column, mpt_error *error) {
   size_t cells = cell_count(grid);
-  double *values = malloc(2 * cells * sizeof *values); /* the second half is fill_missing's */
+  double *seconds = malloc(2 * cells * sizeof *seconds); /* the second half is fill_missing's */
   bool *missing = malloc(cells * sizeof *missing);
-  grid->efficiency[column] = values;
+  grid->seconds[column] = seconds;
   grid->missing[column] = missing;
-  if (values == NULL || missing == NULL)
-    return mpt_fail_memory(error, "a profile", cells * (2 * sizeof *values + 1));
+  if (seconds == NULL || missing == NULL)
+    return mpt_fail_memory(error, "a profile", cells * (2 * sizeof *seconds + 1));
   for (size_t c = 0; c < cells; c++)
-    values[c] = NAN;
+    seconds[c] = NAN;
   bool measured = false;
   for (int i = 0; i < p->gemm_count; i++) {
     const gemm_row *row = &p->gemm[i];
@@ -129,17 +137,16 @@ static mpt_status make_column(gemm_grid *grid, const profile *p, int column, mpt
     int at[3];
     for (int d = 0; d < 3; d++)
       at[d] = axis_index(&grid->axes[d], row_size(row, d));
-    values[cell_index(grid, at)] =
-        log(operations((double)row->m, (double)row->n, (double)row->k) / row->seconds[column]);
+    seconds[cell_index(grid, at)] = row->seconds[column];
     measured = true;
   }
   if (measured) {
-    fill_missing(grid, values, values + cells, missing);
+    fill_missing(grid, seconds, seconds + cells, missing);
     return MPT_OK;
   }
-  free(values);
+  free(seconds);
   free(missing);
-  grid->efficiency[column] = NULL;
+  grid->seconds[column] = NULL;
   grid->missing[column] = NULL;
   return MPT_OK;
 }
@@ -196,7 +203,7 @@ void profile_free_grid(profile *p) {
   for (int d = 0; d < 3; d++)
     free(grid->axes[d].sizes);
   for (int column = 0; column < GEMM_COLUMN_COUNT; column++) {
-    free(grid->efficiency[column]);
+    free(grid->seconds[column]);
     free(grid->missing[column]);
   }
   free(grid);
@@ -205,7 +212,7 @@ void profile_free_grid(profile *p) {
 
 /* ---- prices ---- */
 
-/* Between which sizes `size` lies, and how far up, in logarithms; clamped at both ends. */
+/* Between which sizes `size` lies, and how far up; clamped at both ends. */
 static void locate(const axis *a, int64_t size, int *low, double *fraction) {
   int i = 0;
   while (i + 2 < a->count && a->sizes[i + 1] <= size)
@@ -214,27 +221,26 @@ static void locate(const axis *a, int64_t size, int *low, double *fraction) {
   *fraction = 0.0;
   if (a->count == 1 || size <= a->sizes[i])
     return;
-  double span = log((double)a->sizes[i + 1] / (double)a->sizes[i]);
-  double up = log((double)size / (double)a->sizes[i]) / span;
+  double up = (double)(size - a->sizes[i]) / (double)(a->sizes[i + 1] - a->sizes[i]);
   *fraction = up < 1.0 ? up : 1.0;
 }
 
 static gemm_price price_from_grid(const gemm_grid *grid, gemm_column column,
                                   const int64_t size[3]) {
-  const double *values = grid->efficiency[column];
-  gemm_price price = {NAN, false};
+  const double *seconds = grid->seconds[column];
+  gemm_price price = {seconds == NULL ? NAN : 0.0, false};
   int low[3];
-  double fraction[3], priced[3];
-  if (values == NULL)
+  double fraction[3], growth = 1.0;
+  if (seconds == NULL)
     return price;
   for (int d = 0; d < 3; d++) {
     const axis *a = &grid->axes[d];
+    int64_t largest = a->sizes[a->count - 1];
     locate(a, size[d], &low[d], &fraction[d]);
-    if (size[d] < a->sizes[0] || size[d] > a->sizes[a->count - 1])
-      price.extrapolated = true;
-    priced[d] = (double)(size[d] < a->sizes[0] ? a->sizes[0] : size[d]);
+    if (size[d] > largest)
+      growth *= (double)size[d] / (double)largest;
+    price.extrapolated = price.extrapolated || size[d] < a->sizes[0] || size[d] > largest;
   }
-  double efficiency = 0.0;
   for (int corner = 0; corner < 8; corner++) {
     double weight = 1.0;
     int at[3];
@@ -246,10 +252,10 @@ static gemm_price price_from_grid(const gemm_grid *grid, gemm_column column,
     if (weight == 0.0)
       continue;
     size_t cell = cell_index(grid, at);
-    efficiency += weight * values[cell];
+    price.seconds += weight * seconds[cell];
     price.extrapolated = price.extrapolated || grid->missing[column][cell];
   }
-  price.seconds = operations(priced[0], priced[1], priced[2]) / exp(efficiency);
+  price.seconds *= growth;
   return price;
 }
 

@@ -55,11 +55,11 @@ typedef struct gemm_price {
   bool extrapolated; /* outside the measured shapes */
 } gemm_price;
 
-/* D[m,n] = A[m,k] B[n,k]^T: log-linear interpolation of the efficiency in m, n, k. A dimension
- * below the table costs what the smallest measured one does; above it the efficiency is that of the
- * largest, so time grows with the operations; both are labelled extrapolated. A shape missing from
- * the table has the mean efficiency of its neighbours, and counts as extrapolated. A column that
- * the device lacks gives NaN. */
+/* D[m,n] = A[m,k] B[n,k]^T: trilinear interpolation of the time in m, n, k. A dimension below the
+ * table costs what the smallest measured one does; above it the efficiency is that of the largest,
+ * so time grows with the operations; both are labelled extrapolated. A shape missing from the table
+ * has the mean efficiency of its neighbours, and counts as extrapolated. A column that the device
+ * lacks gives NaN. */
 gemm_price profile_gemm(const profile *p, gemm_column column, int64_t m, int64_t n, int64_t k);
 
 /* max(pass_floor, bytes / (efficiency * bandwidth)) for bytes read plus written. */

@@ -1,0 +1,244 @@
+/* Device profiles: interpolation, what lies outside the table, and bad files. */
+#include "workload/profile.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char path[64];
+
+static void write_file(const char *text) {
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fputs(text, file);
+  fclose(file);
+}
+
+static profile *load(const char *name) {
+  profile *p = NULL;
+  mpt_error error;
+  if (profile_load(name, &p, &error) != MPT_OK)
+    fail_msg("%s:%d:%d: %s", error.file, error.line, error.column, error.message);
+  return p;
+}
+
+static bool near(double a, double b, double relative) {
+  return fabs(a - b) <= relative * fabs(b);
+}
+
+static void measured_shapes_cost_what_was_measured(void **state) {
+  (void)state;
+  profile *p = load("nvidia-h200");
+  assert_int_equal(p->gemm_count, 124);
+  assert_int_equal(p->formats, MPT_ALL_FORMATS);
+  assert_true(!p->synthetic && p->copy_bandwidth == 4.19e12);
+  for (int i = 0; i < p->gemm_count; i++)
+    for (int c = 0; c < GEMM_COLUMN_COUNT; c++) {
+      const gemm_row *row = &p->gemm[i];
+      gemm_price price = profile_gemm(p, (gemm_column)c, row->m, row->n, row->k);
+      assert_true(isnan(row->seconds[c]) || near(price.seconds, row->seconds[c], 1e-12));
+      assert_true(price.extrapolated == (bool)isnan(row->seconds[c]));
+      assert_true(price.seconds > 0.0 && isfinite(price.seconds));
+    }
+  profile_free(p);
+}
+
+/* A launch, the traffic of three matrices, the operations. */
+static double model(int64_t m, int64_t n, int64_t k) {
+  double x = (double)m, y = (double)n, z = (double)k;
+  return 2e-6 + 1e-12 * (x * y + 2.0 * x * z + 3.0 * y * z) + 1e-14 * x * y * z;
+}
+
+static void launch_traffic_and_operations_are_interpolated_exactly(void **state) {
+  (void)state;
+  static const int64_t sizes[] = {64, 256, 1024};
+  gemm_row rows[27];
+  profile p = {.gemm = rows};
+  for (int i = 0; i < 27; i++) {
+    gemm_row *row = &rows[p.gemm_count++];
+    *row = (gemm_row){.m = sizes[i / 9], .n = sizes[i / 3 % 3], .k = sizes[i % 3]};
+    for (int c = 0; c < GEMM_COLUMN_COUNT; c++)
+      row->seconds[c] = c == GEMM_FP16 ? NAN : model(row->m, row->n, row->k);
+  }
+  assert_int_equal(profile_make_grid(&p, NULL), MPT_OK);
+  for (int64_t m = 64; m <= 1024; m += 96)
+    for (int64_t n = 64; n <= 1024; n += 120)
+      for (int64_t k = 64; k <= 1024; k += 80) {
+        gemm_price price = profile_gemm(&p, GEMM_BF16, m, n, k);
+        assert_true(near(price.seconds, model(m, n, k), 1e-10) && !price.extrapolated);
+      }
+  assert_true(isnan(profile_gemm(&p, GEMM_FP16, 64, 64, 64).seconds));
+
+  /* Below: as the smallest. Above: by operations. */
+  gemm_price smallest = profile_gemm(&p, GEMM_BF16, 64, 256, 1024);
+  gemm_price below = profile_gemm(&p, GEMM_BF16, 3, 256, 1024);
+  assert_true(below.seconds == smallest.seconds && below.extrapolated);
+  gemm_price largest = profile_gemm(&p, GEMM_BF16, 1024, 256, 1024);
+  gemm_price above = profile_gemm(&p, GEMM_BF16, 5000, 256, 1024);
+  assert_true(near(above.seconds, largest.seconds * 5000 / 1024, 1e-12) && above.extrapolated);
+  profile_free_grid(&p);
+}
+
+static void a_missing_shape_is_filled_from_its_neighbours(void **state) {
+  (void)state;
+  profile *p = load("nvidia-h200");
+  gemm_price corner = profile_gemm(p, GEMM_BF16, 32768, 16384, 16384);
+  double rate = 2.0 * 32768 * 16384 * 16384 / corner.seconds, product = 1.0;
+  static const int64_t beside[3][3] = {
+      {8192, 16384, 16384}, {32768, 4096, 16384}, {32768, 16384, 4096}};
+  for (int i = 0; i < 3; i++)
+    product *= 2.0 * (double)(beside[i][0] * beside[i][1] * beside[i][2]) /
+               profile_gemm(p, GEMM_BF16, beside[i][0], beside[i][1], beside[i][2]).seconds;
+  assert_true(near(rate, cbrt(product), 1e-9));
+  assert_true(corner.extrapolated);
+  assert_true(profile_gemm(p, GEMM_BF16, 30000, 16384, 15000).extrapolated);
+  assert_false(profile_gemm(p, GEMM_BF16, 8192, 16000, 16000).extrapolated);
+  /* The head of a GPT lies above the table. */
+  gemm_price head = profile_gemm(p, GEMM_BF16, 16384, 50304, 2048);
+  assert_true(head.extrapolated && head.seconds > 3e-3 && head.seconds < 8e-3);
+  profile_free(p);
+}
+
+static void a_pass_costs_its_bytes_and_at_least_a_launch(void **state) {
+  (void)state;
+  profile *p = load("nvidia-h200");
+  assert_true(profile_pass(p, 1.0) == 1.5e-6);
+  assert_true(near(profile_pass(p, 1e9), 1e9 / (0.85 * 4.19e12), 1e-12));
+  profile_free(p);
+}
+
+static void the_synthetic_device_prices_bits(void **state) {
+  (void)state;
+  profile *p = load("synthetic-bits");
+  assert_true(p->synthetic);
+  double fp8 = profile_gemm(p, GEMM_FP8_SPLIT, 3, 5, 7).seconds;
+  assert_true(near(profile_gemm(p, GEMM_FP32, 3, 5, 7).seconds, 4 * fp8, 1e-12));
+  assert_true(near(profile_gemm(p, GEMM_TF32, 3, 5, 7).seconds, 2 * fp8, 1e-12));
+  assert_true(near(profile_gemm(p, GEMM_BF16, 3, 5, 7).seconds, 2 * fp8, 1e-12));
+  assert_true(near(profile_gemm(p, GEMM_FP16, 3, 5, 7).seconds, 2 * fp8, 1e-12));
+  assert_true(near(profile_gemm(p, GEMM_FP8_MIXED_SPLIT, 3, 5, 7).seconds, fp8, 1e-12));
+  assert_true(near(profile_gemm(p, GEMM_FP8_FAST, 300, 50, 7).seconds, 1000 * fp8, 1e-12));
+  assert_false(profile_gemm(p, GEMM_FP8_FAST, 1, 1, 1).extrapolated);
+  assert_true(profile_pass(p, 1.0) == 1e-12);
+  profile_free(p);
+}
+
+static const char good[] = "schema: mptune/device@1\n"
+                           "name: small\n"
+                           "device: a device\n"
+                           "formats: [fp32, bf16]\n"
+                           "copy_bandwidth: 1e12\n"
+                           "gemm:\n"
+                           "  columns: [m, n, k, fp32, bf16]\n"
+                           "  microseconds:\n"
+                           "    - [128, 128, 128, 4, 2]\n"
+                           "    - [256, 128, 128, 8, null]\n";
+
+static void bad_profiles_are_refused_at_their_place(void **state) {
+  (void)state;
+  static const struct {
+    const char *old, *new;
+    int line, column;
+    const char *says;
+  } changes[] = {
+      {"device@1", "device@7", 1, 9, "this mptune reads"},
+      {"name: small\n", "", 1, 1, "'name'"},
+      {"name: small", "nmae: small", 2, 1, "did you mean 'name'"},
+      {"[fp32, bf16]\n", "[fp32, bf61]\n", 4, 17, "did you mean 'bf16'"},
+      {"[fp32, bf16]\n", "[bf16]\n", 4, 10, "lacks fp32"},
+      {"[fp32, bf16]\n", "[fp32, bf16, fp16]\n", 7, 3, "no time for 'fp16'"},
+      {"1e12", ".nan", 5, 17, "copy_bandwidth"},
+      {"1e12", "-1", 5, 17, "above 0"},
+      {"fp32, bf16]\n  micro", "fp32, fp61]\n  micro", 7, 28, "unknown column 'fp61'"},
+      {"fp32, bf16]\n  micro", "fp32, fp32]\n  micro", 7, 28, "twice"},
+      {"[m, n, k", "[m, k, n", 7, 16, "first three are m, n, k"},
+      {"128, 4, 2]", "128, 4]", 9, 7, "4 values; there are 5 columns"},
+      {"128, 4, 2]", "128, 4, 0]", 9, 26, "above 0"},
+      {"128, 4, 2]", "128, 4, -2]", 9, 26, "a time"},
+      {"128, 4, 2]", "128, 4, fast]", 9, 26, "a time"},
+      {"[128, 128", "[-128, 128", 9, 8, "a size"},
+      {"[256, 128, 128, 8", "[128, 128, 128, 8", 9, 5, "there twice"},
+      {"[256, 128, 128, 8", "[512, 129, 127, 8", 9, 5, "measure a grid"},
+      {"columns: [m", "column: [m", 7, 3, "did you mean 'columns'"},
+      {"  columns", "  rates: {fp32: 1}\n  columns", 8, 3, "unknown key 'columns'"},
+  };
+  for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+    char text[1024];
+    profile *p = NULL;
+    mpt_error error = {.message = ""};
+    const char *at = strstr(good, changes[i].old);
+    assert_non_null(at);
+    sprintf(text, "%.*s%s%s", (int)(at - good), good, changes[i].new, at + strlen(changes[i].old));
+    write_file(text);
+    mpt_status status = profile_load(path, &p, &error);
+    if (status == MPT_OK || error.line != changes[i].line || error.column != changes[i].column ||
+        strstr(error.message, changes[i].says) == NULL)
+      fail_msg("wanted %d:%d '%s', got %s %d:%d '%s'", changes[i].line, changes[i].column,
+               changes[i].says, mpt_status_name(status), error.line, error.column, error.message);
+    assert_null(p);
+  }
+}
+
+static void profiles_are_found_by_name_file_and_folder(void **state) {
+  (void)state;
+  profile *p = NULL;
+  mpt_error error;
+  assert_int_equal(profile_load("nvidia-h100", &p, &error), MPT_ERROR_NOT_FOUND);
+  assert_non_null(strstr(error.message, "nvidia-h200"));
+  assert_non_null(strstr(error.message, "synthetic-bits"));
+  assert_int_equal(profile_load("/nonexistent.yaml", &p, &error), MPT_ERROR_NOT_FOUND);
+  assert_int_not_equal(profile_load("/", &p, &error), MPT_OK);
+  assert_int_equal(profile_load("", &p, &error), MPT_ERROR_ARGUMENT);
+
+  char folder[] = "/tmp/mptune-profiles-XXXXXX", file[64];
+  assert_non_null(mkdtemp(folder));
+  sprintf(file, "%s/small.yaml", folder);
+  FILE *out = fopen(file, "w");
+  fputs(good, out);
+  fclose(out);
+  setenv("MPTUNE_PROFILES", folder, 1);
+  p = load("small");
+  assert_string_equal(p->path, file);
+  assert_string_equal(p->device, "a device");
+  assert_true(p->pass_floor == 1.5e-6 && p->pass_efficiency == 0.85);
+  assert_true(isnan(profile_gemm(p, GEMM_FP8_SPLIT, 128, 128, 128).seconds));
+  profile_free(p);
+  unsetenv("MPTUNE_PROFILES");
+  unlink(file);
+  rmdir(folder);
+}
+
+static int make_path(void **state) {
+  (void)state;
+  strcpy(path, "/tmp/mptune-test-XXXXXX");
+  int file = mkstemp(path);
+  if (file < 0)
+    return 1;
+  close(file);
+  unlink(path);
+  strcat(path, ".yaml");
+  return 0;
+}
+
+static int remove_path(void **state) {
+  (void)state;
+  return unlink(path);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(measured_shapes_cost_what_was_measured),
+      cmocka_unit_test(launch_traffic_and_operations_are_interpolated_exactly),
+      cmocka_unit_test(a_missing_shape_is_filled_from_its_neighbours),
+      cmocka_unit_test(a_pass_costs_its_bytes_and_at_least_a_launch),
+      cmocka_unit_test(the_synthetic_device_prices_bits),
+      cmocka_unit_test(bad_profiles_are_refused_at_their_place),
+      cmocka_unit_test(profiles_are_found_by_name_file_and_folder),
+  };
+  return cmocka_run_group_tests(tests, make_path, remove_path);
+}
