@@ -12,18 +12,23 @@ typedef struct graph_tensor {
   int rank;
   int64_t shape[MPT_MAX_RANK]; /* the batch comes first */
   int64_t count;
-  int producer; /* layer, -1 for the data */
-  bool ids;     /* int32 token ids */
+  int producer;       /* layer, -1 for the data */
+  int last_consumer;  /* layer, -1 for the output: it writes the gradient first */
+  int consumer_count; /* layers that read it */
+  bool ids;           /* int32 token ids */
+  bool gradient; /* the backward pass makes its gradient: parameters lie before it. A layer whose
+                    input has none makes no dgrad */
 } graph_tensor;
 
 /* A matrix product in the layer's forward pass, D[m,n] = A[m,k] B[n,k]^T; its dgrad is
- * (m, k, n) and its wgrad (n, k, m). Attention has `batches` of them. */
+ * (m, k, n) and its wgrad (n, k, m). Attention's products are in graph_passes. */
 typedef struct graph_gemm {
   int64_t m, n, k;
 } graph_gemm;
 
 typedef struct graph_layer {
-  mpt_layer_info info; /* shape: the weight's, [out, in] for what has a GEMM */
+  mpt_layer_info info; /* shape: the weight's, [out, in] for what has a GEMM; without a weight one
+                          row or sample of the output */
   const struct layer_kind *kind;
   const layer_spec *spec;
   int input_count;
@@ -40,7 +45,7 @@ typedef struct graph_layer {
 typedef struct graph {
   graph_layer *layers;
   int layer_count;
-  graph_tensor *tensors;
+  graph_tensor *tensors; /* the data, then the output of each layer: layer i makes tensor i + 1 */
   int tensor_count;
   int input, output; /* tensors */
   int64_t batch, sequence;
@@ -48,22 +53,29 @@ typedef struct graph {
   int64_t parameters;
   loss_kind loss;
   model_spec model; /* owned copy: the specs that layers point to */
+  char path[512];   /* of the workload file, for messages */
 } graph;
 
 /* `info` describes the data that goes in; errors name the layer, with the file's line and column
  * when it has one. Frees nothing of the caller's. */
 mpt_status graph_build(const workload *w, const model_spec *model, int64_t batch, int64_t sequence,
                        const dataset_info *info, graph **out, mpt_error *error);
-void graph_free(graph *g);
+void graph_free(graph *g);                              /* NULL is allowed */
 int graph_find(const graph *g, const char *layer_name); /* -1 */
 
 /* One assignment entry per layer of the graph, in its order. Layers' infos for mpt_policy_*:
- * caller frees with free(). */
+ * caller frees with free(). NULL when out of memory. */
 mpt_layer_info *graph_layer_infos(const graph *g);
+
+/* Storage format of a tensor: what its producer's fprop writes; the data is fp32. */
+mpt_format graph_tensor_format(const graph *g, const mpt_layer_policy *assignment, int tensor);
+/* And of its gradient: what the dgrad of the layer that reads it last writes; later sums are fp32
+ * and rounded to it. The gradient of the output is stored as the output is. */
+mpt_format graph_gradient_format(const graph *g, const mpt_layer_policy *assignment, int tensor);
 
 /* Passes other than GEMMs and casts: what one step reads and writes in the layer's forward and
  * backward (and in loss, optimizer) under an assignment, in bytes, and operations that run at the
- * rate of `format` (attention). */
+ * rate of `format` (attention). graph_passes.c says which passes are taken as fused. */
 typedef struct graph_pass {
   const char *name; /* "layernorm forward" */
   int layer;        /* -1: loss, optimizer */
@@ -71,7 +83,7 @@ typedef struct graph_pass {
   double operations; /* matrix operations inside it, 0 for a plain pass */
   mpt_format format;
 } graph_pass;
-/* Appends to passes[*count..capacity); returns how many there are in all. */
+/* Writes at most `capacity` of them; returns how many there are in all. */
 int graph_passes(const graph *g, const mpt_layer_policy *assignment, graph_pass *passes,
                  int capacity, const optimizer_spec *optimizer);
 

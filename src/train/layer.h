@@ -1,0 +1,143 @@
+/* Layer kinds: everything that one kind of layer means, in one file.
+ *
+ * A new kind is a file layer_NAME.c with its layer_kind and a line in layer_kinds.c
+ * (docs/add-a-layer.md).
+ */
+#ifndef LAYER_H
+#define LAYER_H
+
+#include "train/graph.h"
+#include "train/trainer.h"
+
+enum { LAYER_MAX_PARAMETERS = 2, LAYER_MAX_SAVED = 2, LAYER_MAX_SCRATCH = 2 };
+
+/* Fields of a layer_spec that a kind takes besides name, kind and from; any other is an error. */
+enum {
+  LAYER_FEATURES = 1 << 0,
+  LAYER_CHANNELS = 1 << 1,
+  LAYER_KERNEL = 1 << 2,
+  LAYER_STRIDE = 1 << 3,
+  LAYER_PADDING = 1 << 4,
+  LAYER_VOCABULARY = 1 << 5,
+  LAYER_POSITIONS = 1 << 6,
+  LAYER_HEADS = 1 << 7,
+  LAYER_PROBABILITY = 1 << 8,
+  LAYER_EPSILON = 1 << 9,
+  LAYER_INITIAL_SCALE = 1 << 10,
+  LAYER_OUTPUT_SCALE = 1 << 11,
+  LAYER_BIAS = 1 << 12,
+  LAYER_CAUSAL = 1 << 13,
+  LAYER_TIED_TO = 1 << 14
+};
+
+typedef enum layer_initial {
+  LAYER_ZEROS,
+  LAYER_ONES,
+  LAYER_NORMAL, /* of deviation `scale` */
+  LAYER_UNIFORM /* on (-scale, scale] */
+} layer_initial;
+
+typedef struct layer_parameter {
+  const char *name; /* "weight": the parameter is called LAYER.weight */
+  int rank;
+  int64_t shape[MPT_MAX_RANK];
+  layer_initial initial;
+  double scale;
+} layer_parameter;
+
+/* Memory besides inputs, output and parameters, in elements of 4 bytes, for a full batch. */
+typedef struct layer_memory {
+  int64_t saved[LAYER_MAX_SAVED];     /* the layer's own, from forward to backward */
+  int64_t scratch[LAYER_MAX_SCRATCH]; /* shared by all layers, for the duration of a call */
+} layer_memory;
+
+/* What a layer's forward and backward are given. Shapes are those of the batch at hand, which may
+ * be smaller than the graph's. */
+typedef struct layer_run {
+  const graph *graph;
+  const graph_layer *layer;
+  int index;
+  mpt_queue *queue;
+  mpt_session *session;
+  bool training;
+  bool plain; /* MPT_RUN_PLAIN: fp32, whatever the policy says */
+  mpt_dropout_key dropout;
+  const int32_t *ids; /* when the data is token ids */
+  int64_t step;
+
+  mpt_tensor inputs[WORKLOAD_MAX_INPUTS], output;
+  mpt_tensor parameters[LAYER_MAX_PARAMETERS]; /* data is NULL for what the layer has not */
+  mpt_tensor gradients[LAYER_MAX_PARAMETERS];  /* fp32, added to */
+  float *saved[LAYER_MAX_SAVED], *scratch[LAYER_MAX_SCRATCH];
+
+  mpt_tensor grad_output;
+  mpt_tensor grad_inputs[WORKLOAD_MAX_INPUTS]; /* data is NULL: not wanted */
+  bool accumulate[WORKLOAD_MAX_INPUTS];        /* only for kinds that can (adds_gradients) */
+  train_layer_probe *probe;                    /* NULL: none in this step */
+  void *probe_context;
+} layer_run;
+
+typedef struct pass_list {
+  graph_pass *passes;
+  int count, capacity;
+} pass_list;
+
+typedef struct layer_kind {
+  const char *name;
+  unsigned fields; /* that it takes */
+  unsigned needs;  /* of them, those without which it makes no sense */
+  int fewest_inputs, most_inputs;
+  bool takes_ids;          /* reads token ids, and nothing else */
+  bool has_gemm;           /* runs through mpt_linear_* */
+  bool is_pass;            /* its output is written element by element, so that a pass that reads it
+                              next can be fused with it */
+  bool views;              /* its output is its input seen with another shape */
+  bool forwards_gradients; /* its inputs' gradients are its output's */
+  bool adds_gradients;     /* backward minds `accumulate`; for others the network adds */
+
+  /* Fills output->rank and shape, layer->gemm and info.shape where it has a weight; inputs are set
+   * and sized. Errors go through graph_fail. */
+  mpt_status (*shape)(const graph *g, graph_layer *layer, graph_tensor *output, mpt_error *error);
+  /* How many, and which. A tied weight is described too. NULL: none. */
+  int (*parameters)(const graph *g, const graph_layer *layer,
+                    layer_parameter parameters[LAYER_MAX_PARAMETERS]);
+  void (*memory)(const graph *g, const graph_layer *layer, layer_memory *memory); /* NULL: none */
+  void (*passes)(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list);
+  mpt_status (*forward)(layer_run *run, mpt_error *error);
+  mpt_status (*backward)(layer_run *run, mpt_error *error);
+} layer_kind;
+
+/* NULL when there is none of that name. */
+const layer_kind *layer_kind_find(const char *name);
+/* Names of all kinds, "linear, conv2d, ...". */
+void layer_kind_names(char *text, size_t size);
+/* MPT_ERROR_SYNTAX for a field that the kind does not take, or needs and has not. */
+mpt_status layer_kind_check_fields(const graph *g, const graph_layer *layer, mpt_error *error);
+
+/* An error about a layer, at its place in the workload file when it has one; the message begins
+ * with "layer 'NAME': ". */
+mpt_status graph_fail(const graph *g, const graph_layer *layer, mpt_error *error,
+                      const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* "[batch, 3, 28, 28]" */
+void graph_shape_text(const graph_tensor *tensor, char text[96]);
+/* Elements behind the batch dimension. */
+int64_t graph_sample_size(const graph_tensor *tensor);
+
+/* ---- for a kind's passes (graph_passes.c) ---- */
+void pass_add(pass_list *list, const char *name, int layer, double bytes, double operations,
+              mpt_format format);
+double pass_tensor(const graph *g, const mpt_layer_policy *assignment, int tensor); /* bytes */
+/* Bytes of the tensor's gradient, 0 when it has none. */
+double pass_gradient(const graph *g, const mpt_layer_policy *assignment, int tensor);
+/* What reading an input costs: nothing when the layer before writes it element by element. */
+double pass_read(const graph *g, const mpt_layer_policy *assignment, int layer, int input);
+/* What adding to an input's gradient reads: nothing when the layer writes it first. */
+double pass_sum(const graph *g, const mpt_layer_policy *assignment, int layer, int input);
+
+/* ---- for a kind's forward and backward ---- */
+/* `data` as rows of the tensor's last dimension. */
+mpt_tensor layer_rows(const mpt_tensor *tensor);
+/* Forward and backward that do nothing. */
+mpt_status layer_nothing(layer_run *run, mpt_error *error);
+
+#endif
