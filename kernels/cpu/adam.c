@@ -1,0 +1,62 @@
+/* m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
+ * w -= learning_rate / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + epsilon)
+ * with weight decay in g, or, decoupled, w *= 1 - learning_rate weight_decay beforehand. */
+#include "kernels/cpu/cpu.h"
+#include <math.h>
+
+typedef struct adam_task {
+  mpt_t weight, gradient, first, second;
+  float gradient_scale, decay_gradient, keep_weight;
+  float beta1, beta2, complement1, complement2; /* 1 - beta, from double */
+  float rate, inverse_root, epsilon;            /* rate / (1 - b1^t), 1 / sqrt(1 - b2^t) */
+  int tasks;
+} adam_task;
+
+MPT_VECTOR_CLONES
+static void adam_chunk(const adam_task *task, float *restrict w, const float *restrict grad,
+                       float *restrict m, float *restrict v, int64_t n) {
+  const adam_task t = *task;
+  for (int64_t i = 0; i < n; i++) {
+    float g = t.gradient_scale * grad[i] + t.decay_gradient * w[i];
+    float first = t.beta1 * m[i] + t.complement1 * g;
+    float second = t.beta2 * v[i] + t.complement2 * (g * g);
+    m[i] = first;
+    v[i] = second;
+    w[i] = w[i] * t.keep_weight - t.rate * (first / (sqrtf(second) * t.inverse_root + t.epsilon));
+  }
+}
+
+static void adam_part(void *context, int task) {
+  const adam_task *t = context;
+  for (mpt_cpu_span s = mpt_cpu_span_first(t->weight, t->tasks, task); s.count > 0;
+       mpt_cpu_span_next(&s))
+    adam_chunk(t, mpt_cpu_at(t->weight, &s), mpt_cpu_at(t->gradient, &s), mpt_cpu_at(t->first, &s),
+               mpt_cpu_at(t->second, &s), s.count);
+}
+
+mpt_status mpt_cpu_adam_step(mpt_queue *queue, mpt_t weight, mpt_t gradient, mpt_t first_moment,
+                             mpt_t second_moment, const mpt_adam_args *args,
+                             const mpt_step_state *state, mpt_error *error) {
+  (void)error;
+  if (state->overflow)
+    return MPT_OK;
+  double b1 = (double)args->beta1, b2 = (double)args->beta2, t = (double)state->applied + 1;
+  double rate = (double)args->learning_rate, decay = (double)args->weight_decay;
+  adam_task task = {.weight = weight,
+                    .gradient = gradient,
+                    .first = first_moment,
+                    .second = second_moment,
+                    .gradient_scale = state->clip / state->loss_scale,
+                    .decay_gradient = args->decoupled ? 0.0f : args->weight_decay,
+                    .keep_weight = args->decoupled ? (float)(1 - rate * decay) : 1.0f,
+                    .beta1 = args->beta1,
+                    .beta2 = args->beta2,
+                    .complement1 = (float)(1 - b1),
+                    .complement2 = (float)(1 - b2),
+                    .rate = (float)(rate / (1 - pow(b1, t))),
+                    .inverse_root = (float)(1 / sqrt(1 - pow(b2, t))),
+                    .epsilon = args->epsilon,
+                    .tasks = mpt_cpu_tasks(queue, 4 * mpt_tensor_count(weight))};
+  mpt_cpu_parallel(queue, task.tasks, adam_part, &task);
+  return MPT_OK;
+}
