@@ -1,5 +1,17 @@
 /* The predicted step time of an assignment on a device profile: GEMMs, distinct copies, and every
- * other pass (design: sum over GEMMs + copies + passes). */
+ * other pass.
+ *
+ *   step = accumulate (sum of GEMMs + copies of activations and gradients + passes of layers and
+ *          loss) + copies of weights + optimizer
+ *
+ * A copy of a tensor in a format serves all layers that read it so. It costs
+ *   16 and 32 bits:  one pass that reads the stored format and writes the other;
+ *   fp8:             one pass that reads the stored format and writes a byte for each element, and
+ *                    another byte where dgrad or wgrad need the transposed copy (fp8 GEMMs read
+ * both operands along k); with current scaling a pass before it reads the tensor for its amax.
+ * These run at the device's quantize_efficiency. fp32 and tf32 have one storage. Copies of fp8 and
+ * their GEMMs are padded to multiples of 16.
+ */
 #ifndef COST_H
 #define COST_H
 
@@ -11,24 +23,39 @@ typedef struct cost_parts {
   double extrapolated;                 /* share of the GEMM time priced outside the table */
 } cost_parts;
 
-/* Of a whole assignment, one entry per layer of `g` (the graph at the priced size). */
+/* Of a whole assignment, one entry per layer of `g` (the graph at the priced size).
+ * MPT_ERROR_UNSUPPORTED names the layer whose format the profile has no times for. */
 mpt_status cost_predict(const graph *g, const profile *p, const optimizer_spec *optimizer,
                         const mpt_layer_policy *assignment, cost_parts *parts, mpt_error *error);
 
-/* ---- the same cost taken apart for the solver ---- */
+/* ---- the same cost taken apart, in seconds of one micro-batch. The sum of all of them is what
+ * cost_predict says; the solver counts on it ---- */
 
-/* Seconds of the layer's three GEMMs (or attention's products) and of its own passes. */
-double cost_layer(const graph *g, const profile *p, int layer, const mpt_layer_policy *formats);
-
-/* Seconds of the copies of one tensor: one for each distinct format that a consumer's operand
- * needs and that is not the storage format. `consumers` are the tensor's reading layers. */
-double cost_tensor_copies(const graph *g, const profile *p, int tensor,
-                          const mpt_layer_policy *assignment);
-/* And of its gradient, stored as its consumers' dgrad says, read by its producer. */
+/* The layer's GEMMs: 0 without, NaN when the profile lacks the format. *extrapolated may be NULL:
+ * those of the seconds that lie outside the table. */
+double cost_gemms(const graph *g, const profile *p, int layer, const mpt_layer_policy *formats,
+                  double *extrapolated);
+/* Its other work, forward and backward: reads the formats of the layer, of those that make its
+ * inputs, and of the last readers of its inputs and output. */
+double cost_passes(const graph *g, const profile *p, int layer, const mpt_layer_policy *assignment);
+/* Whether the layer multiplies its input, and so reads it in a format of its own: linear, conv2d,
+ * attention. All others read any. */
+bool cost_reads_copies(const graph *g, int layer);
+/* The copies of one tensor that its readers' GEMMs need: reads the formats of its producer and of
+ * its readers. */
+double cost_input_copies(const graph *g, const profile *p, int tensor,
+                         const mpt_layer_policy *assignment);
+/* The copies of its gradient that its producer's GEMMs need: reads the formats of its producer and
+ * of its last reader. */
 double cost_gradient_copies(const graph *g, const profile *p, int tensor,
                             const mpt_layer_policy *assignment);
-/* And of the layer's weight: distinct formats its GEMMs need; tied layers share. */
+/* The copies of the layer's weight, from its fp32 master, once a step. Tied layers make their own.
+ */
 double cost_weight_copies(const graph *g, const profile *p, int layer,
-                          const mpt_layer_policy *assignment);
+                          const mpt_layer_policy *formats);
+/* Of the loss; reads the format of the output. */
+double cost_loss(const graph *g, const profile *p, const mpt_layer_policy *assignment);
+/* Of the optimizer, once a step, whatever the formats are. */
+double cost_optimizer(const graph *g, const profile *p, const optimizer_spec *optimizer);
 
 #endif

@@ -86,5 +86,10 @@ typedef struct graph_pass {
 /* Writes at most `capacity` of them; returns how many there are in all. */
 int graph_passes(const graph *g, const mpt_layer_policy *assignment, graph_pass *passes,
                  int capacity, const optimizer_spec *optimizer);
+/* The parts of it that belong to no layer: once a micro-batch, and once a step. */
+int graph_loss_passes(const graph *g, const mpt_layer_policy *assignment, graph_pass *passes,
+                      int capacity);
+int graph_optimizer_passes(const graph *g, const optimizer_spec *optimizer, graph_pass *passes,
+                           int capacity);
 
 #endif

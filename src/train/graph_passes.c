@@ -54,14 +54,19 @@ double pass_sum(const graph *g, const mpt_layer_policy *assignment, int layer, i
   return g->tensors[tensor].last_consumer == layer ? 0.0 : pass_gradient(g, assignment, tensor);
 }
 
-static void loss_passes(const graph *g, const mpt_layer_policy *assignment, pass_list *list) {
+int graph_loss_passes(const graph *g, const mpt_layer_policy *assignment, graph_pass *passes,
+                      int capacity) {
+  pass_list list = {.passes = passes, .capacity = capacity};
   mpt_format format = graph_tensor_format(g, assignment, g->output);
   double bytes = pass_tensor(g, assignment, g->output);
-  pass_add(list, "loss forward", -1, bytes, 0.0, format);
-  pass_add(list, "loss backward", -1, 2.0 * bytes, 0.0, format);
+  pass_add(&list, "loss forward", -1, bytes, 0.0, format);
+  pass_add(&list, "loss backward", -1, 2.0 * bytes, 0.0, format);
+  return list.count;
 }
 
-static void optimizer_passes(const graph *g, const optimizer_spec *optimizer, pass_list *list) {
+int graph_optimizer_passes(const graph *g, const optimizer_spec *optimizer, graph_pass *passes,
+                           int capacity) {
+  pass_list list = {.passes = passes, .capacity = capacity};
   double weights = (double)g->parameters;
   /* read weight and gradient, write weight; each moment is read and written */
   double arrays = 3.0;
@@ -70,8 +75,18 @@ static void optimizer_passes(const graph *g, const optimizer_spec *optimizer, pa
   else if (optimizer->momentum != 0.0)
     arrays += 2.0;
   if (optimizer->clip > 0.0)
-    pass_add(list, "gradient norm", -1, 4.0 * weights, 0.0, MPT_FP32);
-  pass_add(list, "optimizer", -1, 4.0 * arrays * weights, 0.0, MPT_FP32);
+    pass_add(&list, "gradient norm", -1, 4.0 * weights, 0.0, MPT_FP32);
+  pass_add(&list, "optimizer", -1, 4.0 * arrays * weights, 0.0, MPT_FP32);
+  return list.count;
+}
+
+/* Where to write after `count` passes. */
+static graph_pass *after(graph_pass *passes, int count, int capacity) {
+  return count < capacity ? passes + count : passes;
+}
+
+static int left(int count, int capacity) {
+  return count < capacity ? capacity - count : 0;
 }
 
 int graph_passes(const graph *g, const mpt_layer_policy *assignment, graph_pass *passes,
@@ -80,8 +95,10 @@ int graph_passes(const graph *g, const mpt_layer_policy *assignment, graph_pass 
   for (int i = 0; i < g->layer_count; i++)
     if (g->layers[i].kind->passes != NULL)
       g->layers[i].kind->passes(g, i, assignment, &list);
-  loss_passes(g, assignment, &list);
+  int count = list.count;
+  count += graph_loss_passes(g, assignment, after(passes, count, capacity), left(count, capacity));
   if (optimizer != NULL)
-    optimizer_passes(g, optimizer, &list);
-  return list.count;
+    count +=
+        graph_optimizer_passes(g, optimizer, after(passes, count, capacity), left(count, capacity));
+  return count;
 }

@@ -35,6 +35,8 @@ typedef struct profile {
   double copy_bandwidth;               /* bytes read plus written per second */
   double pass_floor;                   /* seconds a pass takes at least */
   double pass_efficiency;              /* share of copy_bandwidth that a pass reaches */
+  double quantize_efficiency;  /* and that fp8 casts, transpositions and their amax passes reach */
+  double attention_efficiency; /* share of a large GEMM's rate that fused attention reaches */
 } profile;
 
 /* `name` is a file (it has a '/' or ends in .yaml), or a name in the profile folders: those of

@@ -33,6 +33,10 @@ static const field profile_fields[] = {
     ABOVE_ZERO(copy_bandwidth, true),
     {"pass_floor", FIELD_NUMBER, false, offsetof(profile, pass_floor), 0, 0, 1, NULL},
     {"pass_efficiency", FIELD_ABOVE, false, offsetof(profile, pass_efficiency), 0, 0, 1, NULL},
+    {"quantize_efficiency", FIELD_ABOVE, false, offsetof(profile, quantize_efficiency), 0, 0, 1,
+     NULL},
+    {"attention_efficiency", FIELD_ABOVE, false, offsetof(profile, attention_efficiency), 0, 0, 1,
+     NULL},
     SECTION("gemm", true),
 };
 
@@ -281,9 +285,12 @@ mpt_status profile_load(const char *name, profile **out, mpt_error *error) {
     return mpt_fail_memory(error, "a profile", sizeof *p);
   p->pass_floor = 1.5e-6;
   p->pass_efficiency = 0.85;
+  p->attention_efficiency = 0.5;
   MPT_TRY(find_profile(name, p->path, error));
   MPT_TRY(mpt_yaml_load(p->path, SIZE_LIMIT, DEPTH_LIMIT, &yaml, error));
   MPT_TRY(read_profile(mpt_yaml_root(yaml), p, error));
+  if (p->quantize_efficiency <= 0.0)
+    p->quantize_efficiency = p->pass_efficiency;
   mpt_yaml_free(yaml);
   *out = p;
   return MPT_OK;
