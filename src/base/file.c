@@ -96,20 +96,30 @@ static void sync_directory(const char *path) {
   free(copy);
 }
 
+/* A new file beside `path`, with the permissions that the umask gives; -1 and errno on failure. */
+static int open_beside(const char *path, char *beside, size_t size) {
+  for (int attempt = 0; attempt < 1000; attempt++) {
+    snprintf(beside, size, "%s.%ld-%d.tmp", path, (long)getpid(), attempt);
+    const int file = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file >= 0 || errno != EEXIST)
+      return file;
+  }
+  return -1;
+}
+
 mpt_status mpt_file_write(const char *path, const char *data, size_t length, mpt_error *error) {
-  const size_t size = strlen(path) + 16;
+  const size_t size = strlen(path) + 64;
   char *beside = malloc(size);
   if (beside == NULL)
     return mpt_fail_memory(error, path, size);
-  snprintf(beside, size, "%s.XXXXXX", path);
   mpt_status status = MPT_OK;
-  const int file = mkstemp(beside);
+  const int file = open_beside(path, beside, size);
   if (file < 0) {
     status = fail_errno(error, "write", path);
     free(beside);
     return status;
   }
-  bool good = write_all(file, data, length) && fchmod(file, 0644) == 0 && fsync(file) == 0;
+  bool good = write_all(file, data, length) && fsync(file) == 0;
   if (!good)
     status = fail_errno(error, "write", path);
   if (close(file) != 0 && good)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -93,6 +94,12 @@ void mpt_log_error(const mpt_error *error) {
     log_error_text("%s:%d:%d: %s", error->file, error->line, error->column, message);
 }
 
+/* A line that wraps could not be cleared. */
+static int terminal_columns(void) {
+  struct winsize size;
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
+}
+
 void mpt_progress_update(const char *stage, const char *format, ...) {
   if (verbosity < 1)
     return;
@@ -103,18 +110,17 @@ void mpt_progress_update(const char *stage, const char *format, ...) {
     return;
   last_drawn = time;
   snprintf(last_stage, sizeof last_stage, "%s", stage);
-  char line[160];
+  char line[192], whole[256];
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(line, sizeof line, format, arguments);
   va_end(arguments);
+  snprintf(whole, sizeof whole, "%.60s: %s", stage, line);
   if (terminal)
-    fputs("\r\033[K", stderr);
-  fprintf(stderr, "%s: %s", stage, line);
-  if (terminal)
-    fflush(stderr);
+    fprintf(stderr, "\r\033[K%.*s", terminal_columns() - 1, whole);
   else
-    fputc('\n', stderr);
+    fprintf(stderr, "%s\n", whole);
+  fflush(stderr);
   line_open = terminal;
 }
 

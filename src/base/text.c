@@ -1,4 +1,5 @@
 #include "base/text.h"
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,26 @@ void mpt_text_free(mpt_text *text) {
   *text = (mpt_text){0};
 }
 
+double mpt_number_parse(const char *text, char **end) {
+  /* glibc's "C" locale is static: this neither allocates nor fails. */
+  locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+  const double value = strtod_l(text, end, c);
+  freelocale(c);
+  return value;
+}
+
+/* The fewest digits that read back the same. */
+static void shortest(double value, char *digits, size_t size) {
+  locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0), before = uselocale(c);
+  for (int precision = 0; precision < 17; precision++) {
+    snprintf(digits, size, "%.*e", precision, value);
+    if (strtod(digits, NULL) == value)
+      break;
+  }
+  uselocale(before);
+  freelocale(c);
+}
+
 void mpt_text_add_number(mpt_text *text, double value) {
   if (isnan(value)) {
     mpt_text_add(text, ".nan");
@@ -61,17 +82,50 @@ void mpt_text_add_number(mpt_text *text, double value) {
     return;
   }
   char digits[40];
-  for (int precision = 0; precision < 17; precision++) {
-    snprintf(digits, sizeof digits, "%.*e", precision, value);
-    if (strtod(digits, NULL) == value)
-      break; /* NOLINT: the fewest digits that read back */
-  }
+  shortest(value, digits, sizeof digits);
   /* A point always: YAML 1.1 readers take 1e-3 for a string. */
   char *exponent = strchr(digits, 'e');
   if (memchr(digits, '.', (size_t)(exponent - digits)) == NULL)
     mpt_text_addf(text, "%.*s.0%s", (int)(exponent - digits), digits, exponent);
   else
     mpt_text_add(text, digits);
+}
+
+size_t mpt_utf8_decode(const char *text, uint32_t *character) {
+  const unsigned char *s = (const unsigned char *)text;
+  static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+  if (s[0] < 0x80) {
+    *character = s[0];
+    return s[0] != '\0';
+  }
+  const size_t length = s[0] >= 0xF8   ? 0
+                        : s[0] >= 0xF0 ? 4
+                        : s[0] >= 0xE0 ? 3
+                        : s[0] >= 0xC0 ? 2
+                                       : 0;
+  if (length == 0)
+    return 0;
+  uint32_t value = s[0] & (0x7Fu >> length);
+  for (size_t i = 1; i < length; i++) {
+    if ((s[i] & 0xC0) != 0x80)
+      return 0;
+    value = value << 6 | (s[i] & 0x3Fu);
+  }
+  if (value < least[length] || value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF))
+    return 0;
+  *character = value;
+  return length;
+}
+
+bool mpt_utf8_valid(const char *text) {
+  while (*text != '\0') {
+    uint32_t character;
+    const size_t length = mpt_utf8_decode(text, &character);
+    if (length == 0)
+      return false;
+    text += length;
+  }
+  return true;
 }
 
 /* Levenshtein distance with a row of at most 63 columns; far apart when longer. */

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct mpt_text {
   char *data; /* NUL-terminated once anything was added */
@@ -21,6 +22,13 @@ void mpt_text_free(mpt_text *text);
 /* A number as policies are written: a point and a signed exponent of two digits, "1.2e-03", the
  * fewest digits that read back the same; "nan" and "inf" as YAML writes them, ".nan", ".inf". */
 void mpt_text_add_number(mpt_text *text, double value);
+
+/* strtod with a point, whatever the program's locale. */
+double mpt_number_parse(const char *text, char **end);
+
+/* The character that a string begins with: its bytes, 0 when they are not UTF-8 or at the end. */
+size_t mpt_utf8_decode(const char *text, uint32_t *character);
+bool mpt_utf8_valid(const char *text);
 
 /* The known word nearest to `word` by edit distance, NULL when none is near: for hints. */
 const char *mpt_nearest_word(const char *word, const char *const *known, size_t count);

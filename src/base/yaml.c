@@ -1,5 +1,6 @@
-/* A tree from libyaml's events. Nodes and strings live in one list of blocks, freed together. */
+/* A tree from libyaml's events. */
 #include "base/yaml.h"
+#include "base/arena.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -10,13 +11,8 @@
 #include <string.h>
 #include <yaml.h>
 
-typedef struct block {
-  struct block *next;
-  max_align_t data[];
-} block;
-
 struct mpt_yaml {
-  block *blocks;
+  mpt_arena arena; /* nodes and strings */
   const mpt_yaml_node *root;
 };
 
@@ -27,15 +23,6 @@ typedef struct reader {
   int depth_limit;
   mpt_error *error;
 } reader;
-
-static void *keep(mpt_yaml *yaml, size_t bytes) {
-  block *b = calloc(1, sizeof *b + bytes);
-  if (b == NULL)
-    return NULL;
-  b->next = yaml->blocks;
-  yaml->blocks = b;
-  return b->data;
-}
 
 static mpt_status fail_mark(reader *r, yaml_mark_t mark, const char *message) {
   return mpt_fail_at(r->error, MPT_ERROR_SYNTAX, r->file, (int)mark.line + 1, (int)mark.column + 1,
@@ -64,7 +51,7 @@ static mpt_status check_plain(reader *r, const yaml_event_t *e, const yaml_char_
 }
 
 static mpt_yaml_node *new_node(reader *r, mpt_yaml_kind kind, yaml_mark_t mark) {
-  mpt_yaml_node *node = keep(r->yaml, sizeof *node);
+  mpt_yaml_node *node = mpt_arena_take(&r->yaml->arena, sizeof *node);
   if (node == NULL)
     return NULL;
   node->kind = kind;
@@ -83,10 +70,9 @@ static mpt_status read_scalar(reader *r, const yaml_event_t *e, const mpt_yaml_n
   if (memchr(e->data.scalar.value, '\0', length) != NULL)
     return fail_mark(r, e->start_mark, "a NUL character is not taken");
   mpt_yaml_node *node = new_node(r, MPT_YAML_SCALAR, e->start_mark);
-  char *text = node == NULL ? NULL : keep(r->yaml, length + 1);
-  if (text == NULL)
+  char *text = mpt_arena_text(&r->yaml->arena, (const char *)e->data.scalar.value, length);
+  if (node == NULL || text == NULL)
     return mpt_fail_memory(r->error, r->file, length);
-  memcpy(text, e->data.scalar.value, length);
   node->quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
   const bool null = !node->quoted && (strcmp(text, "~") == 0 || strcmp(text, "null") == 0);
   node->scalar = null ? "" : text;
@@ -114,20 +100,37 @@ static mpt_status push(reader *r, node_list *list, const mpt_yaml_node *node) {
 }
 
 static const mpt_yaml_node **settle(reader *r, const node_list *list) {
-  const mpt_yaml_node **kept = keep(r->yaml, (list->count + 1) * sizeof *kept);
+  const mpt_yaml_node **kept = mpt_arena_take(&r->yaml->arena, (list->count + 1) * sizeof *kept);
   if (kept != NULL && list->count > 0)
     memcpy(kept, list->nodes, list->count * sizeof *kept);
   return kept;
 }
 
-static mpt_status check_key(reader *r, const node_list *keys, const mpt_yaml_node *key) {
-  if (key->kind != MPT_YAML_SCALAR)
-    return mpt_yaml_fail(key, r->error, "a key must be a plain word");
-  for (size_t i = 0; i < keys->count; i++)
-    if (strcmp(keys->nodes[i]->scalar, key->scalar) == 0)
-      return mpt_yaml_fail(key, r->error, "duplicate key '%s' (first on line %d)", key->scalar,
-                           keys->nodes[i]->line);
-  return MPT_OK;
+static int by_text_then_place(const void *a, const void *b) {
+  const mpt_yaml_node *x = *(const mpt_yaml_node *const *)a, *y = *(const mpt_yaml_node *const *)b;
+  const int order = strcmp(x->scalar, y->scalar);
+  if (order != 0)
+    return order;
+  return x->line != y->line ? x->line - y->line : x->column - y->column;
+}
+
+/* Sorted, because a hostile file may hold a million keys. */
+static mpt_status check_duplicates(reader *r, const node_list *keys) {
+  const size_t bytes = keys->count * sizeof *keys->nodes;
+  if (keys->count < 2)
+    return MPT_OK;
+  const mpt_yaml_node **sorted = malloc(bytes);
+  if (sorted == NULL)
+    return mpt_fail_memory(r->error, r->file, bytes);
+  memcpy(sorted, keys->nodes, bytes);
+  qsort(sorted, keys->count, sizeof *sorted, by_text_then_place);
+  mpt_status status = MPT_OK;
+  for (size_t i = 1; i < keys->count && status == MPT_OK; i++)
+    if (strcmp(sorted[i - 1]->scalar, sorted[i]->scalar) == 0)
+      status = mpt_yaml_fail(sorted[i], r->error, "duplicate key '%s' (first on line %d)",
+                             sorted[i]->scalar, sorted[i - 1]->line);
+  free(sorted);
+  return status;
 }
 
 static mpt_status read_collection(reader *r, const yaml_event_t *start, int depth,
@@ -154,12 +157,16 @@ static mpt_status read_collection(reader *r, const yaml_event_t *start, int dept
     if (status != MPT_OK)
       goto fail;
     if (map && keys.count == items.count) {
-      MPT_TRY(check_key(r, &keys, child));
+      if (child->kind != MPT_YAML_SCALAR) {
+        status = mpt_yaml_fail(child, r->error, "a key must be a plain word");
+        goto fail;
+      }
       MPT_TRY(push(r, &keys, child));
     } else {
       MPT_TRY(push(r, &items, child));
     }
   }
+  MPT_TRY(check_duplicates(r, &keys));
   node->count = items.count;
   node->items = settle(r, &items);
   node->keys = settle(r, &keys);
@@ -220,12 +227,11 @@ mpt_status mpt_yaml_parse(const char *text, size_t length, const char *name, int
                           mpt_yaml **yaml, mpt_error *error) {
   reader r = {.depth_limit = depth_limit, .error = error};
   r.yaml = calloc(1, sizeof *r.yaml);
-  char *file = r.yaml == NULL ? NULL : keep(r.yaml, strlen(name) + 1);
+  char *file = r.yaml == NULL ? NULL : mpt_arena_text(&r.yaml->arena, name, strlen(name));
   if (file == NULL || !yaml_parser_initialize(&r.parser)) {
     mpt_yaml_free(r.yaml);
     return mpt_fail_memory(error, name, length);
   }
-  strcpy(file, name);
   r.file = file;
   yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, length);
   yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
@@ -251,11 +257,7 @@ mpt_status mpt_yaml_load(const char *path, size_t size_limit, int depth_limit, m
 void mpt_yaml_free(mpt_yaml *yaml) {
   if (yaml == NULL)
     return;
-  while (yaml->blocks != NULL) {
-    block *next = yaml->blocks->next;
-    free(yaml->blocks);
-    yaml->blocks = next;
-  }
+  mpt_arena_free(&yaml->arena);
   free(yaml);
 }
 
@@ -338,7 +340,7 @@ mpt_status mpt_yaml_integer(const mpt_yaml_node *node, const char *what, int64_t
   return MPT_OK;
 }
 
-/* Decimal numbers only: strtod would take hexadecimal ones, "inf" and "nan" as well. */
+/* Decimal numbers only: C's readers take hexadecimal ones, "inf" and "nan" as well. */
 static bool decimal(const char *text) {
   return text[0] != '\0' && text[strspn(text, "0123456789+-.eE")] == '\0' &&
          strpbrk(text, "0123456789") != NULL;
@@ -348,7 +350,7 @@ mpt_status mpt_yaml_number(const mpt_yaml_node *node, const char *what, double l
                            double *value, mpt_error *error) {
   MPT_RETURN_IF_FAILED(mpt_yaml_expect(node, MPT_YAML_SCALAR, what, error));
   char *end = NULL;
-  const double number = strtod(node->scalar, &end);
+  const double number = mpt_number_parse(node->scalar, &end);
   if (node->quoted || !decimal(node->scalar) || *end != '\0' || !isfinite(number))
     return mpt_yaml_fail(node, error, "%s must be a finite number, not '%s'", what, node->scalar);
   if (number < low || number > high)

@@ -17,7 +17,8 @@ static bool is_default(mpt_gemm_kind gemm, const mpt_gemm_policy *p) {
 
 static void add_gemm(mpt_text *text, mpt_gemm_kind gemm, const mpt_gemm_policy *p) {
   mpt_text_add(text, mpt_precision_name(p->precision));
-  if (is_default(gemm, p)) return;
+  if (is_default(gemm, p))
+    return;
   mpt_text_addf(text, "(%s*%s%s)", mpt_format_get(p->operand[0])->name,
                 mpt_format_get(p->operand[1])->name,
                 p->accumulate == MPT_ACCUMULATE_FAST ? "+fast" : "");
@@ -32,7 +33,8 @@ void mpt_layer_policy_text(const mpt_layer_policy *layer, char *out, size_t size
     fp8 = fp8 || layer->gemm[g].precision == MPT_PRECISION_FP8;
   }
   for (int g = 0; g < (alike ? 1 : MPT_GEMM_COUNT); g++) {
-    if (!alike) mpt_text_addf(&text, "%s%s=", g > 0 ? "," : "", mpt_gemm_name((mpt_gemm_kind)g));
+    if (!alike)
+      mpt_text_addf(&text, "%s%s=", g > 0 ? "," : "", mpt_gemm_name((mpt_gemm_kind)g));
     add_gemm(&text, (mpt_gemm_kind)g, &layer->gemm[g]);
   }
   if (fp8 && layer->scaling.mode == MPT_SCALING_DELAYED)

@@ -23,7 +23,8 @@ const char *mpt_precision_name(mpt_precision precision) {
 
 mpt_status mpt_precision_parse(const char *name, mpt_precision *precision, mpt_error *error) {
   for (int i = 0; name != NULL && i < MPT_PRECISION_COUNT; i++) {
-    if (strcmp(facts[i].name, name) != 0) continue;
+    if (strcmp(facts[i].name, name) != 0)
+      continue;
     *precision = (mpt_precision)i;
     return MPT_OK;
   }
@@ -81,18 +82,21 @@ static bool gemm_equal(const mpt_gemm_policy *a, const mpt_gemm_policy *b) {
 }
 
 static bool scaling_equal(const mpt_scaling *a, const mpt_scaling *b) {
-  if (a->mode != b->mode) return false;
+  if (a->mode != b->mode)
+    return false;
   return a->mode == MPT_SCALING_CURRENT || (a->history == b->history && a->margin == b->margin);
 }
 
 static bool uses_fp8(const mpt_layer_policy *p) {
   for (int g = 0; g < MPT_GEMM_COUNT; g++)
-    if (p->gemm[g].precision == MPT_PRECISION_FP8) return true;
+    if (p->gemm[g].precision == MPT_PRECISION_FP8)
+      return true;
   return false;
 }
 
 bool mpt_layer_policy_equal(const mpt_layer_policy *a, const mpt_layer_policy *b) {
   for (int g = 0; g < MPT_GEMM_COUNT; g++)
-    if (!gemm_equal(&a->gemm[g], &b->gemm[g])) return false;
+    if (!gemm_equal(&a->gemm[g], &b->gemm[g]))
+      return false;
   return !uses_fp8(a) || scaling_equal(&a->scaling, &b->scaling);
 }
