@@ -2,7 +2,7 @@
 #ifndef TRAIN_MODEL_H
 #define TRAIN_MODEL_H
 
-#include "train/graph.h"
+#include "train/trainer.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -110,6 +110,30 @@ static inline void test_gpt(test_model *m, int64_t vocabulary, int64_t sequence,
 static inline mpt_status test_graph(const test_model *m, int64_t batch, graph **g,
                                     mpt_error *error) {
   return graph_build(&m->w, &m->model, batch, m->info.sequence, &m->info, g, error);
+}
+
+/* Synthetic data that fits the model. */
+static inline mpt_status test_data(test_model *m, int64_t samples, dataset **data,
+                                   mpt_error *error) {
+  data_spec spec = data_spec_default(DATA_SYNTHETIC);
+  spec.samples = samples;
+  spec.held_out = m->info.tokens ? 6 : samples / 4;
+  spec.seed = 3;
+  if (m->info.tokens) {
+    spec.sequence = m->info.sequence;
+    spec.vocabulary = m->info.classes;
+  } else {
+    spec.features = m->info.shape[0];
+    for (int i = 0; i < 3 && m->info.rank == 3; i++)
+      spec.shape[i] = m->info.shape[i];
+    if (m->info.rank == 3)
+      spec.features *= m->info.shape[1] * m->info.shape[2];
+    spec.classes = m->info.classes;
+    spec.targets = m->info.targets;
+    spec.hidden = 4;
+    spec.scale_low = spec.scale_high = 1.0;
+  }
+  return dataset_open(&spec, data, error);
 }
 
 #endif

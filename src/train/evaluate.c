@@ -1,0 +1,186 @@
+/* The metric on held-out data, in the policy's formats and in fp32.
+ *
+ * accuracy: the share of rows whose largest output is the label; of binary targets, the share of
+ * targets on the right side. f1: of class 1 where there are two classes or a binary loss with one
+ * output, else the mean over classes that occur (macro). The largest output is the first of equals.
+ */
+#include "base/error.h"
+#include "train/training.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct tally {
+  double loss; /* sum over rows */
+  int64_t rows, right, judged;
+  int64_t classes;
+  int64_t *counts; /* [3 * classes]: hits, false alarms, misses of each class */
+} tally;
+
+mpt_status train_check_metric(const workload *w, const dataset_info *info, mpt_error *error) {
+  if (w->metric == METRIC_LOSS || info->classes > 0 || w->loss == LOSS_BINARY)
+    return MPT_OK;
+  return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                  "the metric %s needs classes, and the loss mse has none; use metric loss",
+                  w->metric == METRIC_F1 ? "f1" : "accuracy");
+}
+
+static void judge(tally *y, int64_t class, bool said, bool is) {
+  if (said && is)
+    y->counts[3 * class]++;
+  else if (said)
+    y->counts[3 * class + 1]++;
+  else if (is)
+    y->counts[3 * class + 2]++;
+}
+
+static void judge_classes(tally *y, const float *row, int64_t outputs, int32_t label) {
+  int64_t best = 0;
+  for (int64_t c = 1; c < outputs; c++)
+    if (row[c] > row[best])
+      best = c;
+  y->judged++;
+  y->right += best == label;
+  judge(y, best, true, best == label);
+  if (best != label)
+    judge(y, label, false, true);
+}
+
+static void judge_targets(tally *y, const float *row, const float *targets, int64_t outputs) {
+  for (int64_t c = 0; c < outputs; c++) {
+    bool said = row[c] > 0.0f, is = targets[c] > 0.5f;
+    y->judged++;
+    y->right += said == is;
+    judge(y, c, said, is);
+  }
+}
+
+static void judge_batch(const training *t, tally *y) {
+  const mpt_tensor *out = network_output(t->net);
+  int64_t outputs = out->shape[out->rank - 1], rows = mpt_tensor_count(out) / outputs;
+  const float *targets = t->batch.targets != NULL ? t->batch.targets : t->targets;
+  for (int64_t r = 0; r < rows; r++) {
+    const float *row = t->outputs + r * outputs;
+    if (t->g->loss == LOSS_BINARY)
+      judge_targets(y, row, targets + r * outputs, outputs);
+    else
+      judge_classes(y, row, outputs, t->batch.labels[r]);
+  }
+}
+
+static double f1_of(const tally *y) {
+  double sum = 0.0;
+  int64_t classes = 0;
+  for (int64_t c = y->classes == 2 ? 1 : 0; c < y->classes; c++) {
+    const int64_t *n = &y->counts[3 * c];
+    int64_t all = 2 * n[0] + n[1] + n[2];
+    if (all == 0 && y->classes > 2)
+      continue; /* neither said nor there */
+    sum += all > 0 ? 2.0 * (double)n[0] / (double)all : 0.0;
+    classes++;
+  }
+  return classes > 0 ? sum / (double)classes : 0.0;
+}
+
+static double metric_of(const training *t, const tally *y) {
+  switch (t->w->metric) {
+  case METRIC_ACCURACY:
+    return (double)y->right / (double)y->judged;
+  case METRIC_F1:
+    return f1_of(y);
+  default:
+    return y->loss / (double)y->rows;
+  }
+}
+
+/* One batch from sample `first` on; *filled 0 at the end. */
+static mpt_status evaluate_batch(training *t, int64_t first, float *probe, tally *y,
+                                 int64_t *filled, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(dataset_held_out_batch(t->options->data, first, &t->batch, filled, error));
+  if (*filled == 0)
+    return MPT_OK;
+  if (first > 0)
+    MPT_RETURN_IF_FAILED(mpt_session_microbatch(t->net->session, error));
+  MPT_RETURN_IF_FAILED(network_set_batch(t->net, &t->batch, *filled, error));
+  MPT_RETURN_IF_FAILED(network_forward(t->net, error));
+  double loss;
+  MPT_RETURN_IF_FAILED(train_loss(t, 0.0f, &loss, error));
+  int64_t rows = t->g->rows / t->g->batch * *filled;
+  y->loss += loss * (double)rows;
+  y->rows += rows;
+  const mpt_tensor *out = network_output(t->net);
+  if (first == 0)
+    MPT_RETURN_IF_FAILED(mpt_tensor_download(t->net->queue, out, probe, error));
+  if (t->w->metric == METRIC_LOSS)
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(mpt_tensor_download(t->net->queue, out, t->outputs, error));
+  judge_batch(t, y);
+  return MPT_OK;
+}
+
+/* `probe` gets the outputs of the first held-out batch. */
+static mpt_status evaluate(training *t, mpt_run_mode mode, float *probe, double *metric,
+                           double *loss, mpt_error *error) {
+  mpt_status status = MPT_OK;
+  const mpt_tensor *out = network_output(t->net);
+  tally y = {.classes = out->shape[out->rank - 1]};
+  y.counts = calloc((size_t)y.classes * 3, sizeof *y.counts);
+  if (y.counts == NULL)
+    return mpt_fail_memory(error, "the metric", (size_t)y.classes * 3 * sizeof *y.counts);
+  MPT_TRY(network_set_mode(t->net, mode, error));
+  MPT_TRY(mpt_session_step_begin(t->net->session, t->step, error));
+  int64_t filled = 0, first = 0, held_out = dataset_get_info(t->options->data)->held_out;
+  do {
+    MPT_TRY(evaluate_batch(t, first, probe, &y, &filled, error));
+    first += filled;
+  } while (filled > 0 && first < held_out);
+  MPT_TRY(mpt_session_step_end(t->net->session, NULL, 0, 0.0f, NULL, error));
+  MPT_TRY(network_set_mode(t->net, MPT_RUN_TRAIN, error));
+  if (y.rows == 0) {
+    status = mpt_fail(error, MPT_ERROR_ARGUMENT, "the data has no held-out samples to judge by");
+    goto fail;
+  }
+  *metric = metric_of(t, &y);
+  *loss = y.loss / (double)y.rows;
+fail:
+  free(y.counts);
+  return status;
+}
+
+static bool all_fp32(const training *t) {
+  for (int i = 0; i < t->g->layer_count; i++)
+    for (int gemm = 0; gemm < (t->g->layers[i].has_gemm ? MPT_GEMM_COUNT : 1); gemm++)
+      if (t->options->assignment[i].gemm[gemm].precision != MPT_PRECISION_FP32)
+        return false;
+  return true;
+}
+
+/* ||policy - plain|| / ||plain|| */
+static double difference(const float *policy, const float *plain, int64_t count) {
+  double error = 0.0, norm = 0.0;
+  for (int64_t i = 0; i < count; i++) {
+    double d = (double)policy[i] - (double)plain[i];
+    error += d * d;
+    norm += (double)plain[i] * (double)plain[i];
+  }
+  return error == 0.0 ? 0.0 : sqrt(error / norm);
+}
+
+mpt_status train_evaluate(training *t, train_result *result, mpt_error *error) {
+  float *probe = t->probe;
+  MPT_RETURN_IF_FAILED(
+      evaluate(t, MPT_RUN_EVALUATE, probe, &result->metric, &result->held_out_loss, error));
+  if (all_fp32(t)) { /* the plain pass would give the same bits */
+    result->metric_plain = result->metric;
+    result->output_difference = 0.0;
+    return MPT_OK;
+  }
+  int64_t held_out = dataset_get_info(t->options->data)->held_out;
+  int64_t samples = held_out < t->g->batch ? held_out : t->g->batch;
+  int64_t count = graph_sample_size(&t->g->tensors[t->g->output]) * samples;
+  double loss;
+  MPT_RETURN_IF_FAILED(evaluate(t, MPT_RUN_PLAIN, probe + t->g->tensors[t->g->output].count,
+                                &result->metric_plain, &loss, error));
+  result->output_difference = difference(probe, probe + t->g->tensors[t->g->output].count, count);
+  return MPT_OK;
+}

@@ -1,0 +1,198 @@
+#include "train/network.h"
+#include "base/error.h"
+#include "train/network_memory.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- opening ---- */
+
+static mpt_status open_session(network *n, const train_options *options, mpt_error *error) {
+  const graph *g = n->graph;
+  mpt_session_layer *layers = calloc((size_t)g->layer_count, sizeof *layers);
+  if (layers == NULL)
+    return mpt_fail_memory(error, "the session's layers", (size_t)g->layer_count * sizeof *layers);
+  for (int i = 0; i < g->layer_count; i++) {
+    const graph_layer *layer = &g->layers[i];
+    int producer = g->tensors[layer->inputs[0]].producer;
+    layers[i].info = layer->info;
+    /* a convolution reads columns of its own */
+    if (layer->has_gemm && layer->kind->memory == NULL)
+      strcpy(layers[i].input_name, producer < 0 ? "input" : g->layers[producer].info.name);
+  }
+  mpt_session_config config = mpt_session_config_default();
+  config.queue = n->queue;
+  config.assignment = options->assignment;
+  config.loss_scale = options->loss_scale;
+  config.steps = options->steps;
+  config.statistics = options->statistics;
+  config.statistics_every = options->statistics_every;
+  config.on_statistics = options->on_statistics;
+  config.context = options->context;
+  mpt_status status = mpt_session_open(&config, layers, g->layer_count, &n->session, error);
+  free(layers);
+  if (status != MPT_OK)
+    return status;
+  void *workspace;
+  size_t bytes = mpt_session_workspace_bytes(n->session);
+  MPT_RETURN_IF_FAILED(network_take(n, bytes, &workspace, error));
+  return mpt_session_set_workspace(n->session, workspace, bytes, error);
+}
+
+mpt_status network_open(const train_options *options, network **out, mpt_error *error) {
+  mpt_status status = MPT_OK;
+  network *n = calloc(1, sizeof *n);
+  if (n == NULL)
+    return mpt_fail_memory(error, "the network", sizeof *n);
+  n->graph = options->graph;
+  mpt_queue_config config = mpt_queue_config_default();
+  config.threads = options->threads;
+  MPT_TRY(mpt_queue_open(&config, &n->queue, error));
+  MPT_TRY(open_session(n, options, error));
+  MPT_TRY(network_take_parameters(n, &options->workload->optimizer, error));
+  MPT_TRY(network_take_tensors(n, error));
+  MPT_TRY(network_set_mode(n, MPT_RUN_TRAIN, error));
+  *out = n;
+  return MPT_OK;
+fail:
+  network_close(n);
+  return status;
+}
+
+void network_close(network *n) {
+  if (n == NULL)
+    return;
+  mpt_session_close(n->session);
+  for (int i = 0; i < n->block_count; i++)
+    mpt_memory_free(n->queue, n->blocks[i]);
+  mpt_queue_close(n->queue);
+  free(n->parameters);
+  free(n->gradients);
+  free(n->tensors);
+  free(n->tensor_gradients);
+  free(n->runs);
+  free(n);
+}
+
+/* ---- the batch at hand ---- */
+
+mpt_status network_set_mode(network *n, mpt_run_mode mode, mpt_error *error) {
+  const graph *g = n->graph;
+  MPT_RETURN_IF_FAILED(mpt_session_set_mode(n->session, mode, error));
+  for (int i = 0; i < g->layer_count; i++) {
+    n->tensors[g->layers[i].output].format = mpt_session_output_format(n->session, i);
+    n->runs[i].training = mode == MPT_RUN_TRAIN;
+    n->runs[i].plain = mode == MPT_RUN_PLAIN;
+  }
+  for (int t = 0; t < g->tensor_count; t++) {
+    int consumer = g->tensors[t].last_consumer;
+    n->tensor_gradients[t].format =
+        consumer < 0 ? n->tensors[t].format : mpt_session_grad_input_format(n->session, consumer);
+  }
+  return MPT_OK;
+}
+
+mpt_status network_set_batch(network *n, const dataset_batch *batch, int64_t samples,
+                             mpt_error *error) {
+  n->samples = samples;
+  n->ids = batch->ids;
+  for (int t = 0; t < n->graph->tensor_count; t++)
+    n->tensors[t].shape[0] = n->tensor_gradients[t].shape[0] = samples;
+  if (n->graph->tensors[0].ids)
+    return MPT_OK;
+  return mpt_tensor_upload(n->queue, batch->features, &n->tensors[0], error);
+}
+
+void network_set_randomness(network *n, uint64_t seed, uint64_t pass) {
+  for (int i = 0; i < n->graph->layer_count; i++)
+    n->runs[i].dropout = (mpt_dropout_key){seed, pass, (uint32_t)i};
+}
+
+const mpt_tensor *network_output(const network *n) {
+  return &n->tensors[n->graph->output];
+}
+
+const mpt_tensor *network_output_gradient(const network *n) {
+  return &n->tensor_gradients[n->graph->output];
+}
+
+/* ---- forward ---- */
+
+mpt_status network_forward_layer(network *n, int index, mpt_error *error) {
+  layer_run *run = &n->runs[index];
+  const graph_layer *layer = run->layer;
+  run->ids = n->ids;
+  for (int k = 0; k < layer->input_count; k++)
+    run->inputs[k] = n->tensors[layer->inputs[k]];
+  run->output = n->tensors[layer->output];
+  return layer->kind->forward(run, error);
+}
+
+mpt_status network_forward(network *n, mpt_error *error) {
+  for (int i = 0; i < n->graph->layer_count; i++)
+    MPT_RETURN_IF_FAILED(network_forward_layer(n, i, error));
+  return MPT_OK;
+}
+
+/* ---- backward ----
+ *
+ * The layer that reads a tensor last runs backward first and writes the tensor's gradient; what the
+ * others contribute is added in fp32 and the sum rounded. A kind that cannot add writes fp32 to a
+ * buffer, which is added for it. */
+
+static bool first_to_write(const graph *g, int index, int input) {
+  const graph_layer *layer = &g->layers[index];
+  int tensor = layer->inputs[input];
+  for (int k = 0; k < input; k++)
+    if (layer->inputs[k] == tensor)
+      return false;
+  return g->tensors[tensor].last_consumer == index;
+}
+
+static mpt_tensor contiguous_like(const mpt_tensor *tensor, float *data) {
+  mpt_tensor made = mpt_tensor_of(data, MPT_FP32, tensor->rank, tensor->shape);
+  made.device = tensor->device;
+  return made;
+}
+
+static mpt_status backward_layer(network *n, int index, mpt_error *error) {
+  const graph *g = n->graph;
+  layer_run *run = &n->runs[index];
+  const graph_layer *layer = run->layer;
+  bool to_add[WORKLOAD_MAX_INPUTS] = {false};
+  run->grad_output = n->tensor_gradients[layer->output];
+  for (int k = 0; k < layer->input_count; k++) {
+    int t = layer->inputs[k];
+    mpt_tensor *gradient = &run->grad_inputs[k];
+    *gradient = n->tensor_gradients[t];
+    run->accumulate[k] = false;
+    if (!g->tensors[t].gradient) {
+      if (network_writes_unwanted(layer->kind))
+        *gradient = contiguous_like(&n->tensors[t], n->sums[k]);
+      else
+        gradient->data = NULL;
+    } else if (!first_to_write(g, index, k)) {
+      run->accumulate[k] = layer->kind->adds_gradients;
+      to_add[k] = !layer->kind->adds_gradients;
+      if (to_add[k])
+        *gradient = contiguous_like(gradient, n->sums[k]);
+    }
+  }
+  MPT_RETURN_IF_FAILED(layer->kind->backward(run, error));
+  for (int k = 0; k < layer->input_count; k++)
+    if (to_add[k])
+      MPT_RETURN_IF_FAILED(mpt_accumulate_tensor(n->queue, &run->grad_inputs[k],
+                                                 &n->tensor_gradients[layer->inputs[k]], error));
+  return MPT_OK;
+}
+
+mpt_status network_backward(network *n, int64_t step, train_layer_probe *probe, void *context,
+                            mpt_error *error) {
+  for (int i = n->graph->layer_count - 1; i >= 0; i--) {
+    n->runs[i].step = step;
+    n->runs[i].probe = probe;
+    n->runs[i].probe_context = context;
+    if (n->graph->tensors[n->graph->layers[i].output].gradient)
+      MPT_RETURN_IF_FAILED(backward_layer(n, i, error));
+  }
+  return MPT_OK;
+}
