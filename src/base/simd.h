@@ -15,4 +15,11 @@
 
 #define MPT_INLINE static inline __attribute__((always_inline))
 
+/* Before a loop whose iterations are independent though its pointers may be the same. */
+#ifdef __clang__
+#define MPT_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define MPT_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 #endif

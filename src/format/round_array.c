@@ -4,6 +4,7 @@
 MPT_INLINE void round_loop(const mpt_rounding *rounding, const float *in, float scale, float *out,
                            size_t count) {
   const mpt_rounding r = *rounding; /* a copy, which `out` cannot overlap */
+  MPT_INDEPENDENT
   for (size_t i = 0; i < count; i++)
     out[i] = mpt_bits_float(mpt_round_bits(&r, mpt_float_bits(in[i] * scale)));
 }

@@ -49,13 +49,20 @@ MPT_INLINE float mpt_bits_float(uint32_t bits) {
   return value;
 }
 
+/* condition ? yes : no, as arithmetic: a compiler that may not evaluate the side that is not taken
+ * (a float sum could trap) does not vectorise the operator. */
+MPT_INLINE int32_t mpt_select(bool condition, int32_t yes, int32_t no) {
+  return no ^ ((yes ^ no) & -(int32_t)condition);
+}
+
 /* The magnitude of a number rounded to nearest even, as if the format had no largest value: above
  * `max` it overflows. Of a NaN it is anything. */
 MPT_INLINE int32_t mpt_round_magnitude(const mpt_rounding *r, uint32_t bits) {
   uint32_t magnitude = bits & MPT_FP32_MAGNITUDE;
   uint32_t normal = (magnitude + r->half + ((magnitude >> r->shift) & r->odd)) & r->keep;
   float subnormal = (mpt_bits_float(magnitude) + r->magic) - r->magic;
-  return (int32_t)magnitude < r->min_normal ? (int32_t)mpt_float_bits(subnormal) : (int32_t)normal;
+  return mpt_select((int32_t)magnitude < r->min_normal, (int32_t)mpt_float_bits(subnormal),
+                    (int32_t)normal);
 }
 
 /* Puts sign, overflow and NaN to the rounded magnitude of `bits`. */
