@@ -58,7 +58,8 @@ MPT_API mpt_status mpt_amax(mpt_queue *queue, const mpt_tensor *x, uint32_t *ama
 /* Counts and extremes; with `full` also histogram and sums. */
 MPT_API mpt_status mpt_collect(mpt_queue *queue, const mpt_tensor *x, bool full,
                                mpt_statistics *statistics, mpt_error *error);
-/* Sum over elements of (round(x*2^e)/2^e - x)^2 and of x^2, for signal to noise in `format`. */
+/* Sum over the finite elements of (round(x*2^e)/2^e - x)^2 and of x^2, for signal to noise in
+ * `format`. Infinite when a value overflows to infinity. */
 MPT_API mpt_status mpt_quantization_error(mpt_queue *queue, const mpt_tensor *x, mpt_format format,
                                           int scale_exponent, double *error_squared,
                                           double *signal_squared, mpt_error *error);

@@ -18,7 +18,7 @@ typedef struct mpt_statistics {
   uint64_t nans;
   uint64_t infinities;
   uint32_t amax_bits; /* integer maximum over magnitude bits: sees Inf and NaN */
-  uint32_t amin_bits; /* smallest non-zero magnitude; 0 when there is none */
+  uint32_t amin_bits; /* integer minimum over non-zero magnitude bits; 0 when there are none */
   bool full;          /* whether what follows was collected */
   double sum;         /* of the finite elements */
   double sum_of_squares;
@@ -26,15 +26,15 @@ typedef struct mpt_statistics {
                                             [255] Inf and NaN */
 } mpt_statistics;
 
-/* What becomes of the values in a format at scale 2^scale_exponent: exact outside the binades that
- * hold a limit, and inside them a lower and an upper bound. */
+/* What becomes of the values in a format at scale 2^scale_exponent, as the cast counts it: exact
+ * outside the binades that hold a limit, and inside them a lower and an upper bound. */
 typedef struct mpt_range_counts {
-  uint64_t overflow_low, overflow_high;   /* magnitude above the format's rounding limit */
+  uint64_t overflow_low, overflow_high;   /* magnitude above the format's rounding limit; Inf */
   uint64_t subnormal_low, subnormal_high; /* below min normal, above what rounds to zero */
   uint64_t vanish_low, vanish_high;       /* non-zero, rounds to zero */
 } mpt_range_counts;
 
-/* Needs full statistics (MPT_ERROR_ARGUMENT otherwise). */
+/* Needs full statistics and a scale exponent within +-126 (MPT_ERROR_ARGUMENT otherwise). */
 MPT_API mpt_status mpt_statistics_range(const mpt_statistics *statistics, mpt_format format,
                                         int scale_exponent, mpt_range_counts *counts,
                                         mpt_error *error);
@@ -42,14 +42,16 @@ MPT_API mpt_status mpt_statistics_range(const mpt_statistics *statistics, mpt_fo
 /* amax as a float: may be Inf or NaN. */
 MPT_API float mpt_statistics_amax(const mpt_statistics *statistics);
 
-/* Binades between the smallest and largest non-zero finite magnitudes, 0 when there are none. */
+/* Binades between the smallest and largest non-zero finite magnitudes, 0 when there are none. Where
+ * amax is not finite the upper end of the largest binade in use stands for it (0 unless full). */
 MPT_API double mpt_statistics_dynamic_range(const mpt_statistics *statistics);
 
-/* Adds `from` to `into`, as if both tensors had been one. */
+/* Adds `from` to `into`, as if both tensors had been one: full when both are. Zeroed statistics are
+ * those of an empty tensor. */
 MPT_API void mpt_statistics_merge(mpt_statistics *into, const mpt_statistics *from);
 
-/* 2^floor(log2(max_finite / amax)), exponent clamped to +-126, minus `margin`; 0 for a zero or
- * non-finite amax. The power-of-two scale exponent of an fp8 tensor. */
+/* The power-of-two scale exponent of an fp8 tensor: floor(log2(max_finite / amax)) - margin,
+ * clamped to +-126; 0 for a zero or non-finite amax. */
 MPT_API int mpt_scale_exponent(mpt_format format, uint32_t amax_bits, int margin);
 
 #ifdef __cplusplus
