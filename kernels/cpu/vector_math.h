@@ -73,10 +73,12 @@ MPT_INLINE float vector_gelu(float x) {
   return x * vector_sigmoid(GELU_2A * (x + GELU_B * x * x * x));
 }
 
-/* s + x s (1 - s) (2u)' */
+/* s + x s (1 - s) (2u)', with s (1 - s) = e / (1 + e)^2 for e = e^-|2u|. */
 MPT_INLINE float vector_gelu_slope(float x) {
-  float s = vector_sigmoid(GELU_2A * (x + GELU_B * x * x * x));
-  return s + x * s * (1.0f - s) * (GELU_2A * (1.0f + 3.0f * GELU_B * x * x));
+  float z = GELU_2A * (x + GELU_B * x * x * x);
+  float e = vector_exp(-fabsf(z)), d = 1.0f / (1.0f + e);
+  float s = (z < 0.0f ? e : 1.0f) * d;
+  return s + x * (e * d * d) * (GELU_2A * (1.0f + 3.0f * GELU_B * x * x));
 }
 
 /* ---- over rows: sixteen lanes, so that the order of a sum is the same with any vectors ---- */

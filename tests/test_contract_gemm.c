@@ -1,0 +1,155 @@
+/* The product and its bias, against sums in double. */
+#include "contract.h"
+
+typedef struct gemm_shape {
+  int64_t m, n, k;
+} gemm_shape;
+
+static gemm_shape random_shape(contract *c, int which) {
+  static const gemm_shape fixed[] = {{1, 1, 1},     {1, 7, 3},      {5, 1, 9},    {3, 5, 1},
+                                     {130, 70, 65}, {257, 129, 33}, {40, 300, 20}};
+  if (which < (int)(sizeof fixed / sizeof *fixed))
+    return fixed[which];
+  return (gemm_shape){c_integer(c, 1, 80), c_integer(c, 1, 80), c_integer(c, 1, 80)};
+}
+
+/* Where op(x)[i][j] is, when x is stored with `columns` after transposition. */
+static double at(const float *x, bool transpose, int64_t i, int64_t j, int64_t rows,
+                 int64_t columns) {
+  return (double)(transpose ? x[j * rows + i] : x[i * columns + j]);
+}
+
+static void check_gemm(contract *c, gemm_shape s, mpt_format a_format, mpt_format b_format,
+                       bool transpose_a, bool transpose_b, float alpha, float beta, bool bias,
+                       bool strided) {
+  float *a = c_random_in(c, a_format, s.m * s.k), *b = c_random_in(c, b_format, s.k * s.n);
+  float *bias_values = c_random(c, s.n);
+  int64_t stride = strided ? s.n + 3 : s.n;
+  float *before = beta == 0 ? NULL : c_random(c, s.m * stride);
+  mpt_tensor ta =
+      c_tensor(c, a_format, a, C_SHAPE(transpose_a ? s.k : s.m, transpose_a ? s.m : s.k));
+  mpt_tensor tb =
+      c_tensor(c, b_format, b, C_SHAPE(transpose_b ? s.n : s.k, transpose_b ? s.k : s.n));
+  mpt_tensor whole = c_tensor(c, MPT_FP32, before, C_SHAPE(s.m, stride)), out = whole;
+  out.shape[1] = s.n;
+  mpt_tensor tbias = c_tensor(c, MPT_FP32, bias_values, C_SHAPE(s.n));
+  mpt_gemm_args args = {&ta,         &tb,         &out,  bias ? &tbias : NULL,
+                        transpose_a, transpose_b, alpha, beta};
+  C_RUN(mpt_gemm, c->queue, &args);
+  float *got = c_read(c, &whole);
+  for (int64_t i = 0; i < s.m; i++)
+    for (int64_t j = 0; j < s.n; j++) {
+      double sum = 0, magnitudes = 0;
+      for (int64_t l = 0; l < s.k; l++) {
+        double product = at(a, transpose_a, i, l, s.m, s.k) * at(b, transpose_b, l, j, s.k, s.n);
+        sum += product;
+        magnitudes += fabs(product);
+      }
+      double old = beta == 0 ? 0 : (double)beta * (double)before[i * stride + j];
+      double extra = bias ? (double)bias_values[j] : 0;
+      double expected = (double)alpha * sum + old + extra;
+      double bound = 6e-8 * ((double)(s.k + 4) * fabs((double)alpha) * magnitudes +
+                             4 * (fabs(old) + fabs(extra)));
+      if (!(fabs((double)got[i * stride + j] - expected) <= bound))
+        fail_msg("out[%lld, %lld] of %lld x %lld x %lld is %.9g, expected %.9g", (long long)i,
+                 (long long)j, (long long)s.m, (long long)s.n, (long long)s.k,
+                 (double)got[i * stride + j], expected);
+    }
+  for (int64_t i = 0; i < s.m; i++) /* between the rows nothing was written */
+    for (int64_t j = s.n; j < stride; j++)
+      assert_true(before ? got[i * stride + j] == before[i * stride + j]
+                         : isnan(got[i * stride + j]));
+}
+
+static void product_is_right_on_any_shape(contract *c) {
+  for (int i = 0; i < 20; i++)
+    check_gemm(c, random_shape(c, i), MPT_FP32, MPT_FP32, c_bits(c) & 1, c_bits(c) & 1, 1, 0,
+               c_bits(c) & 1, c_bits(c) & 1);
+}
+
+static void transposes_scales_and_bias_combine(contract *c) {
+  for (int i = 0; i < 32; i++)
+    check_gemm(c, (gemm_shape){19, 34, 27}, MPT_FP32, MPT_FP32, i & 1, i & 2, i & 4 ? 0.37f : 1.0f,
+               i & 8 ? -1.5f : 0.0f, i & 16, i & 1);
+}
+
+static void operands_of_every_format_multiply(contract *c) {
+  for (int format = 0; format < MPT_FORMAT_COUNT; format++)
+    if (format != MPT_FP8_E5M2)
+      check_gemm(c, (gemm_shape){33, 17, 64}, (mpt_format)format, (mpt_format)format, false, true,
+                 1, 0, true, false);
+  check_gemm(c, (gemm_shape){33, 17, 64}, MPT_FP8_E5M2, MPT_FP8_E4M3, false, false, 1, 0, false,
+             false);
+  check_gemm(c, (gemm_shape){33, 17, 64}, MPT_FP8_E4M3, MPT_FP8_E5M2, true, false, 1, 0, false,
+             false);
+}
+
+/* An output of 0.5 k exactly: every format holds the sum, so nothing is lost on the way. */
+static void ones_count_every_element_of_k(contract *c) {
+  int64_t m = 70, n = 50, k = 16;
+  float *ones = c_floats(c, m * k), *halves = c_floats(c, k * n);
+  for (int64_t i = 0; i < m * k; i++)
+    ones[i] = 1;
+  for (int64_t i = 0; i < k * n; i++)
+    halves[i] = 0.5f;
+  for (int format = 0; format < MPT_FORMAT_COUNT; format++) {
+    mpt_tensor a = c_tensor(c, MPT_FP8_E4M3, ones, C_SHAPE(m, k));
+    mpt_tensor b = c_tensor(c, MPT_FP8_E4M3, halves, C_SHAPE(k, n));
+    mpt_tensor out = c_tensor(c, (mpt_format)format, NULL, C_SHAPE(m, n));
+    C_RUN(mpt_gemm, c->queue, &((mpt_gemm_args){.a = &a, .b = &b, .out = &out, .alpha = 1}));
+    float *got = c_read(c, &out);
+    for (int64_t i = 0; i < m * n; i++)
+      assert_true(got[i] == 8.0f);
+  }
+}
+
+/* Large enough to be cut into blocks for the rounding. */
+static void output_is_of_its_format(contract *c) {
+  int64_t m = 600, n = 300, k = 8;
+  float *a = c_random(c, m * k), *b = c_random(c, k * n), *bias = c_random(c, n);
+  mpt_tensor ta = c_tensor(c, MPT_FP32, a, C_SHAPE(m, k));
+  mpt_tensor tb = c_tensor(c, MPT_FP32, b, C_SHAPE(k, n));
+  mpt_tensor tbias = c_tensor(c, MPT_FP32, bias, C_SHAPE(n));
+  for (int format = 0; format < MPT_FORMAT_COUNT; format++) {
+    const mpt_format_info *info = mpt_format_get((mpt_format)format);
+    mpt_tensor out = c_tensor(c, (mpt_format)format, NULL, C_SHAPE(m, n));
+    C_RUN(mpt_gemm, c->queue,
+          &((mpt_gemm_args){.a = &ta, .b = &tb, .out = &out, .bias = &tbias, .alpha = 1}));
+    float *got = c_read(c, &out);
+    for (int64_t i = 0; i < m * n; i++) {
+      double sum = (double)bias[i % n];
+      for (int64_t l = 0; l < k; l++)
+        sum += (double)a[i / n * k + l] * (double)b[l * n + i % n];
+      float again = mpt_format_round((mpt_format)format, got[i], true);
+      assert_memory_equal(&again, &got[i], sizeof again);
+      double ulp = ldexp(fabs(sum), -info->mantissa_bits - 1) + (double)info->min_subnormal / 2;
+      if (!(fabs((double)got[i] - sum) <= 1.001 * ulp + 1e-5))
+        fail_msg("%s: %g, expected %g", info->name, (double)got[i], sum);
+    }
+  }
+}
+
+static void bias_gradient_sums_rows(contract *c) {
+  for (int i = 0; i < 12; i++) {
+    int64_t m = i == 0 ? 1 : i == 1 ? 5000 : c_integer(c, 1, 300), n = c_integer(c, 1, 70);
+    float *grad = c_random(c, m * n), *before = c_random(c, n);
+    mpt_tensor tgrad = c_tensor(c, MPT_FP32, grad, C_SHAPE(m, n));
+    double *sums = c_doubles(c, n);
+    for (int64_t r = 0; r < m * n; r++)
+      sums[r % n] += (double)grad[r];
+    mpt_tensor written = c_tensor(c, MPT_FP32, NULL, C_SHAPE(n));
+    C_RUN(mpt_bias_backward, c->queue, &tgrad, &written, false);
+    c_close("grad_bias", c_read(c, &written), sums, n, 1e-6);
+    mpt_tensor added = c_tensor(c, MPT_FP32, before, C_SHAPE(n));
+    C_RUN(mpt_bias_backward, c->queue, &tgrad, &added, true);
+    for (int64_t j = 0; j < n; j++)
+      sums[j] += (double)before[j];
+    c_close("grad_bias", c_read(c, &added), sums, n, 1e-6);
+  }
+}
+
+CONTRACT_MAIN(CONTRACT_TEST(product_is_right_on_any_shape),
+              CONTRACT_TEST(transposes_scales_and_bias_combine),
+              CONTRACT_TEST(operands_of_every_format_multiply),
+              CONTRACT_TEST(ones_count_every_element_of_k), CONTRACT_TEST(output_is_of_its_format),
+              CONTRACT_TEST(bias_gradient_sums_rows))
