@@ -6,7 +6,7 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { TYPE_BYTES = 8, MAX_DIMENSIONS = 4 };
+enum { TYPE_BYTES = 8, MAX_DIMENSIONS = 4, FIRST_ROOM = 1 << 20 };
 #define MAX_VALUES ((int64_t)1 << 34)
 
 typedef struct idx {
@@ -16,9 +16,8 @@ typedef struct idx {
   uint8_t *values;
 } idx;
 
-/* gzread takes plain files as well as gzipped ones. */
-static mpt_status read_exactly(gzFile file, const char *path, const char *what, void *out,
-                               int64_t size, mpt_error *error) {
+/* How many of `size` bytes there were; gzread takes plain files as well as gzipped ones. */
+static int64_t read_some(gzFile file, void *out, int64_t size) {
   int64_t got = 0;
   while (got < size) {
     int64_t left = size - got;
@@ -27,8 +26,11 @@ static mpt_status read_exactly(gzFile file, const char *path, const char *what, 
       break;
     got += count;
   }
-  if (got == size)
-    return MPT_OK;
+  return got;
+}
+
+static mpt_status fail_short(gzFile file, const char *path, const char *what, int64_t size,
+                             int64_t got, mpt_error *error) {
   int code;
   const char *reason = gzerror(file, &code);
   if (code != Z_OK && code != Z_BUF_ERROR)
@@ -41,7 +43,9 @@ static mpt_status read_exactly(gzFile file, const char *path, const char *what, 
 
 static mpt_status read_header(gzFile file, const char *path, idx *out, mpt_error *error) {
   uint8_t magic[4], sizes[4 * MAX_DIMENSIONS];
-  MPT_RETURN_IF_FAILED(read_exactly(file, path, "the idx header", magic, 4, error));
+  int64_t got = read_some(file, magic, 4);
+  if (got < 4)
+    return fail_short(file, path, "the idx header", 4, got, error);
   if (magic[0] != 0 || magic[1] != 0)
     return mpt_fail_at(error, MPT_ERROR_SYNTAX, path, 0, 0,
                        "not an idx file: it begins with "
@@ -56,7 +60,9 @@ static mpt_status read_header(gzFile file, const char *path, idx *out, mpt_error
                        "idx file of %d dimensions; 1 to %d "
                        "are read",
                        out->rank, MAX_DIMENSIONS);
-  MPT_RETURN_IF_FAILED(read_exactly(file, path, "the idx header", sizes, 4 * out->rank, error));
+  got = read_some(file, sizes, 4 * out->rank);
+  if (got < 4 * out->rank)
+    return fail_short(file, path, "the idx header", 4 + 4 * out->rank, 4 + got, error);
   out->count = 1;
   for (int d = 0; d < out->rank; d++) {
     const uint8_t *s = sizes + 4 * d;
@@ -75,12 +81,19 @@ static mpt_status read_header(gzFile file, const char *path, idx *out, mpt_error
   return MPT_OK;
 }
 
+/* Room grows with what is read: a damaged header may claim any size. */
 static mpt_status read_values(gzFile file, const char *path, idx *out, mpt_error *error) {
   uint8_t beyond;
-  out->values = malloc((size_t)out->count);
-  if (out->values == NULL)
-    return mpt_fail_memory(error, path, (size_t)out->count);
-  MPT_RETURN_IF_FAILED(read_exactly(file, path, "the idx file", out->values, out->count, error));
+  for (int64_t got = 0, room = FIRST_ROOM; got < out->count; room *= 2) {
+    room = room < out->count ? room : out->count;
+    uint8_t *values = realloc(out->values, (size_t)room);
+    if (values == NULL)
+      return mpt_fail_memory(error, path, (size_t)room);
+    out->values = values;
+    got += read_some(file, values + got, room - got);
+    if (got < room)
+      return fail_short(file, path, "the idx file", out->count, got, error);
+  }
   if (gzread(file, &beyond, 1) == 1)
     return mpt_fail_at(error, MPT_ERROR_SYNTAX, path, 0, 0,
                        "longer than the %lld values that its header says", (long long)out->count);
