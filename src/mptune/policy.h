@@ -103,9 +103,17 @@ MPT_API mpt_gemm_policy mpt_gemm_policy_of(mpt_gemm_kind gemm, mpt_precision pre
 MPT_API mpt_layer_policy mpt_layer_policy_of(mpt_precision precision);
 /* Equal in everything but `rule`. */
 MPT_API bool mpt_layer_policy_equal(const mpt_layer_policy *a, const mpt_layer_policy *b);
+/* Whether layers of that kind have the three GEMMs: "linear", "conv2d", and "" (unknown). */
+MPT_API bool mpt_layer_has_gemm(const char *kind);
+/* What formats mean for a layer of that kind. Without GEMMs it is fprop's precision for the whole
+ * layer: fp8 means bf16, tf32 means fp32 (for "attention", which multiplies, tf32). */
+MPT_API mpt_layer_policy mpt_layer_policy_for(const char *kind, const mpt_layer_policy *formats);
 /* Canonical text of one layer's formats, "fp8" or "fprop=fp8,dgrad=bf16,wgrad=bf16" with scaling
  * and accumulation where not the default; writes at most `size` bytes with the NUL. */
 MPT_API void mpt_layer_policy_text(const mpt_layer_policy *layer, char *text, size_t size);
+/* Its inverse; rule is -1. MPT_ERROR_SYNTAX when it is not such a text. */
+MPT_API mpt_status mpt_layer_policy_parse(const char *text, mpt_layer_policy *layer,
+                                          mpt_error *error);
 
 /* ---- policies ---- */
 typedef struct mpt_policy mpt_policy;
@@ -119,8 +127,8 @@ MPT_API mpt_status mpt_policy_parse(const char *text, size_t length, const char 
 /* One precision for every layer, no rules. */
 MPT_API mpt_status mpt_policy_uniform(mpt_precision precision, mpt_policy **policy,
                                       mpt_error *error);
-/* The policy with the fewest rules and globs found that resolves to `assignment` on `layers`;
- * `layers` is stored in the policy. */
+/* The policy with the fewest rules and globs found that resolves to `assignment` on `layers` (to
+ * what it means for their kinds: mpt_layer_policy_for); `layers` is stored in the policy. */
 MPT_API mpt_status mpt_policy_from_assignment(const char *name, const mpt_layer_info *layers,
                                               const mpt_layer_policy *assignment, int count,
                                               mpt_loss_scale_policy loss_scale, mpt_policy **policy,
@@ -161,14 +169,24 @@ typedef struct mpt_resolve_options {
 } mpt_resolve_options;
 MPT_API mpt_resolve_options mpt_resolve_options_default(void);
 
-/* Writes the formats of `count` layers to assignment[count]. MPT_ERROR_MISMATCH names the layers
- * that differ from those the policy was made for; MPT_ERROR_UNSUPPORTED those whose format the
- * device lacks. */
+/* Writes the formats of `count` layers to assignment[count], as mpt_layer_policy_for puts them;
+ * `options` may be NULL. MPT_ERROR_MISMATCH names the layers that differ from those the policy was
+ * made for, or the rule that matches none; MPT_ERROR_UNSUPPORTED the layers whose format the device
+ * lacks. */
 MPT_API mpt_status mpt_policy_resolve(const mpt_policy *policy, const mpt_layer_info *layers,
                                       int count, const mpt_resolve_options *options,
                                       mpt_layer_policy *assignment, mpt_error *error);
 
-/* Whether `name` matches the glob: * ? [abc] [!abc], as fnmatch without escapes and flags. */
+/* What two policies decide differently for those layers: for each a line "NAME FROM -> TO\n" with
+ * the texts of mpt_layer_policy_text, and a line "loss_scale FROM -> TO\n"; "" when they agree. Both
+ * are resolved with `options` (NULL: the default). The caller frees *text with free(). */
+MPT_API mpt_status mpt_policy_diff(const mpt_policy *from, const mpt_policy *to,
+                                   const mpt_layer_info *layers, int count,
+                                   const mpt_resolve_options *options, char **text,
+                                   mpt_error *error);
+
+/* Whether `name` matches the glob: * ? [abc] [a-c] [!abc], characters being those of UTF-8, as
+ * Python's fnmatchcase and C's fnmatch without escapes and flags. A '[' without its ']' is itself. */
 MPT_API bool mpt_glob_match(const char *glob, const char *name);
 
 #ifdef __cplusplus

@@ -5,9 +5,10 @@
  *   fp8:delayed/16/0                           scaling where it is not the default
  *   fprop=fp8(fp8_e4m3*fp8_e4m3+fast),...      operands or accumulation that are not the default
  */
-#include "base/text.h"
-#include "mptune/policy.h"
+#include "base/error.h"
+#include "policy/policy_data.h"
 #include <stdio.h>
+#include <string.h>
 
 static bool is_default(mpt_gemm_kind gemm, const mpt_gemm_policy *p) {
   const mpt_gemm_policy standard = mpt_gemm_policy_of(gemm, p->precision);
@@ -41,4 +42,96 @@ void mpt_layer_policy_text(const mpt_layer_policy *layer, char *out, size_t size
     mpt_text_addf(&text, ":delayed/%d/%d", layer->scaling.history, layer->scaling.margin);
   snprintf(out, size, "%s", text.failed || text.data == NULL ? "" : text.data);
   mpt_text_free(&text);
+}
+
+/* ---- the inverse ---- */
+
+/* Whether the text goes on with `word`; moves past it. */
+static bool take(const char **text, const char *word) {
+  const size_t length = strlen(word);
+  if (strncmp(*text, word, length) != 0)
+    return false;
+  *text += length;
+  return true;
+}
+
+/* The letters, digits and underscores that come next. */
+static void take_name(const char **text, char *name, size_t size) {
+  const size_t length = strspn(*text, "abcdefghijklmnopqrstuvwxyz0123456789_");
+  snprintf(name, size, "%.*s", (int)length, *text);
+  *text += length;
+}
+
+static bool take_number(const char **text, int low, int high, int *number) {
+  const size_t digits = strspn(*text, "0123456789");
+  if (digits == 0 || digits > 4 || ((*text)[0] == '0' && digits > 1))
+    return false;
+  *number = 0;
+  for (size_t i = 0; i < digits; i++)
+    *number = 10 * *number + (*text)[i] - '0';
+  *text += digits;
+  return low <= *number && *number <= high;
+}
+
+static bool take_operand(const char **text, mpt_format *format) {
+  char name[16];
+  take_name(text, name, sizeof name);
+  return mpt_format_parse(name, format, NULL) == MPT_OK;
+}
+
+static bool take_gemm(const char **text, mpt_gemm_kind kind, mpt_gemm_policy *gemm) {
+  char name[16];
+  mpt_precision precision;
+  take_name(text, name, sizeof name);
+  if (mpt_precision_parse(name, &precision, NULL) != MPT_OK)
+    return false;
+  *gemm = mpt_gemm_policy_of(kind, precision);
+  if (!take(text, "("))
+    return true;
+  if (precision != MPT_PRECISION_FP8 || !take_operand(text, &gemm->operand[0]) ||
+      !take(text, "*") || !take_operand(text, &gemm->operand[1]))
+    return false;
+  if (take(text, "+fast"))
+    gemm->accumulate = MPT_ACCUMULATE_FAST;
+  mpt_precision pair;
+  return take(text, ")") && policy_operands_precision(gemm->operand, &pair, NULL) == MPT_OK &&
+         pair == MPT_PRECISION_FP8;
+}
+
+static bool take_layer(const char **text, mpt_layer_policy *layer) {
+  const bool each = strncmp(*text, "fprop=", 6) == 0;
+  for (int g = 0; g < MPT_GEMM_COUNT; g++) {
+    const char *again = *text;
+    const mpt_gemm_kind kind = (mpt_gemm_kind)g;
+    if (each &&
+        ((g > 0 && !take(text, ",")) || !take(text, mpt_gemm_name(kind)) || !take(text, "=")))
+      return false;
+    if (!take_gemm(text, kind, &layer->gemm[g]))
+      return false;
+    if (!each && g + 1 < MPT_GEMM_COUNT)
+      *text = again;
+  }
+  if (!take(text, ":delayed/"))
+    return true;
+  layer->scaling.mode = MPT_SCALING_DELAYED;
+  return take_number(text, 1, 1024, &layer->scaling.history) && take(text, "/") &&
+         take_number(text, 0, 16, &layer->scaling.margin);
+}
+
+mpt_status mpt_layer_policy_parse(const char *text, mpt_layer_policy *layer, mpt_error *error) {
+  mpt_layer_policy read = mpt_layer_policy_of(MPT_PRECISION_FP32);
+  char canonical[160] = "";
+  if (text == NULL || layer == NULL)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "a layer's text or formats are NULL");
+  const char *rest = text;
+  const bool good = take_layer(&rest, &read) && *rest == '\0';
+  /* One text for one layer: what the writer would not have written is refused. */
+  if (good)
+    mpt_layer_policy_text(&read, canonical, sizeof canonical);
+  if (!good || strcmp(canonical, text) != 0)
+    return mpt_fail(error, MPT_ERROR_SYNTAX,
+                    "'%s' is no layer's formats, such as fp8 or fprop=fp8,dgrad=bf16,wgrad=bf16",
+                    text);
+  *layer = read;
+  return MPT_OK;
 }

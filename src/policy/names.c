@@ -1,6 +1,6 @@
 /* The words of a policy, and what each precision means for operands and storage. */
 #include "base/error.h"
-#include "mptune/policy.h"
+#include "policy/policy_data.h"
 #include <string.h>
 
 typedef struct precision_facts {
@@ -76,6 +76,25 @@ mpt_layer_policy mpt_layer_policy_of(mpt_precision precision) {
   return policy;
 }
 
+static bool is_fp8(mpt_format format) {
+  return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
+}
+
+mpt_status policy_operands_precision(const mpt_format operand[2], mpt_precision *precision,
+                                     mpt_error *error) {
+  if (operand[0] == MPT_FP8_E5M2 && operand[1] == MPT_FP8_E5M2)
+    return mpt_fail(error, MPT_ERROR_UNSUPPORTED, "no device multiplies fp8_e5m2 by fp8_e5m2");
+  if (is_fp8(operand[0]) && is_fp8(operand[1])) {
+    *precision = MPT_PRECISION_FP8;
+    return MPT_OK;
+  }
+  if (operand[0] != operand[1])
+    return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
+                    "the operands of a GEMM have the same format, or both are fp8, not %s and %s",
+                    mpt_format_get(operand[0])->name, mpt_format_get(operand[1])->name);
+  return mpt_precision_parse(mpt_format_get(operand[0])->name, precision, error);
+}
+
 static bool gemm_equal(const mpt_gemm_policy *a, const mpt_gemm_policy *b) {
   return a->precision == b->precision && a->operand[0] == b->operand[0] &&
          a->operand[1] == b->operand[1] && a->accumulate == b->accumulate;
@@ -99,4 +118,21 @@ bool mpt_layer_policy_equal(const mpt_layer_policy *a, const mpt_layer_policy *b
     if (!gemm_equal(&a->gemm[g], &b->gemm[g]))
       return false;
   return !uses_fp8(a) || scaling_equal(&a->scaling, &b->scaling);
+}
+
+bool mpt_layer_has_gemm(const char *kind) {
+  return kind[0] == '\0' || strcmp(kind, "linear") == 0 || strcmp(kind, "conv2d") == 0;
+}
+
+mpt_layer_policy mpt_layer_policy_for(const char *kind, const mpt_layer_policy *formats) {
+  if (mpt_layer_has_gemm(kind))
+    return *formats;
+  mpt_precision precision = formats->gemm[MPT_FPROP].precision;
+  if (precision == MPT_PRECISION_FP8)
+    precision = MPT_PRECISION_BF16;
+  if (precision == MPT_PRECISION_TF32 && strcmp(kind, "attention") != 0)
+    precision = MPT_PRECISION_FP32;
+  mpt_layer_policy meant = mpt_layer_policy_of(precision);
+  meant.rule = formats->rule;
+  return meant;
 }
