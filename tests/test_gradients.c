@@ -1,0 +1,259 @@
+/* The gradients of whole small networks, against finite differences of their
+ * loss in the fp32 master weights: along each parameter's gradient g the loss
+ * rises by |g|. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "train/training.h"
+#include "train_model.h"
+#include <math.h>
+#include <stdlib.h>
+
+static void require(mpt_status status, const mpt_error *error) {
+  if (status != MPT_OK)
+    fail_msg("%s", error->message);
+}
+
+/* A training run of one batch, opened by hand. */
+typedef struct fixture {
+  training t;
+  train_options options;
+  graph *g;
+  dataset *data;
+  mpt_layer_policy assignment[TEST_MAX_LAYERS];
+} fixture;
+
+static void begin(fixture *f, test_model *m, int64_t batch) {
+  mpt_error error = {0};
+  memset(f, 0, sizeof *f);
+  require(test_data(m, m->info.tokens ? 500 : 40, &f->data, &error), &error);
+  m->info = *dataset_get_info(f->data);
+  require(test_graph(m, batch, &f->g, &error), &error);
+  for (int i = 0; i < f->g->layer_count; i++)
+    f->assignment[i] = mpt_layer_policy_of(MPT_PRECISION_FP32);
+  f->options = train_options_default();
+  f->options.workload = &m->w;
+  f->options.graph = f->g;
+  f->options.data = f->data;
+  f->options.assignment = f->assignment;
+  f->options.steps = 1;
+  f->t = (training){.options = &f->options, .w = &m->w, .g = f->g};
+  require(network_open(&f->options, &f->t.net, &error), &error);
+  require(network_initialise(f->t.net, 1, &error), &error);
+  require(dataset_batch_make(f->data, batch, &f->t.batch, &error), &error);
+  f->t.targets = calloc((size_t)batch, sizeof *f->t.targets);
+  const graph_tensor *out = &f->g->tensors[f->g->output];
+  void *targets;
+  require(network_take(f->t.net, (size_t)out->count * sizeof(float), &targets, &error), &error);
+  f->t.target_view = mpt_tensor_of(targets, MPT_FP32, out->rank, out->shape);
+}
+
+static void end(fixture *f) {
+  network_close(f->t.net);
+  dataset_batch_free(&f->t.batch);
+  free(f->t.targets);
+  dataset_close(f->data);
+  graph_free(f->g);
+}
+
+/* The loss at the weights as they are; with `backward` the gradients too. */
+static double loss_here(fixture *f, bool backward) {
+  mpt_error error = {0};
+  double loss;
+  mpt_session *session = f->t.net->session;
+  require(mpt_session_step_begin(session, 0, &error), &error);
+  require(mpt_fill(f->t.net->queue, &f->t.net->all_gradients, 0.0f, &error), &error);
+  require(train_pass_begin(&f->t, 0, 0, &error), &error);
+  require(network_forward(f->t.net, &error), &error);
+  require(train_loss(&f->t, 1.0f, &loss, &error), &error);
+  if (backward)
+    require(network_backward(f->t.net, 0, NULL, NULL, &error), &error);
+  require(mpt_session_step_end(session, NULL, 0, 0.0f, NULL, &error), &error);
+  return loss;
+}
+
+static void move(const network_parameter *p, const float *from, const float *direction, double by) {
+  float *w = p->weight.data;
+  for (int64_t i = 0; i < p->count; i++)
+    w[i] = (float)(from[i] + by * direction[i]);
+}
+
+/* (L(w + h d) - L(w - h d)) / 2h, extrapolated to h = 0 from two h
+ * (Richardson). */
+static double slope(fixture *f, const network_parameter *p, const float *from, const float *d,
+                    double h) {
+  double at[2];
+  for (int i = 0; i < 2; i++) {
+    double step = i == 0 ? h : 2.0 * h;
+    move(p, from, d, step);
+    double above = loss_here(f, false);
+    move(p, from, d, -step);
+    at[i] = (above - loss_here(f, false)) / (2.0 * step);
+  }
+  move(p, from, d, 0.0);
+  return (4.0 * at[0] - at[1]) / 3.0;
+}
+
+static void check_gradients(test_model *m, int64_t batch) {
+  fixture f;
+  begin(&f, m, batch);
+  loss_here(&f, true);
+  int checked = 0;
+  for (int i = 0; i < f.t.net->parameter_count; i++) {
+    const network_parameter *p = &f.t.net->parameters[i];
+    size_t bytes = (size_t)p->count * sizeof(float);
+    float *from = malloc(bytes), *direction = malloc(bytes);
+    memcpy(from, p->weight.data, bytes);
+    loss_here(&f, true);
+    memcpy(direction, p->gradient.data, bytes);
+    double norm = 0.0;
+    for (int64_t k = 0; k < p->count; k++)
+      norm += (double)direction[k] * direction[k];
+    norm = sqrt(norm);
+    if (norm > 1e-6) { /* a key's bias has none: it shifts all scores of a row alike */
+      for (int64_t k = 0; k < p->count; k++)
+        direction[k] = (float)(direction[k] / norm);
+      double seen = slope(&f, p, from, direction, 2e-3);
+      if (fabs(seen - norm) > 0.01 * norm + 2e-5)
+        fail_msg("%s: the loss rises by %g along the gradient of length %g", p->name, seen, norm);
+      checked++;
+    }
+    free(from);
+    free(direction);
+  }
+  assert_true(checked >= f.t.net->parameter_count - 1);
+  end(&f);
+}
+
+static void of_an_mlp(void **state) {
+  (void)state;
+  test_model m;
+  test_mlp(&m, 7, 5, 3);
+  check_gradients(&m, 6);
+  strcpy(m.layers[1].kind, "sigmoid");
+  strcpy(m.layers[3].kind, "gelu");
+  check_gradients(&m, 6);
+}
+
+static void of_a_cnn(void **state) {
+  (void)state;
+  test_model m;
+  test_cnn(&m, 8, 4, 3);
+  check_gradients(&m, 3);
+  m.layers[2].kernel = 3, m.layers[2].stride = 1, m.layers[2].padding = 1;
+  strcpy(m.layers[2].kind, "avgpool");
+  check_gradients(&m, 3);
+}
+
+static void of_a_gpt(void **state) {
+  (void)state;
+  test_model m;
+  test_gpt(&m, 11, 6, 8, 2, false);
+  /* wide initial weights: the gradients of attention are far from zero */
+  for (int i = 0; i < m.model.layer_count; i++)
+    if (strcmp(m.layers[i].kind, "linear") == 0 || strcmp(m.layers[i].kind, "embedding") == 0)
+      m.layers[i].initial_scale = 15.0;
+  check_gradients(&m, 3);
+  strcpy(m.layers[m.model.layer_count - 1].tied_to, "embed");
+  check_gradients(&m, 3);
+}
+
+/* Queries, keys and values from three layers that read one tensor; a residual
+ * whose branch is read by another layer too; dropout, scale, softmax and nll.
+ */
+static void of_a_net_with_every_turn(void **state) {
+  (void)state;
+  test_model m;
+  test_model_begin(&m, LOSS_NLL);
+  m.info = (dataset_info){.tokens = true, .sequence = 5, .classes = 7};
+  layer_spec *layer = test_layer(&m, "embedding", "embed", NULL);
+  layer->vocabulary = 7, layer->features = 8, layer->initial_scale = 30.0;
+  const char *const names[] = {"q", "k", "v"};
+  for (int i = 0; i < 3; i++) {
+    layer = test_layer(&m, "linear", names[i], "embed", NULL);
+    layer->features = 8, layer->initial_scale = 20.0;
+  }
+  test_layer(&m, "attention", "attend", "q", "k", "v", NULL)->heads = 4;
+  test_layer(&m, "residual", "sum", "attend", "embed", NULL);
+  test_layer(&m, "dropout", "drop", NULL)->probability = 0.25;
+  layer = test_linear(&m, "fc", 8);
+  layer->initial_scale = 20.0;
+  test_layer(&m, "tanh", "tanh", NULL);
+  test_layer(&m, "residual", "mixed", "fc", "tanh", NULL);
+  test_layer(&m, "scale", "half", NULL)->output_scale = 0.5;
+  test_layer(&m, "residual", "again", "half", "sum", NULL);
+  test_linear(&m, "head", 7)->initial_scale = 20.0;
+  test_layer(&m, "softmax", "softmax", NULL);
+  check_gradients(&m, 4);
+}
+
+/* Sums whose gradients may not lie in one memory: something is added to one before the other is
+ * used. */
+static void of_sums_that_cannot_share(void **state) {
+  (void)state;
+  test_model m;
+  test_model_begin(&m, LOSS_CROSS_ENTROPY);
+  m.info = (dataset_info){.rank = 1, .shape = {6}, .classes = 6};
+  test_linear(&m, "a", 6);
+  test_linear(&m, "b", 6);
+  test_layer(&m, "tanh", "c", "a", NULL); /* adds to a's gradient before b's is used */
+  test_layer(&m, "residual", "ab", "a", "b", NULL);
+  test_layer(&m, "residual", "abc", "ab", "c", NULL);
+  test_linear(&m, "d", 6);
+  test_layer(&m, "tanh", "e", NULL); /* adds to d's gradient, which "abc"'s may not see */
+  test_layer(&m, "residual", "f", "abc", "d", NULL);
+  test_layer(&m, "residual", "g", "f", "e", NULL);
+  test_linear(&m, "p", 6);
+  test_layer(&m, "tanh", "t", NULL);
+  test_layer(&m, "residual", "pt", "p", "t", NULL); /* hands its gradient on, and p adds to it */
+  test_layer(&m, "residual", "end", "g", "pt", NULL);
+  check_gradients(&m, 6);
+}
+
+static void of_float_targets(void **state) {
+  (void)state;
+  test_model m;
+  test_mlp(&m, 7, 5, 2);
+  m.w.loss = LOSS_MSE;
+  m.info.classes = 0, m.info.targets = 2;
+  check_gradients(&m, 6);
+}
+
+static void of_binary_labels(void **state) {
+  (void)state;
+  test_model m;
+  test_mlp(&m, 7, 5, 1);
+  m.w.loss = LOSS_BINARY;
+  m.info.classes = 2;
+  check_gradients(&m, 6);
+}
+
+/* A norm on the data itself: its input needs no gradient. */
+static void of_a_norm_on_the_data(void **state) {
+  (void)state;
+  test_model m;
+  test_model_begin(&m, LOSS_CROSS_ENTROPY);
+  m.info = (dataset_info){.rank = 1, .shape = {6}, .classes = 3};
+  test_layer(&m, "layernorm", "norm", NULL);
+  test_layer(&m, "relu", "relu", NULL);
+  test_linear(&m, "head", 3);
+  check_gradients(&m, 5);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(of_an_mlp),
+      cmocka_unit_test(of_a_cnn),
+      cmocka_unit_test(of_a_gpt),
+      cmocka_unit_test(of_a_net_with_every_turn),
+      cmocka_unit_test(of_sums_that_cannot_share),
+      cmocka_unit_test(of_float_targets),
+      cmocka_unit_test(of_binary_labels),
+      cmocka_unit_test(of_a_norm_on_the_data),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

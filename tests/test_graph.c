@@ -1,0 +1,287 @@
+/* The graph: shapes, parameters, GEMMs and passes; and what does not fit
+ * together. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "train_model.h"
+#include <math.h>
+#include <stdlib.h>
+
+static graph *build(test_model *m, int64_t batch) {
+  graph *g = NULL;
+  mpt_error error = {0};
+  if (test_graph(m, batch, &g, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  return g;
+}
+
+static void an_mlp_has_its_sizes(void **state) {
+  (void)state;
+  test_model m;
+  test_mlp(&m, 7, 5, 3);
+  graph *g = build(&m, 4);
+  assert_int_equal(g->parameters, 7 * 5 + 5 + 5 * 5 + 5 + 5 * 3 + 3);
+  assert_int_equal(g->rows, 4);
+  const graph_layer *fc1 = &g->layers[graph_find(g, "fc1")];
+  assert_true(fc1->has_gemm && fc1->has_format);
+  assert_int_equal(fc1->gemm.m, 4);
+  assert_int_equal(fc1->gemm.n, 5);
+  assert_int_equal(fc1->gemm.k, 7);
+  assert_int_equal(fc1->info.shape[0], 5);
+  assert_int_equal(fc1->info.shape[1], 7);
+  assert_int_equal(fc1->info.rows, 4);
+  assert_false(
+      g->tensors[g->input].gradient); /* the first layer has no dgrad */
+  assert_true(g->tensors[fc1->output].gradient);
+  assert_int_equal(graph_find(g, "nothing"), -1);
+  graph_free(g);
+}
+
+static void a_cnn_lowers_to_products(void **state) {
+  (void)state;
+  test_model m;
+  test_cnn(&m, 8, 6, 3);
+  graph *g = build(&m, 4);
+  const graph_layer *conv2 = &g->layers[graph_find(g, "conv2")];
+  assert_int_equal(conv2->gemm.m, 4 * 2 * 2); /* 8 -> pool 4 -> stride 2 */
+  assert_int_equal(conv2->gemm.n, 6);
+  assert_int_equal(conv2->gemm.k, 6 * 9);
+  assert_int_equal(conv2->info.rank, 4);
+  assert_int_equal(g->layers[graph_find(g, "head")].gemm.k, 6 * 2 * 2);
+  graph_free(g);
+}
+
+static void a_gpt_has_its_sizes_tied_or_not(void **state) {
+  (void)state;
+  test_model m;
+  const int64_t v = 11, t = 8, c = 16,
+                block = 2 * c + 3 * c * c + 3 * c + c * c + c + 2 * 4 * c * c +
+                        5 * c;
+  test_gpt(&m, v, t, c, 2, false);
+  graph *g = build(&m, 3);
+  assert_int_equal(g->parameters, v * c + t * c + 2 * block + 2 * c + v * c);
+  assert_int_equal(g->rows, 3 * t);
+  assert_int_equal(g->layers[graph_find(g, "blocks.1.attn.core")].input_count,
+                   1);
+  graph_free(g);
+  test_gpt(&m, v, t, c, 2, true);
+  g = build(&m, 3);
+  assert_int_equal(g->parameters, v * c + t * c + 2 * block + 2 * c);
+  assert_int_equal(g->layers[graph_find(g, "head")].tied_to,
+                   graph_find(g, "embed"));
+  /* the stream is read by the norm and by the sum, last by the sum */
+  const graph_tensor *stream =
+      &g->tensors[g->layers[graph_find(g, "embed")].output];
+  assert_int_equal(stream->consumer_count, 2);
+  assert_int_equal(stream->last_consumer, graph_find(g, "blocks.0.add"));
+  graph_free(g);
+}
+
+static void edges_are_stored_as_the_design_says(void **state) {
+  (void)state;
+  test_model m;
+  test_mlp(&m, 7, 5, 3);
+  graph *g = build(&m, 4);
+  mpt_layer_policy a[8];
+  for (int i = 0; i < g->layer_count; i++)
+    a[i] = mpt_layer_policy_of(MPT_PRECISION_BF16);
+  int fc1 = graph_find(g, "fc1"), fc2 = graph_find(g, "fc2"),
+      relu = graph_find(g, "relu1");
+  a[fc1] = mpt_layer_policy_of(MPT_PRECISION_TF32);
+  a[fc2].gemm[MPT_DGRAD] = mpt_gemm_policy_of(MPT_DGRAD, MPT_PRECISION_FP16);
+  assert_int_equal(graph_tensor_format(g, a, g->input), MPT_FP32);
+  assert_int_equal(graph_tensor_format(g, a, fc1 + 1),
+                   MPT_FP32); /* tf32 stores fp32 */
+  assert_int_equal(graph_tensor_format(g, a, relu + 1), MPT_BF16);
+  assert_int_equal(graph_gradient_format(g, a, relu + 1),
+                   MPT_FP16); /* fc2's dgrad */
+  assert_int_equal(graph_gradient_format(g, a, g->output),
+                   MPT_BF16); /* as the output */
+  graph_free(g);
+}
+
+static double total(const graph *g, mpt_precision precision,
+                    const optimizer_spec *optimizer, double *operations) {
+  mpt_layer_policy a[TEST_MAX_LAYERS];
+  graph_pass passes[256];
+  for (int i = 0; i < g->layer_count; i++)
+    a[i] = mpt_layer_policy_of(precision);
+  int count = graph_passes(g, a, passes, 256, optimizer);
+  assert_in_range(count, 1, 256);
+  assert_int_equal(count, graph_passes(g, a, NULL, 0, optimizer));
+  double bytes = 0.0;
+  *operations = 0.0;
+  for (int i = 0; i < count; i++) {
+    bytes += passes[i].bytes;
+    *operations += passes[i].operations;
+    assert_non_null(passes[i].name);
+    assert_in_range(passes[i].layer + 1, 0, g->layer_count);
+  }
+  return bytes;
+}
+
+/* The bytes of an MLP by hand: relu, tanh and bias gradients, loss, adam. */
+static void passes_count_what_is_read_and_written(void **state) {
+  (void)state;
+  test_model m;
+  double operations;
+  test_mlp(&m, 7, 5, 3);
+  m.w.optimizer.kind = OPTIMIZER_ADAM;
+  graph *g = build(&m, 4);
+  double hidden = 4 * 5, logits = 4 * 3, parameters = (double)g->parameters;
+  double elements =
+      2 * (2 + 3) * hidden  /* two activations, forward and backward */
+      + 2 * hidden + logits /* bias gradients */
+      + 3 * logits;         /* loss */
+  assert_true(total(g, MPT_PRECISION_FP32, &m.w.optimizer, &operations) ==
+              4 * elements + 28 * parameters);
+  assert_true(total(g, MPT_PRECISION_FP8, &m.w.optimizer, &operations) ==
+              2 * elements + 28 * parameters);
+  assert_true(operations == 0.0);
+  m.w.optimizer.kind = OPTIMIZER_SGD;
+  m.w.optimizer.clip = 1.0;
+  assert_true(total(g, MPT_PRECISION_FP32, &m.w.optimizer, &operations) ==
+              4 * elements + 16 * parameters);
+  graph_free(g);
+}
+
+static void attention_has_its_operations(void **state) {
+  (void)state;
+  test_model m;
+  double operations;
+  test_gpt(&m, 11, 8, 16, 2, false);
+  graph *g = build(&m, 3);
+  total(g, MPT_PRECISION_BF16, &m.w.optimizer, &operations);
+  assert_true(operations == 2 * 7 * 2.0 * 3 * 8 * 8 * 16 / 2); /* causal */
+  graph_free(g);
+}
+
+/* ---- what does not fit ---- */
+
+static void refuse(test_model *m, mpt_status status, const char *part) {
+  graph *g = NULL;
+  mpt_error error = {0};
+  assert_int_equal(test_graph(m, 4, &g, &error), status);
+  assert_null(g);
+  if (strstr(error.message, part) == NULL)
+    fail_msg("'%s' is not in '%s'", part, error.message);
+}
+
+static void errors_name_the_layer_and_its_place(void **state) {
+  (void)state;
+  test_model m;
+  mpt_error error = {0};
+  graph *g = NULL;
+  test_mlp(&m, 7, 5, 3);
+  m.layers[2].heads = 2;
+  m.layers[2].line = 12, m.layers[2].column = 7;
+  assert_int_equal(test_graph(&m, 4, &g, &error), MPT_ERROR_SYNTAX);
+  assert_string_equal(error.file, "test.yaml");
+  assert_int_equal(error.line, 12);
+  assert_int_equal(error.column, 7);
+  assert_string_equal(error.message, "layer 'fc2': a linear takes no 'heads'");
+}
+
+static void layers_that_do_not_fit_are_refused(void **state) {
+  (void)state;
+  test_model m;
+  test_mlp(&m, 7, 5, 3);
+  m.layers[0].features = 0;
+  refuse(&m, MPT_ERROR_SYNTAX, "layer 'fc1': a linear needs 'features'");
+
+  test_mlp(&m, 7, 5, 3);
+  strcpy(m.layers[1].kind, "rleu");
+  refuse(&m, MPT_ERROR_SYNTAX,
+         "layer 'relu1': unknown kind 'rleu' (known: linear, conv2d");
+
+  test_mlp(&m, 7, 5, 3);
+  m.info.classes = 10;
+  refuse(&m, MPT_ERROR_SHAPE,
+         "layer 'head': it has 3 outputs, and the data has 10 classes");
+
+  test_mlp(&m, 7, 5, 3);
+  m.info.rank = 3, m.info.shape[1] = m.info.shape[2] = 4;
+  refuse(&m, MPT_ERROR_SHAPE,
+         "layer 'fc1': it cannot read an image [batch, 7, 4, 4]");
+
+  test_cnn(&m, 8, 6, 3);
+  m.layers[3].kernel = 9;
+  refuse(&m, MPT_ERROR_SHAPE,
+         "layer 'conv2': its kernel 9 does not fit in 4 x 4");
+
+  test_cnn(&m, 8, 6, 3);
+  m.layers[2].padding = 2;
+  refuse(&m, MPT_ERROR_SHAPE,
+         "layer 'pool1': its padding 2 is more than half of its kernel 2");
+
+  test_mlp(&m, 7, 5, 3);
+  test_layer(&m, "residual", "sum", "head", "fc1", NULL);
+  refuse(&m, MPT_ERROR_SHAPE, "shapes [batch, 3] and [batch, 5]");
+
+  test_mlp(&m, 7, 5, 3);
+  test_layer(&m, "residual", "sum", NULL);
+  refuse(&m, MPT_ERROR_SYNTAX, "layer 'sum': a residual reads 2 layers, not 1");
+
+  test_mlp(&m, 7, 5, 3);
+  test_layer(&m, "relu", "late", "nowhere", NULL);
+  refuse(&m, MPT_ERROR_SYNTAX,
+         "layer 'late': there is no layer 'nowhere' before it");
+
+  test_mlp(&m, 7, 5, 3);
+  test_layer(&m, "linear", "other", "fc1", NULL)->features = 3;
+  refuse(&m, MPT_ERROR_SHAPE, "layer 'head': no layer reads it");
+
+  test_mlp(&m, 7, 5, 3);
+  m.w.loss = LOSS_NLL;
+  refuse(&m, MPT_ERROR_SHAPE, "end with a softmax");
+
+  test_mlp(&m, 7, 5, 3);
+  m.w.loss = LOSS_MSE;
+  refuse(&m, MPT_ERROR_SHAPE, "the loss needs float targets");
+
+  test_mlp(&m, 7, 5, 3);
+  strcpy(m.layers[4].tied_to, "fc1");
+  refuse(&m, MPT_ERROR_SHAPE,
+         "its weight is [3, 5], that of 'fc1', which it is tied to, [5, 7]");
+
+  test_gpt(&m, 11, 8, 16, 1, false);
+  m.layers[0].positions = 4;
+  refuse(&m, MPT_ERROR_SHAPE,
+         "layer 'embed': it has 4 positions for a sequence of 8");
+
+  test_gpt(&m, 11, 8, 16, 1, false);
+  m.layers[3].heads = 5;
+  refuse(&m, MPT_ERROR_SHAPE, "its width 16 is not a multiple of 5 heads");
+
+  test_gpt(&m, 11, 8, 16, 1, false);
+  strcpy(m.layers[0].kind, "linear"),
+      m.layers[0].vocabulary = m.layers[0].positions = 0;
+  refuse(&m, MPT_ERROR_SHAPE, "layer 'embed': a linear cannot read token ids");
+
+  test_mlp(&m, 7, 5, 3);
+  test_layer(&m, "scale", "twice", NULL)->output_scale = 3.0;
+  refuse(&m, MPT_ERROR_SHAPE,
+         "layer 'twice': its output_scale 3 is not a power of two");
+
+  test_mlp(&m, 7, 1000000000000, 3);
+  m.layers[2].features = 1000000000000;
+  refuse(&m, MPT_ERROR_SHAPE, "is too large");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(an_mlp_has_its_sizes),
+      cmocka_unit_test(a_cnn_lowers_to_products),
+      cmocka_unit_test(a_gpt_has_its_sizes_tied_or_not),
+      cmocka_unit_test(edges_are_stored_as_the_design_says),
+      cmocka_unit_test(passes_count_what_is_read_and_written),
+      cmocka_unit_test(attention_has_its_operations),
+      cmocka_unit_test(errors_name_the_layer_and_its_place),
+      cmocka_unit_test(layers_that_do_not_fit_are_refused),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
