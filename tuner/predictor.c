@@ -43,8 +43,9 @@ mpt_status predictor_open(const space *s, predictor **out, mpt_error *error) {
   p->mean = calloc((size_t)p->features, sizeof(double));
   p->spread = calloc((size_t)p->features, sizeof(double));
   if (p->mean == NULL || p->spread == NULL) {
+    mpt_fail_memory(error, "the predictor", (size_t)p->features * sizeof(double));
     predictor_close(p);
-    return mpt_fail_memory(error, "the predictor", (size_t)p->features * sizeof(double));
+    return MPT_ERROR_MEMORY;
   }
   *out = p;
   return MPT_OK;
