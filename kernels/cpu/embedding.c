@@ -26,7 +26,7 @@ static void sum_rows(const float *restrict a, const float *restrict b, float *re
 }
 
 MPT_VECTOR_CLONES
-static void add_row(const float *restrict from, float *restrict into, int64_t n) {
+static void add_table_row(const float *restrict from, float *restrict into, int64_t n) {
   for (int64_t i = 0; i < n; i++)
     into[i] += from[i];
 }
@@ -54,9 +54,9 @@ static void backward_part(void *context, int task) {
     return;
   for (int64_t r = 0; r < t->rows->shape[0]; r++) {
     const float *grad = mpt_cpu_row(t->rows, r) + begin;
-    add_row(grad, mpt_cpu_row(t->table, t->ids[r]) + begin, end - begin);
+    add_table_row(grad, mpt_cpu_row(t->table, t->ids[r]) + begin, end - begin);
     if (t->position != NULL)
-      add_row(grad, mpt_cpu_row(t->position, r % t->position->shape[0]) + begin, end - begin);
+      add_table_row(grad, mpt_cpu_row(t->position, r % t->position->shape[0]) + begin, end - begin);
   }
 }
 

@@ -3,7 +3,8 @@
  * MPT_VECTOR_CLONES before a function has it compiled for AVX-512, AVX2 and the baseline; the
  * processor decides which one runs. Plain C loops inside, and the inline functions they call, are
  * what the compiler vectorises. Without contraction and fast-math every clone computes the same
- * bits, so a sum that should vectorise keeps its lanes in an array. */
+ * bits, so a sum that should vectorise keeps its lanes in an array. Names must be unique across
+ * files even when static: clang gives the function that chooses external linkage. */
 #ifndef MPT_BASE_SIMD_H
 #define MPT_BASE_SIMD_H
 
