@@ -4,7 +4,7 @@
 #include "kernels/cpu/cpu.h"
 
 enum {
-  LANES = 16,    /* of sums: the order of additions is the same for every vector width */
+  LANES = 128,   /* of sums: element i of a chunk is added to i modulo LANES, on any vectors */
   HISTOGRAMS = 4 /* in turn, since an increment waits for the last one of the same bin */
 };
 
@@ -45,33 +45,17 @@ static void collect_lite(const float *x, int64_t count, mpt_statistics *s) {
   s->amin_bits = amin_less_1 + 1;
 }
 
-/* A value, or zero where it is not finite. */
-MPT_INLINE double finite_part(float x) {
-  uint32_t bits = mpt_float_bits(x);
-  bool finite = (int32_t)(bits & MPT_FP32_MAGNITUDE) < MPT_FP32_INFINITY;
-  return mpt_bits_float(finite ? bits : 0);
-}
-
 MPT_VECTOR_CLONES
 static void collect_sums(const float *x, int64_t count, double *restrict sum,
                          double *restrict sum_of_squares) {
-  double sums[LANES], squares[LANES];
-  memcpy(sums, sum, sizeof sums);
-  memcpy(squares, sum_of_squares, sizeof squares);
-  int64_t whole = count / LANES * LANES;
-  for (int64_t i = 0; i < whole; i += LANES)
-    for (int lane = 0; lane < LANES; lane++) {
-      double value = finite_part(x[i + lane]);
-      sums[lane] += value;
-      squares[lane] += value * value;
+  for (int64_t i = 0; i < count; i += LANES) {
+    int64_t lanes = count - i < LANES ? count - i : LANES;
+    for (int64_t lane = 0; lane < lanes; lane++) {
+      double value = mpt_finite_part(x[i + lane]);
+      sum[lane] += value;
+      sum_of_squares[lane] += value * value;
     }
-  for (int64_t i = whole; i < count; i++) {
-    double value = finite_part(x[i]);
-    sums[i - whole] += value;
-    squares[i - whole] += value * value;
   }
-  memcpy(sum, sums, sizeof sums);
-  memcpy(sum_of_squares, squares, sizeof squares);
 }
 
 static void collect_histogram(const float *x, int64_t count,

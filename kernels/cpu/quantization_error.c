@@ -3,7 +3,7 @@
 #include "kernels/cpu/cpu.h"
 #include <math.h>
 
-enum { LANES = 16 }; /* the order of additions is the same for every vector width */
+enum { LANES = 128 }; /* of sums: element i of a chunk is added to i modulo LANES, on any vectors */
 
 typedef struct sums {
   double error[LANES], signal[LANES];
@@ -18,30 +18,22 @@ typedef struct error_task {
   size_t stride;
 } error_task;
 
-MPT_INLINE void add_element(const mpt_rounding *r, float x, float scale, double back, double *error,
-                            double *signal) {
-  bool finite = (int32_t)(mpt_float_bits(x) & MPT_FP32_MAGNITUDE) < MPT_FP32_INFINITY;
-  float value = mpt_bits_float(finite ? mpt_float_bits(x) : 0);
-  float rounded = mpt_bits_float(mpt_round_bits(r, mpt_float_bits(value * scale)));
-  double difference = (double)rounded * back - (double)value;
-  *error += difference * difference;
-  *signal += (double)value * (double)value;
-}
-
 MPT_VECTOR_CLONES
 static void error_chunk(const mpt_rounding *rounding, int scale_exponent, const float *x,
-                        int64_t count, sums *total) {
+                        int64_t count, double *restrict error, double *restrict signal) {
   const mpt_rounding r = *rounding;
   const float scale = ldexpf(1.0f, scale_exponent);
   const double back = ldexp(1.0, -scale_exponent);
-  sums s = *total;
-  int64_t whole = count / LANES * LANES;
-  for (int64_t i = 0; i < whole; i += LANES)
-    for (int lane = 0; lane < LANES; lane++)
-      add_element(&r, x[i + lane], scale, back, &s.error[lane], &s.signal[lane]);
-  for (int64_t i = whole; i < count; i++)
-    add_element(&r, x[i], scale, back, &s.error[i - whole], &s.signal[i - whole]);
-  *total = s;
+  for (int64_t i = 0; i < count; i += LANES) {
+    int64_t lanes = count - i < LANES ? count - i : LANES;
+    for (int64_t lane = 0; lane < lanes; lane++) {
+      float value = mpt_finite_part(x[i + lane]);
+      float rounded = mpt_bits_float(mpt_round_bits(&r, mpt_float_bits(value * scale)));
+      double difference = (double)rounded * back - (double)value;
+      error[lane] += difference * difference;
+      signal[lane] += (double)value * (double)value;
+    }
+  }
 }
 
 static void error_part(void *context, int task) {
@@ -49,7 +41,8 @@ static void error_part(void *context, int task) {
   sums total = {0};
   for (mpt_cpu_span s = mpt_cpu_span_first(t->x, t->tasks, task); s.count > 0;
        mpt_cpu_span_next(&s))
-    error_chunk(&t->rounding, t->scale_exponent, mpt_cpu_at(t->x, &s), s.count, &total);
+    error_chunk(&t->rounding, t->scale_exponent, mpt_cpu_at(t->x, &s), s.count, total.error,
+                total.signal);
   *(sums *)(t->scratch + (size_t)task * t->stride) = total;
 }
 

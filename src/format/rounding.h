@@ -34,9 +34,6 @@ typedef struct mpt_rounding {
   uint32_t nan_keep;
 } mpt_rounding;
 
-/* `saturate` as in mpt_format_encode. */
-mpt_rounding mpt_rounding_of(mpt_format format, bool saturate);
-
 MPT_INLINE uint32_t mpt_float_bits(float value) {
   uint32_t bits;
   memcpy(&bits, &value, sizeof bits);
@@ -48,6 +45,16 @@ MPT_INLINE float mpt_bits_float(uint32_t bits) {
   memcpy(&value, &bits, sizeof value);
   return value;
 }
+
+/* A value, or zero where it is not finite. */
+MPT_INLINE float mpt_finite_part(float value) {
+  uint32_t bits = mpt_float_bits(value);
+  bool finite = (int32_t)(bits & MPT_FP32_MAGNITUDE) < MPT_FP32_INFINITY;
+  return mpt_bits_float(bits & -(uint32_t)finite);
+}
+
+/* `saturate` as in mpt_format_encode. */
+mpt_rounding mpt_rounding_of(mpt_format format, bool saturate);
 
 /* condition ? yes : no, as arithmetic: a compiler that may not evaluate the side that is not taken
  * (a float sum could trap) does not vectorise the operator. */
