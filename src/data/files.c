@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { PATH_SIZE = 1024, MAX_FILES = 10000 };
 
@@ -25,6 +26,15 @@ static mpt_status package_cache(const char *package, char folder[PATH_SIZE], mpt
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "the path of the cache is longer than %d bytes",
                     PATH_SIZE - 1);
   return MPT_OK;
+}
+
+/* Whether the package's files are on this machine. Asked of dpkg, since a glob could match files of
+ * other packages: perl-modules has one file where perl-doc has 200. Without dpkg: yes. */
+static bool installed(const char *package) {
+  static const char dpkg[] = "/var/lib/dpkg/info";
+  char path[PATH_SIZE];
+  snprintf(path, sizeof path, "%s/%s.list", dpkg, package);
+  return access(path, F_OK) == 0 || access(dpkg, F_OK) != 0;
 }
 
 static int compare_paths(const void *a, const void *b) {
@@ -105,17 +115,20 @@ mpt_status files_find(const data_spec *spec, const char *pattern, file_list *fil
                       "no file '%s'; paths of data are relative to the working directory", pattern);
     return MPT_OK;
   }
-  MPT_RETURN_IF_FAILED(find_below("/", pattern, files, error));
+  bool here = installed(spec->package);
+  MPT_RETURN_IF_FAILED(package_cache(spec->package, cache, error));
+  MPT_RETURN_IF_FAILED(find_below(here ? "/" : cache, pattern, files, error));
   if (files->count > 0)
     return MPT_OK;
-  MPT_RETURN_IF_FAILED(package_cache(spec->package, cache, error));
-  MPT_RETURN_IF_FAILED(find_below(cache, pattern, files, error));
-  if (files->count == 0)
+  if (here)
     return mpt_fail(error, MPT_ERROR_NOT_FOUND,
-                    "no data of package %s: neither '/%s' nor the same below '%s'; install it "
-                    "(apt-get install %s), or let ./mptune fetch it",
-                    spec->package, pattern, cache, spec->package);
-  return MPT_OK;
+                    "no file '/%s' of package %s; install it (apt-get install %s), or look where "
+                    "this version of it has its files",
+                    pattern, spec->package, spec->package);
+  return mpt_fail(error, MPT_ERROR_NOT_FOUND,
+                  "no data of package %s: it is not installed, and '%s' is not below '%s'; install "
+                  "it (apt-get install %s), or let ./mptune fetch it",
+                  spec->package, pattern, cache, spec->package);
 }
 
 void files_free(file_list *files) {

@@ -27,7 +27,8 @@ mpt_status tokens_open(const data_spec *spec, dataset *data, mpt_error *error);
 mpt_status synthetic_open(const data_spec *spec, dataset *data, mpt_error *error);
 
 /* The files that a path or glob of the spec stands for, sorted, each once though reached through
- * several links. A package's are looked for at the root of the machine, then in the cache. */
+ * several links. A package's are on the machine where it is installed, else in the
+ * cache. */
 typedef struct file_list {
   char **paths;
   int count;
