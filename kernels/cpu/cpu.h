@@ -23,9 +23,9 @@ MPT_OPERATIONS(MPT_CPU_DECLARE)
 
 typedef void mpt_cpu_task(void *context, int task);
 
-/* Runs function(context, t) for every t in [0, tasks) and returns when all are done. Thread i runs
- * tasks i, i + threads, ...; thread 0 is the caller. One task, or one thread, costs a plain call.
- */
+/* Runs function(context, t) for every t in [0, tasks) and returns when all are done. Any thread may
+ * run any task, so a result may depend on the task's number alone. One task, or a team of one,
+ * costs a plain call. */
 void mpt_cpu_parallel(mpt_queue *queue, int tasks, mpt_cpu_task *function, void *context);
 
 /* How many tasks `work` element operations are worth, 1 to the queue's threads: handing work to a

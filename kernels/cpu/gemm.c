@@ -6,7 +6,7 @@
 
 enum {
   TASK_PRODUCTS = 1 << 17, /* multiplications that are worth a task */
-  BLOCK_ELEMENTS = 1 << 16 /* of the output, when there is something to do to it afterwards */
+  BLOCK_ELEMENTS = 1 << 18 /* of the output, when there is something to do to it afterwards */
 };
 
 typedef struct gemm_task {

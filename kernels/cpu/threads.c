@@ -2,7 +2,10 @@
  *
  * A training step is hundreds of operations of a few microseconds, so a worker that has finished
  * spins for a while before it sleeps: waking it from a futex costs more than most operations. It
- * doesn't spin where there are more threads than processors. */
+ * doesn't spin where there are more threads than processors.
+ *
+ * Tasks are taken by whoever is free, the caller among them: on a busy machine, where a worker may
+ * not get a processor in time, an operation takes no longer than on one thread. */
 #include "kernels/cpu/cpu.h"
 #include <linux/futex.h>
 #include <pthread.h>
@@ -20,7 +23,6 @@ enum { SPIN_NANOSECONDS = 50000, TASK_WORK = 8192 };
 typedef struct worker {
   mpt_cpu_team *team;
   pthread_t thread;
-  int index;
 } worker;
 
 struct mpt_cpu_team {
@@ -28,11 +30,12 @@ struct mpt_cpu_team {
   bool spins;
   char *scratch;
   size_t scratch_bytes;
-  mpt_cpu_task *function; /* NULL: leave */
+  bool leaving;
+  mpt_cpu_task *function;
   void *context;
-  int tasks;
-  _Alignas(64) atomic_uint round; /* goes up when there is work */
-  _Alignas(64) atomic_uint busy;  /* workers that have not finished this round */
+  _Alignas(64) atomic_ullong tickets; /* tasks << 32 | next task */
+  _Alignas(64) atomic_uint pending;   /* tasks that are not done */
+  _Alignas(64) atomic_uint round;     /* goes up when there is work */
   _Alignas(64) atomic_int sleepers;
   worker workers[];
 };
@@ -75,26 +78,31 @@ static void wake(mpt_cpu_team *team, atomic_uint *word) {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, team->threads, NULL, NULL, 0);
 }
 
-static void run_tasks(const mpt_cpu_team *team, int thread) {
-  for (int task = thread; task < team->tasks; task += team->threads)
-    team->function(team->context, task);
+/* A ticket tells the number of tasks with the task, so that a worker that is late for one round
+ * can't mistake it for the next. While a ticket is out its round can't end. */
+static void run_tasks(mpt_cpu_team *team) {
+  for (;;) {
+    unsigned long long ticket = atomic_fetch_add(&team->tickets, 1);
+    if ((uint32_t)ticket >= ticket >> 32)
+      return;
+    team->function(team->context, (int)(uint32_t)ticket);
+    if (atomic_fetch_sub(&team->pending, 1) == 1)
+      wake(team, &team->pending);
+  }
 }
 
 static void *worker_main(void *argument) {
-  worker *self = argument;
-  mpt_cpu_team *team = self->team;
-  for (unsigned round = 0;; round++) {
-    wait_change(team, &team->round, round);
-    if (team->function == NULL)
+  mpt_cpu_team *team = ((worker *)argument)->team;
+  for (unsigned seen = 0;;) {
+    wait_change(team, &team->round, seen);
+    seen = atomic_load(&team->round);
+    if (team->leaving)
       return NULL;
-    run_tasks(team, self->index);
-    if (atomic_fetch_sub(&team->busy, 1) == 1)
-      wake(team, &team->busy);
+    run_tasks(team);
   }
 }
 
 static void start_round(mpt_cpu_team *team) {
-  atomic_store(&team->busy, (unsigned)team->threads - 1);
   atomic_fetch_add(&team->round, 1);
   wake(team, &team->round);
 }
@@ -108,11 +116,12 @@ void mpt_cpu_parallel(mpt_queue *queue, int tasks, mpt_cpu_task *function, void 
   }
   team->function = function;
   team->context = context;
-  team->tasks = tasks;
+  atomic_store(&team->pending, (unsigned)tasks);
+  atomic_store(&team->tickets, (unsigned long long)tasks << 32);
   start_round(team);
-  run_tasks(team, 0);
-  for (unsigned busy; (busy = atomic_load_explicit(&team->busy, memory_order_acquire)) != 0;)
-    wait_change(team, &team->busy, busy);
+  run_tasks(team);
+  for (unsigned pending; (pending = atomic_load(&team->pending)) != 0;)
+    wait_change(team, &team->pending, pending);
 }
 
 int mpt_cpu_tasks(const mpt_queue *queue, int64_t work) {
@@ -147,7 +156,6 @@ static bool fits_processors(int threads) {
 static int start_worker(mpt_cpu_team *team, int index) {
   worker *w = &team->workers[index];
   w->team = team;
-  w->index = index;
   return pthread_create(&w->thread, NULL, worker_main, w);
 }
 
@@ -179,7 +187,7 @@ mpt_status mpt_cpu_team_open(int threads, mpt_cpu_team **out, mpt_error *error) 
 }
 
 void mpt_cpu_team_close(mpt_cpu_team *team) {
-  team->function = NULL;
+  team->leaving = true;
   start_round(team);
   for (int i = 1; i < team->threads; i++)
     pthread_join(team->workers[i].thread, NULL);
