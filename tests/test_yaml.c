@@ -87,7 +87,8 @@ static void what_is_not_yaml_is_refused(void **state) {
   refuse("a: 1\n b: 2\n", 0, 0, "not YAML");
   refuse("a: }\n", 0, 0, "not YAML");
   refuse("\ta: 1\n", 0, 0, "not YAML");
-  refuse_bytes("a: \xff\n", 5, 0, 0, "not YAML");
+  refuse_bytes("a: \xff\n", 5, 1, 4, "not YAML");
+  refuse_bytes("a: 1\n\xc3\xa9: \xff\n", 12, 2, 4, "not YAML");
   refuse_bytes("a: \xc3", 4, 0, 0, "not YAML");
   refuse_bytes("a: \xed\xa0\x80\n", 7, 0, 0, "not YAML"); /* a lone surrogate */
   refuse_bytes("a: \0b\n", 6, 0, 0, "not YAML");

@@ -18,6 +18,7 @@ struct mpt_yaml {
 
 typedef struct reader {
   yaml_parser_t parser;
+  const char *text;
   mpt_yaml *yaml;
   const char *file;
   int depth_limit;
@@ -29,13 +30,26 @@ static mpt_status fail_mark(reader *r, yaml_mark_t mark, const char *message) {
                      "%s", message);
 }
 
+/* libyaml reads ahead: of bytes that are no text it tells the offset alone. */
+static mpt_status fail_unreadable(reader *r) {
+  int line = 1, column = 1;
+  for (size_t i = 0; i < r->parser.problem_offset; i++) {
+    const unsigned char byte = (unsigned char)r->text[i];
+    line += byte == '\n';
+    column = byte == '\n' ? 1 : column + ((byte & 0xC0) != 0x80);
+  }
+  return mpt_fail_at(r->error, MPT_ERROR_SYNTAX, r->file, line, column, "not YAML: %s",
+                     r->parser.problem);
+}
+
 static mpt_status next_event(reader *r, yaml_event_t *event) {
   if (yaml_parser_parse(&r->parser, event))
     return MPT_OK;
   if (r->parser.error == YAML_MEMORY_ERROR)
     return mpt_fail_memory(r->error, r->file, 0);
-  const yaml_mark_t mark =
-      r->parser.error == YAML_READER_ERROR ? r->parser.mark : r->parser.problem_mark;
+  if (r->parser.error == YAML_READER_ERROR)
+    return fail_unreadable(r);
+  const yaml_mark_t mark = r->parser.problem_mark;
   return mpt_fail_at(r->error, MPT_ERROR_SYNTAX, r->file, (int)mark.line + 1, (int)mark.column + 1,
                      "not YAML: %s", r->parser.problem == NULL ? "unreadable" : r->parser.problem);
 }
@@ -225,7 +239,7 @@ static mpt_status read_document(reader *r) {
 
 mpt_status mpt_yaml_parse(const char *text, size_t length, const char *name, int depth_limit,
                           mpt_yaml **yaml, mpt_error *error) {
-  reader r = {.depth_limit = depth_limit, .error = error};
+  reader r = {.text = text, .depth_limit = depth_limit, .error = error};
   r.yaml = calloc(1, sizeof *r.yaml);
   char *file = r.yaml == NULL ? NULL : mpt_arena_text(&r.yaml->arena, name, strlen(name));
   if (file == NULL || !yaml_parser_initialize(&r.parser)) {
