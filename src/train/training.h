@@ -29,7 +29,7 @@ mpt_status train_loss(training *t, float scale, double *loss, mpt_error *error);
 mpt_status train_update(training *t, double learning_rate, const mpt_step_state *state,
                         mpt_error *error);
 
-/* evaluate.c: metrics on the held-out data, and the output check. */
+/* metrics.c: metrics on the held-out data, and the output check. */
 mpt_status train_evaluate(training *t, train_result *result, mpt_error *error);
 /* MPT_ERROR_ARGUMENT when the metric does not fit the loss. */
 mpt_status train_check_metric(const workload *w, const dataset_info *info, mpt_error *error);

@@ -1,0 +1,127 @@
+#!/bin/bash
+# The order of the house: a folder includes only from itself and from those under it, what stands
+# above libmptune uses of it only the public headers and the utilities of base, and no two source
+# files have one name.
+#
+#   tests/house.sh [ROOT]        checks a source tree
+#   tests/house.sh --self-test   checks that it sees every kind of breach
+set -u
+export LC_ALL=C
+
+# folder: the folders that it may include from, besides itself
+allowed() {
+  local library='base mptune' command='base mptune'
+  case $1 in
+  src/mptune) echo ;;
+  src/base) echo mptune ;;
+  src/format) echo "$library" ;;
+  src/policy) echo "$library format" ;;
+  kernels) echo "$library format policy" ;;
+  kernels/cpu | kernels/cuda) echo "$library format policy kernels" ;;
+  src/runtime) echo "$library format policy kernels" ;;
+  src/workload) echo "$command" ;;
+  src/data) echo "$command workload" ;;
+  src/train) echo "$command workload data" ;;
+  src/store) echo "$command workload data train" ;;
+  tuner) echo "$command workload data train store" ;;
+  src/report) echo "$command workload data train store tuner" ;;
+  src/cli) echo "$command workload data train store tuner report" ;;
+  docs/*) echo mptune ;;
+  *) return 1 ;;
+  esac
+}
+
+# Headers of libraries that libmptune must not need: they are for the command, or under the GPL.
+refused_in_library='^(gsl/|sqlite3\.h|zlib\.h|glpk\.h|mpi\.h)'
+
+breaches() { # of the tree in the working directory, a line for each
+  local file folder line header from may
+  while IFS= read -r file; do
+    file=${file#./} folder=$(dirname "${file#./}")
+    case $folder in tests | tests/*) continue ;; esac
+    if ! may=$(allowed "$folder"); then
+      echo "$file: '$folder' is no folder of the house (tests/house.sh lists them)"
+      continue
+    fi
+    while IFS=: read -r line header; do
+      header=${header#*[<\"]} header=${header%[>\"]*}
+      case $header in
+      */*) from=${header%/*} ;;
+      *) from= ;;
+      esac
+      case "$folder" in
+      src/base | src/format | src/policy | src/runtime | kernels*)
+        [[ $header =~ $refused_in_library ]] &&
+          echo "$file:$line: libmptune does without <$header>"
+        ;;
+      esac
+      case $from in
+      base | format | policy | runtime | kernels | kernels/* | workload | data | train | store | \
+        tuner | report | cli | mptune) ;;
+      *) continue ;; # the system's
+      esac
+      [ "src/$from" = "$folder" ] || [ "$from" = "$folder" ] && continue
+      case " $may " in
+      *" $from "*) ;;
+      *) echo "$file:$line: $folder may not include \"$header\" (it may: $folder${may:+ }$may)" ;;
+      esac
+    done < <(grep -noE '^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"][^>"]+[>"]' "$file")
+  done < <(find . -path ./build -prune -o -path ./runs -prune -o -path './.?*' -prune -o \
+    -type f \( -name '*.c' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h.in' \) -print | sort)
+
+  # A kernel has the same name on every backend.
+  find . -path ./build -prune -o -path ./runs -prune -o -path './.?*' -prune -o -type f \
+    \( -name '*.c' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cmake' \) -print |
+    grep -v '^\./kernels/cuda/' | sed 's|.*/||' | sort | uniq -d |
+    while IFS= read -r name; do
+      echo "$name: several files have this name: $(find . -path ./build -prune -o -name "$name" -print | sort | tr '\n' ' ')"
+    done
+}
+
+expect() { # text that must be among the breaches
+  grep -qF -- "$1" "$scratch/breaches" || {
+    echo "not seen: $1"
+    failed=1
+  }
+}
+
+self_test() {
+  failed=0
+  scratch=$(mktemp -d)
+  trap 'rm -rf "$scratch"' EXIT
+  mkdir -p "$scratch/tree" && cd "$scratch/tree" || exit 1
+  mkdir -p src/{base,format,policy,runtime,mptune,train,cli,store} kernels/{cpu,cuda} tuner tests attic
+  echo '#include "policy/inner.h"' >src/format/up.c
+  echo '#include "mptune/policy.h"' >src/format/down.c
+  echo '#include "runtime/plan.h"' >src/train/inside.c
+  echo '  #  include <kernels/kernels.h>' >src/train/spaced.c
+  echo '#include "policy/inner.h"' >src/cli/inside_policy.c
+  echo '#include "tuner/search.h"' >src/store/upward.c
+  echo '#include <gsl/gsl_rng.h>' >src/base/licence.c
+  echo '#include "base/text.h"' >src/mptune/public.h
+  echo '#include "base/text.h"' >kernels/cpu/gemm.c
+  echo '#include "base/text.h"' >kernels/cuda/gemm.c
+  echo '#include "runtime/plan.h"' >tests/anything.c
+  touch tuner/twice.c src/cli/twice.c attic/lost.c
+  breaches >"$scratch/breaches"
+  expect 'src/format/up.c:1: src/format may not include "policy/inner.h"'
+  expect 'src/train/inside.c:1: src/train may not include "runtime/plan.h"'
+  expect 'src/train/spaced.c:1: src/train may not include "kernels/kernels.h"'
+  expect 'src/cli/inside_policy.c:1: src/cli may not include "policy/inner.h"'
+  expect 'src/store/upward.c:1: src/store may not include "tuner/search.h"'
+  expect 'src/base/licence.c:1: libmptune does without <gsl/gsl_rng.h>'
+  expect 'src/mptune/public.h:1: src/mptune may not include "base/text.h"'
+  expect 'twice.c: several files have this name: ./src/cli/twice.c ./tuner/twice.c'
+  expect "attic/lost.c: 'attic' is no folder of the house"
+  if [ "$(wc -l <"$scratch/breaches")" -ne 9 ]; then
+    echo 'and what is no breach was reported:' && cat "$scratch/breaches" && failed=1
+  fi
+  exit $failed
+}
+
+[ "${1:-}" = --self-test ] && self_test
+cd "${1:-$(dirname "$0")/..}" || exit 1
+found=$(breaches)
+[ -z "$found" ] && exit 0
+printf '%s\n' "$found"
+exit 1
