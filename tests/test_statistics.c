@@ -100,7 +100,7 @@ static void range_of_powers_of_two(void **state) {
   assert_int_equal(r.vanish_high, 84);
 }
 
-/* One value above the limit among many in its binade is known to be there. */
+/* One value beyond a limit among many in its binade is known to be there. */
 static void range_uses_the_extremes(void **state) {
   (void)state;
   float x[100];
@@ -117,6 +117,13 @@ static void range_uses_the_extremes(void **state) {
   s = plain_statistics(x, 100, &unused);
   assert_int_equal(mpt_statistics_range(&s, MPT_FP8_E4M3, 0, &r, NULL), MPT_OK);
   assert_int_equal(r.overflow_high, 0);
+  for (int i = 0; i < 100; i++)
+    x[i] = 0x1.8p-17f;
+  x[7] = -0x1p-17f; /* vanishes, the others become 2^-16 */
+  s = plain_statistics(x, 100, &unused);
+  assert_int_equal(mpt_statistics_range(&s, MPT_FP8_E5M2, 0, &r, NULL), MPT_OK);
+  assert_int_equal(r.vanish_low, 1);
+  assert_int_equal(r.vanish_high, 100);
 }
 
 static void range_refuses_what_it_cannot_answer(void **state) {
