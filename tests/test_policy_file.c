@@ -567,6 +567,21 @@ static void files_are_saved_whole_and_loaded_again(void **state) {
   mpt_policy_free(policy);
 }
 
+static void the_example_of_the_documentation_is_a_policy(void **state) {
+  (void)state;
+  static char text[20000];
+  FILE *file = fopen(MPTUNE_SOURCE_DIR "/docs/policy.md", "r");
+  assert_non_null(file);
+  text[fread(text, 1, sizeof text - 1, file)] = '\0';
+  fclose(file);
+  char *start = strstr(text, "```yaml\n");
+  assert_non_null(start);
+  start += strlen("```yaml\n");
+  *strstr(start, "```") = '\0';
+  assert_formats(start, "blocks.7.mlp.fc1", "fp8:delayed/16/0");
+  assert_formats(start, "blocks.0.attn.qkv", "fprop=fp8,dgrad=fp8,wgrad=bf16");
+}
+
 /* ---- canonical text of one layer ---- */
 static void texts_of_layers_are_read_back(void **state) {
   (void)state;
@@ -654,6 +669,7 @@ int main(void) {
       cmocka_unit_test(odd_text_survives_saving),
       cmocka_unit_test(provenance_takes_text_and_refuses_the_rest),
       cmocka_unit_test(files_are_saved_whole_and_loaded_again),
+      cmocka_unit_test(the_example_of_the_documentation_is_a_policy),
       cmocka_unit_test(texts_of_layers_are_read_back),
       cmocka_unit_test(equal_layers_have_equal_texts),
   };
