@@ -49,7 +49,7 @@ static bool as_matrix(const mpt_tensor *t, int split, mpt_tensor *matrix) {
   int64_t size[2] = {1, 1};
   for (int i = 0; i < t->rank; i++) {
     bool inner = i == split - 1 || i == t->rank - 1;
-    if (!inner && t->strides[i] != t->strides[i + 1] * t->shape[i + 1])
+    if (!inner && t->shape[i] != 1 && t->strides[i] != t->strides[i + 1] * t->shape[i + 1])
       return false;
     size[i >= split] *= t->shape[i];
   }
