@@ -1,0 +1,12 @@
+# cmake -D FILE=program -P glibc.cmake: prints what the program needs of the machine it is taken to.
+execute_process(COMMAND objdump -p ${FILE} OUTPUT_VARIABLE text COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX MATCHALL "GLIBC_[0-9.]+" versions "${text}")
+list(REMOVE_DUPLICATES versions)
+list(SORT versions COMPARE NATURAL ORDER DESCENDING)
+list(GET versions 0 newest)
+string(REPLACE "GLIBC_" "glibc " newest ${newest})
+string(REGEX MATCHALL "NEEDED +[^\n]+" needed "${text}")
+string(REGEX REPLACE "NEEDED +" "" needed "${needed}")
+string(REPLACE ";" ", " needed "${needed}")
+get_filename_component(name ${FILE} NAME)
+message("${name} needs ${newest} or newer (links ${needed})")
