@@ -20,6 +20,8 @@ static const cli_option options[] = {
     {"resume", 0, CLI_FLAG, CLI_OFFSET(resume), NULL,
      "continue from the checkpoint of --save when it is there", 0, 0},
     {"save-init", 0, CLI_TEXT, CLI_OFFSET(save_initial), "FILE", "write the initial weights", 0, 0},
+    {"save-batches", 0, CLI_TEXT, CLI_OFFSET(save_batches), "FILE",
+     "write every batch of the run, to train on them elsewhere", 0, 0},
     {"force", 0, CLI_FLAG, CLI_OFFSET(force), NULL,
      "accept a policy made for other layers or shapes", 0, 0},
     {"lenient", 0, CLI_FLAG, CLI_OFFSET(lenient), NULL, "a rule that matches no layer only warns",
@@ -139,6 +141,7 @@ static mpt_status train(const cli_values *values, const workload *w, train_resul
   o.context = &context;
   o.save_checkpoint = values->save;
   o.save_initial = values->save_initial;
+  o.save_batches = values->save_batches;
   o.checkpoint_every = values->checkpoint_every;
   o.resume = values->resume;
   if (w->checkpoint[0] != '\0')

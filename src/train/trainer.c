@@ -86,6 +86,8 @@ static mpt_status training_open(training *t, const train_options *options, mpt_e
   *t = (training){.options = options, .w = options->workload, .g = options->graph};
   MPT_RETURN_IF_FAILED(network_open(options, &t->net, error));
   MPT_RETURN_IF_FAILED(take_host_memory(t, error));
+  if (options->save_batches != NULL)
+    MPT_RETURN_IF_FAILED(train_save_batches(t, options->save_batches, error));
   return set_weights(t, error);
 }
 

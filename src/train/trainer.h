@@ -36,8 +36,9 @@ typedef struct train_options {
   bool (*on_step)(void *context, const train_step *step);       /* false: stop; may be NULL */
   void *context;                                                /* of all callbacks */
   const char *load_checkpoint, *save_checkpoint, *save_initial; /* files, or NULL */
-  int64_t checkpoint_every;                                     /* steps; 0: at the end only */
-  bool resume; /* continue from save_checkpoint if it is there */
+  const char *save_batches; /* file for all the run's batches, or NULL */
+  int64_t checkpoint_every; /* steps; 0: at the end only */
+  bool resume;              /* continue from save_checkpoint if it is there */
 } train_options;
 train_options train_options_default(void);
 

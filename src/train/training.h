@@ -42,6 +42,9 @@ mpt_status checkpoint_load_weights(training *t, const char *path, mpt_error *err
 /* *found says whether there was one; it must be of the same run. */
 mpt_status checkpoint_resume(training *t, const char *path, bool *found, mpt_error *error);
 
+/* save_batches.c: all of the run's batches, in a file like a checkpoint. */
+mpt_status train_save_batches(training *t, const char *path, mpt_error *error);
+
 /* diagnose.c: runs the step again, on the same weights and batches, and says in result->failure and
  * result->report where the first value was not finite. */
 mpt_status train_diagnose(training *t, const char *what, train_result *result, mpt_error *error);
