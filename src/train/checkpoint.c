@@ -118,6 +118,7 @@ typedef struct checkpoint_file {
 static void close_file(checkpoint_file *file) {
   json_decref(file->header);
   free(file->data);
+  *file = (checkpoint_file){0};
 }
 
 static mpt_status check_parameters(const network *n, const char *path, json_t *list,

@@ -24,7 +24,7 @@ mpt_status network_take(network *n, size_t bytes, void **data, mpt_error *error)
 }
 
 static mpt_status take_floats(network *n, int64_t elements, float **data, mpt_error *error) {
-  void *block;
+  void *block = NULL;
   MPT_RETURN_IF_FAILED(network_take(n, (size_t)elements * sizeof(float), &block, error));
   *data = block;
   return MPT_OK;
