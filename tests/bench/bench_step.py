@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-THREADS, STEPS = 2, 120
+THREADS, STEPS = 2, 60
 
 
 class Attention(nn.Module):
@@ -73,7 +73,7 @@ def fashion_cnn():
     images, labels = torch.rand(60000, 1, 28, 28), torch.randint(10, (60000,))
 
     def batch():
-        index = torch.randint(60000, (64,))
+        index = torch.randint(60000, (32,))
         return images[index], labels[index]
     return model, torch.optim.Adam(model.parameters(), 1e-3), 0.0, batch
 
