@@ -1,0 +1,56 @@
+/* The store's connection, and queries on it. Private to src/store/.
+ *
+ * A query is begun, its parameters bound in order, its rows fetched, its columns read in order, and
+ * ended; a failure on the way is remembered and reported by the end:
+ *
+ *   query q = query_begin(s, "SELECT json FROM notes WHERE name = ?");
+ *   bind_text(&q, name);
+ *   while (query_row(&q))
+ *     text = column_text(&q);
+ *   return query_end(&q, error);
+ */
+#ifndef DATABASE_H
+#define DATABASE_H
+
+#include "store/store.h"
+#include <sqlite3.h>
+
+struct store {
+  sqlite3 *database;
+  char *path;    /* of the database */
+  int lock;      /* file descriptor, -1 for a reader */
+  bool grouping; /* between store_begin and store_end */
+};
+
+typedef struct query {
+  store *s;
+  sqlite3_stmt *statement;
+  int code;     /* the first failure, or SQLITE_OK */
+  int position; /* of the next parameter, or column */
+  bool done, out_of_memory;
+} query;
+
+query query_begin(store *s, const char *sql);
+bool query_row(query *q); /* false at the end, and on failure */
+/* Runs what gives no rows, frees the statement; a failure takes the group that is open back. */
+mpt_status query_end(query *q, mpt_error *error);
+
+void bind_text(query *q, const char *text); /* NULL is NULL, as NaN is */
+void bind_integer(query *q, int64_t value);
+void bind_real(query *q, double value);
+void bind_blob(query *q, const void *data, size_t bytes); /* data NULL: NULL */
+
+int64_t column_integer(query *q);
+double column_real(query *q);                          /* NULL is NaN */
+char *column_text(query *q);                           /* a copy, NULL for NULL */
+void column_string(query *q, char *text, size_t size); /* cut where it is longer */
+void *column_blob(query *q, size_t *bytes);            /* a copy, NULL for NULL */
+
+/* Room for one more element of an array that the caller owns; false when there is no memory. */
+bool list_grow(query *q, void **array, int count, size_t element);
+
+/* run_lock.c: one writer for each run. */
+mpt_status run_lock_take(const char *directory, int *lock, mpt_error *error);
+void run_lock_release(int lock);
+
+#endif

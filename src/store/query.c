@@ -1,0 +1,151 @@
+/* Queries, and what SQLite's failures mean to a user. */
+#include "base/error.h"
+#include "store/database.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+query query_begin(store *s, const char *sql) {
+  query q = {.s = s};
+  q.code = sqlite3_prepare_v2(s->database, sql, -1, &q.statement, NULL);
+  return q;
+}
+
+bool query_row(query *q) {
+  if (q->code != SQLITE_OK || q->out_of_memory || q->done)
+    return false;
+  const int code = sqlite3_step(q->statement);
+  q->position = 0;
+  q->done = code == SQLITE_DONE; /* one more step would run it again */
+  if (code != SQLITE_ROW && code != SQLITE_DONE)
+    q->code = code;
+  return code == SQLITE_ROW;
+}
+
+static mpt_status explain(store *s, int code, mpt_error *error) {
+  const char *text = sqlite3_errmsg(s->database);
+  if (code == SQLITE_IOERR_WRITE || code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_SHMSIZE)
+    return mpt_fail(error, MPT_ERROR_IO,
+                    "cannot write '%s' (a quota, a limit on file sizes, or a failing disk); make "
+                    "room, then the same command continues",
+                    s->path);
+  switch (code & 0xff) {
+  case SQLITE_FULL:
+    return mpt_fail(
+        error, MPT_ERROR_IO,
+        "the disk is full: '%s' cannot grow; make room, then the same command continues", s->path);
+  case SQLITE_NOTADB:
+    return mpt_fail(error, MPT_ERROR_SYNTAX,
+                    "'%s' is not a run store; move it away, or choose another directory (-o)",
+                    s->path);
+  case SQLITE_CORRUPT:
+    return mpt_fail(error, MPT_ERROR_SYNTAX, "'%s' is damaged (%s); start anew beside it (--fresh)",
+                    s->path, text);
+  case SQLITE_NOMEM:
+    return mpt_fail_memory(error, s->path, 0);
+  case SQLITE_BUSY:
+  case SQLITE_LOCKED:
+    return mpt_fail(error, MPT_ERROR_BUSY, "'%s' is in use by another process (%s)", s->path, text);
+  default:
+    return mpt_fail(error, MPT_ERROR_IO, "cannot use '%s': %s", s->path, text);
+  }
+}
+
+/* Some failures make SQLite roll back by itself. */
+static void take_group_back(store *s) {
+  if (!s->grouping)
+    return;
+  s->grouping = false;
+  if (sqlite3_get_autocommit(s->database) == 0)
+    sqlite3_exec(s->database, "ROLLBACK", NULL, NULL, NULL);
+}
+
+mpt_status query_end(query *q, mpt_error *error) {
+  while (query_row(q))
+    ;
+  mpt_status status = MPT_OK;
+  if (q->out_of_memory)
+    status = mpt_fail_memory(error, q->s->path, 0);
+  else if (q->code != SQLITE_OK)
+    status = explain(q->s, q->code, error);
+  sqlite3_finalize(q->statement);
+  q->statement = NULL;
+  if (status != MPT_OK)
+    take_group_back(q->s);
+  return status;
+}
+
+static void note(query *q, int code) {
+  if (q->code == SQLITE_OK)
+    q->code = code;
+}
+
+void bind_text(query *q, const char *text) {
+  if (q->code == SQLITE_OK)
+    note(q, sqlite3_bind_text(q->statement, ++q->position, text, -1, SQLITE_STATIC));
+}
+
+void bind_integer(query *q, int64_t value) {
+  if (q->code == SQLITE_OK)
+    note(q, sqlite3_bind_int64(q->statement, ++q->position, value));
+}
+
+void bind_real(query *q, double value) {
+  if (q->code == SQLITE_OK) /* SQLite stores NaN as NULL */
+    note(q, sqlite3_bind_double(q->statement, ++q->position, value));
+}
+
+void bind_blob(query *q, const void *data, size_t bytes) {
+  if (q->code == SQLITE_OK)
+    note(q, sqlite3_bind_blob64(q->statement, ++q->position, data, bytes, SQLITE_STATIC));
+}
+
+int64_t column_integer(query *q) {
+  return sqlite3_column_int64(q->statement, q->position++);
+}
+
+double column_real(query *q) {
+  const int column = q->position++;
+  return sqlite3_column_type(q->statement, column) == SQLITE_NULL
+             ? NAN
+             : sqlite3_column_double(q->statement, column);
+}
+
+void *column_blob(query *q, size_t *bytes) {
+  const int column = q->position++;
+  const void *data = sqlite3_column_blob(q->statement, column);
+  *bytes = (size_t)sqlite3_column_bytes(q->statement, column);
+  if (sqlite3_column_type(q->statement, column) == SQLITE_NULL)
+    return NULL;
+  void *copy = malloc(*bytes + 1);
+  if (copy == NULL)
+    q->out_of_memory = true;
+  else if (*bytes > 0)
+    memcpy(copy, data, *bytes);
+  return copy;
+}
+
+char *column_text(query *q) {
+  size_t bytes;
+  char *text = column_blob(q, &bytes);
+  if (text != NULL)
+    text[bytes] = '\0';
+  return text;
+}
+
+void column_string(query *q, char *text, size_t size) {
+  const unsigned char *value = sqlite3_column_text(q->statement, q->position++);
+  snprintf(text, size, "%s", value == NULL ? "" : (const char *)value);
+}
+
+bool list_grow(query *q, void **array, int count, size_t element) {
+  if ((count & (count - 1)) != 0) /* room is always the next power of two */
+    return true;
+  void *grown = realloc(*array, (count == 0 ? 1 : 2 * (size_t)count) * element);
+  if (grown == NULL)
+    q->out_of_memory = true;
+  else
+    *array = grown;
+  return grown != NULL;
+}

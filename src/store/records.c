@@ -1,0 +1,185 @@
+/* Policies, evaluations and times in the store. */
+#include "base/error.h"
+#include "store/database.h"
+#include <stdlib.h>
+#include <string.h>
+
+mpt_status store_put_policy(store *s, const store_policy *policy, mpt_error *error) {
+  query q = query_begin(
+      s, "INSERT INTO policies (hash, label, assignment, predicted_seconds, predicted_increase) "
+         "VALUES (?, ?, ?, ?, ?) ON CONFLICT (hash) DO UPDATE SET label = excluded.label, "
+         "assignment = excluded.assignment, predicted_seconds = excluded.predicted_seconds, "
+         "predicted_increase = excluded.predicted_increase");
+  bind_text(&q, policy->hash);
+  bind_text(&q, policy->label);
+  bind_text(&q, policy->assignment);
+  bind_real(&q, policy->predicted_seconds);
+  bind_real(&q, policy->predicted_increase);
+  return query_end(&q, error);
+}
+
+mpt_status store_all_policies(store *s, store_policy **policies, int *count, mpt_error *error) {
+  void *all = NULL;
+  int n = 0;
+  query q = query_begin(s, "SELECT hash, label, assignment, predicted_seconds, predicted_increase "
+                           "FROM policies ORDER BY id");
+  while (query_row(&q) && list_grow(&q, &all, n, sizeof(store_policy))) {
+    store_policy *p = (store_policy *)all + n++;
+    *p = (store_policy){0};
+    column_string(&q, p->hash, sizeof p->hash);
+    column_string(&q, p->label, sizeof p->label);
+    p->assignment = column_text(&q);
+    p->predicted_seconds = column_real(&q);
+    p->predicted_increase = column_real(&q);
+  }
+  mpt_status status = query_end(&q, error);
+  if (status != MPT_OK) {
+    for (int i = 0; i < n; i++)
+      free(((store_policy *)all)[i].assignment);
+    free(all);
+    return status;
+  }
+  *policies = all;
+  *count = n;
+  return MPT_OK;
+}
+
+#define EVALUATION_COLUMNS                                                                         \
+  "key, policy, purpose, seed, steps, steps_done, diverged, stopped, metric, metric_plain, "       \
+  "held_out_loss, output_difference, host_seconds, total_seconds, memory_bytes, failure, losses, " \
+  "counters, time"
+
+void store_evaluation_clear(store_evaluation *evaluation) {
+  free(evaluation->failure);
+  free(evaluation->losses);
+  free(evaluation->counters);
+  *evaluation = (store_evaluation){0};
+}
+
+mpt_status store_put_evaluation(store *s, const store_evaluation *e, mpt_error *error) {
+  query q = query_begin(s, "INSERT INTO evaluations (" EVALUATION_COLUMNS
+                           ") VALUES (?, ?, ?, ?, ?, ?, ?, "
+                           "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING");
+  bind_text(&q, e->key);
+  bind_text(&q, e->policy);
+  bind_text(&q, e->purpose);
+  bind_integer(&q, (int64_t)e->seed);
+  bind_integer(&q, e->steps);
+  bind_integer(&q, e->steps_done);
+  bind_integer(&q, e->diverged);
+  bind_integer(&q, e->stopped);
+  bind_real(&q, e->metric);
+  bind_real(&q, e->metric_plain);
+  bind_real(&q, e->held_out_loss);
+  bind_real(&q, e->output_difference);
+  bind_real(&q, e->host_seconds);
+  bind_real(&q, e->total_seconds);
+  bind_integer(&q, (int64_t)e->memory_bytes);
+  bind_text(&q, e->failure);
+  bind_blob(&q, e->losses, (size_t)e->loss_count * sizeof *e->losses);
+  bind_text(&q, e->counters);
+  bind_integer(&q, e->time);
+  return query_end(&q, error);
+}
+
+static void read_evaluation(query *q, store_evaluation *e) {
+  size_t bytes = 0;
+  *e = (store_evaluation){.id = column_integer(q)};
+  column_string(q, e->key, sizeof e->key);
+  column_string(q, e->policy, sizeof e->policy);
+  column_string(q, e->purpose, sizeof e->purpose);
+  e->seed = (uint64_t)column_integer(q);
+  e->steps = column_integer(q);
+  e->steps_done = column_integer(q);
+  e->diverged = column_integer(q) != 0;
+  e->stopped = column_integer(q) != 0;
+  e->metric = column_real(q);
+  e->metric_plain = column_real(q);
+  e->held_out_loss = column_real(q);
+  e->output_difference = column_real(q);
+  e->host_seconds = column_real(q);
+  e->total_seconds = column_real(q);
+  e->memory_bytes = (size_t)column_integer(q);
+  e->failure = column_text(q);
+  e->losses = column_blob(q, &bytes);
+  e->loss_count = (int64_t)(bytes / sizeof *e->losses);
+  e->counters = column_text(q);
+  e->time = column_integer(q);
+}
+
+mpt_status store_find_evaluation(store *s, const char *key, bool *found,
+                                 store_evaluation *evaluation, mpt_error *error) {
+  store_evaluation e = {0};
+  query q =
+      query_begin(s, "SELECT id, " EVALUATION_COLUMNS " FROM evaluations WHERE key = ? LIMIT 1");
+  bind_text(&q, key);
+  const bool there = query_row(&q);
+  if (there)
+    read_evaluation(&q, &e);
+  mpt_status status = query_end(&q, error);
+  if (status != MPT_OK) {
+    store_evaluation_clear(&e);
+    return status;
+  }
+  *found = there;
+  if (there)
+    *evaluation = e;
+  return MPT_OK;
+}
+
+mpt_status store_all_evaluations(store *s, store_evaluation **evaluations, int *count,
+                                 mpt_error *error) {
+  void *all = NULL;
+  int n = 0;
+  query q = query_begin(s, "SELECT id, " EVALUATION_COLUMNS " FROM evaluations ORDER BY id");
+  while (query_row(&q) && list_grow(&q, &all, n, sizeof(store_evaluation)))
+    read_evaluation(&q, (store_evaluation *)all + n++);
+  mpt_status status = query_end(&q, error);
+  if (status != MPT_OK) {
+    for (int i = 0; i < n; i++)
+      store_evaluation_clear((store_evaluation *)all + i);
+    free(all);
+    return status;
+  }
+  *evaluations = all;
+  *count = n;
+  return MPT_OK;
+}
+
+mpt_status store_put_time(store *s, const store_time *time, mpt_error *error) {
+  query q = query_begin(s, "INSERT INTO times VALUES (?, ?, ?, ?, ?) ON CONFLICT (policy, device) "
+                           "DO UPDATE SET measured = excluded.measured, "
+                           "seconds = excluded.seconds, parts = excluded.parts");
+  bind_text(&q, time->policy);
+  bind_text(&q, time->device);
+  bind_integer(&q, time->measured);
+  bind_real(&q, time->seconds);
+  bind_text(&q, time->parts);
+  return query_end(&q, error);
+}
+
+mpt_status store_find_time(store *s, const char *policy, const char *device, bool *found,
+                           store_time *time, mpt_error *error) {
+  store_time t = {0};
+  query q = query_begin(s, "SELECT policy, device, measured, seconds, parts FROM times "
+                           "WHERE policy = ? AND device = ?");
+  bind_text(&q, policy);
+  bind_text(&q, device);
+  const bool there = query_row(&q);
+  if (there) {
+    column_string(&q, t.policy, sizeof t.policy);
+    column_string(&q, t.device, sizeof t.device);
+    t.measured = column_integer(&q) != 0;
+    t.seconds = column_real(&q);
+    t.parts = column_text(&q);
+  }
+  mpt_status status = query_end(&q, error);
+  if (status != MPT_OK) {
+    free(t.parts);
+    return status;
+  }
+  *found = there;
+  if (there)
+    *time = t;
+  return MPT_OK;
+}

@@ -1,0 +1,248 @@
+/* Opening the store, its schema, groups of puts, and the named texts. */
+#include "store/store.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/sha256.h"
+#include "base/text.h"
+#include "store/database.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* "mptu": a database that is not a run store is never written to. */
+#define APPLICATION_ID 0x6d707475
+/* Raised with every change of the tables; an older store is then brought up here. */
+#define SCHEMA 1
+
+/* Real numbers have no declared type: SQLite then stores their eight bytes as they are. NULL is
+ * NaN. Losses and histograms are arrays in the machine's own (little-endian) bytes. */
+static const char schema[] =
+    "CREATE TABLE notes (name TEXT PRIMARY KEY, json TEXT NOT NULL);"
+    "CREATE TABLE policies (id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, label TEXT,"
+    "  assignment TEXT, predicted_seconds, predicted_increase);"
+    "CREATE TABLE evaluations (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE,"
+    "  policy TEXT NOT NULL, purpose TEXT, seed INTEGER, steps INTEGER, steps_done INTEGER,"
+    "  diverged INTEGER, stopped INTEGER, metric, metric_plain, held_out_loss, output_difference,"
+    "  host_seconds, total_seconds, memory_bytes INTEGER, failure TEXT, losses BLOB, counters TEXT,"
+    "  time INTEGER);"
+    "CREATE INDEX evaluations_by_policy ON evaluations (policy);"
+    "CREATE TABLE times (policy TEXT NOT NULL, device TEXT NOT NULL, measured INTEGER, seconds,"
+    "  parts TEXT, PRIMARY KEY (policy, device));"
+    "CREATE TABLE statistics (id INTEGER PRIMARY KEY, key TEXT NOT NULL, step INTEGER NOT NULL,"
+    "  layer TEXT NOT NULL, operand INTEGER NOT NULL, count INTEGER, zeros INTEGER, nans INTEGER,"
+    "  infinities INTEGER, amax_bits INTEGER, amin_bits INTEGER, sum, sum_of_squares,"
+    "  histogram BLOB, UNIQUE (key, step, layer, operand));";
+
+static mpt_status execute(store *s, const char *sql, mpt_error *error) {
+  query q = query_begin(s, sql);
+  return query_end(&q, error);
+}
+
+static mpt_status ask_integer(store *s, const char *sql, int64_t *value, mpt_error *error) {
+  query q = query_begin(s, sql);
+  if (query_row(&q))
+    *value = column_integer(&q);
+  return query_end(&q, error);
+}
+
+static mpt_status make_tables(store *s, mpt_error *error) {
+  char sql[96];
+  mpt_status status = MPT_OK;
+  MPT_TRY(store_begin(s, error));
+  for (const char *rest = schema; *rest != '\0';) {
+    const char *next = strchr(rest, ';') + 1;
+    char *statement = strndup(rest, (size_t)(next - rest));
+    status = statement == NULL ? mpt_fail_memory(error, s->path, 0) : execute(s, statement, error);
+    free(statement);
+    if (status != MPT_OK)
+      goto fail;
+    rest = next;
+  }
+  snprintf(sql, sizeof sql, "PRAGMA application_id = %d", APPLICATION_ID);
+  MPT_TRY(execute(s, sql, error));
+  snprintf(sql, sizeof sql, "PRAGMA user_version = %d", SCHEMA);
+  MPT_TRY(execute(s, sql, error));
+  status = store_end(s, error);
+fail:
+  return status;
+}
+
+static mpt_status check_damage(store *s, mpt_error *error) {
+  char found[128] = "";
+  query q = query_begin(s, "PRAGMA quick_check(1)");
+  if (query_row(&q))
+    column_string(&q, found, sizeof found);
+  MPT_RETURN_IF_FAILED(query_end(&q, error));
+  if (strcmp(found, "ok") == 0)
+    return MPT_OK;
+  return mpt_fail(error, MPT_ERROR_SYNTAX,
+                  "'%s' is damaged (%.60s); start anew beside it (--fresh)", s->path, found);
+}
+
+/* Whose database it is. *empty: a new one, or one whose maker was killed before its first word. */
+static mpt_status check_owner(store *s, bool *empty, mpt_error *error) {
+  int64_t application = 0, version = 0, objects = 0;
+  MPT_RETURN_IF_FAILED(ask_integer(s, "PRAGMA application_id", &application, error));
+  MPT_RETURN_IF_FAILED(ask_integer(s, "PRAGMA user_version", &version, error));
+  MPT_RETURN_IF_FAILED(ask_integer(s, "SELECT count(*) FROM sqlite_master", &objects, error));
+  *empty = application == 0 && version == 0 && objects == 0;
+  if (*empty)
+    return MPT_OK;
+  if (application != APPLICATION_ID)
+    return mpt_fail(error, MPT_ERROR_SYNTAX,
+                    "'%s' is a database of another program, not a run store; choose another "
+                    "directory (-o)",
+                    s->path);
+  if (version != SCHEMA)
+    return mpt_fail(error, MPT_ERROR_VERSION,
+                    "'%s' was written by a %s mptune: its store has schema %lld, this one (%s) "
+                    "knows %d; use that mptune, or choose another directory (-o)",
+                    s->path, version > SCHEMA ? "newer" : "different", (long long)version,
+                    MPTUNE_VERSION, SCHEMA);
+  return check_damage(s, error);
+}
+
+static mpt_status no_run(const char *directory, mpt_error *error) {
+  return mpt_fail(error, MPT_ERROR_NOT_FOUND,
+                  "there is no run in '%s' (no run.sqlite); mptune tune makes one", directory);
+}
+
+static mpt_status open_writer(store *s, mpt_error *error) {
+  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  query opened = {
+      .s = s, .done = true, .code = sqlite3_open_v2(s->path, &s->database, flags, NULL)};
+  MPT_RETURN_IF_FAILED(query_end(&opened, error));
+  sqlite3_extended_result_codes(s->database, 1);
+  sqlite3_busy_timeout(s->database, 10000); /* a reader in the way of a checkpoint */
+  bool empty = false;
+  MPT_RETURN_IF_FAILED(check_owner(s, &empty, error));
+  /* In WAL a commit is durable when its frames are synced, which FULL does at every commit. */
+  MPT_RETURN_IF_FAILED(execute(s, "PRAGMA journal_mode = WAL", error));
+  MPT_RETURN_IF_FAILED(execute(s, "PRAGMA synchronous = FULL", error));
+  return empty ? make_tables(s, error) : MPT_OK;
+}
+
+/* As a URI whose file nobody changes: SQLite then needs no files beside it. */
+static char *immutable_name(const char *path) {
+  mpt_text uri = {0};
+  mpt_text_add(&uri, "file:");
+  for (const char *c = path; *c != '\0'; c++) {
+    if (strchr("?#%", *c) != NULL)
+      mpt_text_addf(&uri, "%%%02X", (unsigned char)*c);
+    else
+      mpt_text_add_bytes(&uri, c, 1);
+  }
+  mpt_text_add(&uri, "?immutable=1");
+  if (!uri.failed)
+    return uri.data;
+  mpt_text_free(&uri);
+  return NULL;
+}
+
+static mpt_status open_reader_as(store *s, const char *name, int flags, bool *empty,
+                                 mpt_error *error) {
+  query opened = {.s = s,
+                  .done = true,
+                  .code = sqlite3_open_v2(name, &s->database, SQLITE_OPEN_READONLY | flags, NULL)};
+  mpt_status status = query_end(&opened, error);
+  if (status == MPT_OK) {
+    sqlite3_extended_result_codes(s->database, 1);
+    sqlite3_busy_timeout(s->database, 10000);
+    status = check_owner(s, empty, error);
+  }
+  return status;
+}
+
+static mpt_status open_reader(store *s, const char *directory, mpt_error *error) {
+  struct stat about;
+  if (stat(s->path, &about) != 0 && (errno == ENOENT || errno == ENOTDIR))
+    return no_run(directory, error);
+  bool empty = false;
+  mpt_status status = open_reader_as(s, s->path, 0, &empty, error);
+  const int code = s->database == NULL ? 0 : sqlite3_errcode(s->database) & 0xff;
+  if (status != MPT_OK && (code == SQLITE_CANTOPEN || code == SQLITE_READONLY)) {
+    /* A directory that cannot be written: no files can be made beside a store that was closed. */
+    char *name = immutable_name(s->path);
+    if (name == NULL)
+      return mpt_fail_memory(error, s->path, 0);
+    sqlite3_close(s->database);
+    s->database = NULL;
+    status = open_reader_as(s, name, SQLITE_OPEN_URI, &empty, error);
+    free(name);
+  }
+  return status == MPT_OK && empty ? no_run(directory, error) : status;
+}
+
+mpt_status store_open(const char *directory, store_access access, store **out, mpt_error *error) {
+  const size_t size = strlen(directory) + sizeof "/run.sqlite";
+  store *s = calloc(1, sizeof *s);
+  mpt_status status = MPT_OK;
+  if (s == NULL || (s->path = malloc(size)) == NULL) {
+    free(s);
+    return mpt_fail_memory(error, directory, size);
+  }
+  snprintf(s->path, size, "%s/run.sqlite", directory);
+  s->lock = -1;
+  if (access == STORE_READ) {
+    MPT_TRY(open_reader(s, directory, error));
+  } else {
+    MPT_TRY(mpt_directory_make(directory, error));
+    MPT_TRY(run_lock_take(directory, &s->lock, error));
+    MPT_TRY(open_writer(s, error));
+  }
+  *out = s;
+  return MPT_OK;
+fail:
+  store_close(s);
+  return status;
+}
+
+void store_close(store *s) {
+  if (s == NULL)
+    return;
+  sqlite3_close(s->database); /* takes back a group that is open */
+  run_lock_release(s->lock);
+  free(s->path);
+  free(s);
+}
+
+mpt_status store_begin(store *s, mpt_error *error) {
+  if (s->grouping)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "a group of puts is open already");
+  MPT_RETURN_IF_FAILED(execute(s, s->lock < 0 ? "BEGIN" : "BEGIN IMMEDIATE", error));
+  s->grouping = true;
+  return MPT_OK;
+}
+
+mpt_status store_end(store *s, mpt_error *error) {
+  if (!s->grouping)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "no group of puts is open");
+  MPT_RETURN_IF_FAILED(execute(s, "COMMIT", error));
+  s->grouping = false;
+  return MPT_OK;
+}
+
+mpt_status store_set(store *s, const char *name, const char *json, mpt_error *error) {
+  query q = query_begin(s, "INSERT INTO notes VALUES (?1, ?2) "
+                           "ON CONFLICT (name) DO UPDATE SET json = excluded.json");
+  bind_text(&q, name);
+  bind_text(&q, json);
+  return query_end(&q, error);
+}
+
+mpt_status store_get(store *s, const char *name, char **json, mpt_error *error) {
+  char *text = NULL;
+  query q = query_begin(s, "SELECT json FROM notes WHERE name = ?");
+  bind_text(&q, name);
+  if (query_row(&q))
+    text = column_text(&q);
+  MPT_RETURN_IF_FAILED(query_end(&q, error)); /* with a text nothing can fail any more */
+  *json = text;
+  return MPT_OK;
+}
+
+void store_hash(const char *text, size_t length, char hex[65]) {
+  mpt_sha256_hex(text, length, hex);
+}
