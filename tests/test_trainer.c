@@ -67,8 +67,7 @@ static void end(fixture *f) {
 static void same_losses(const double *a, const double *b, int64_t count) {
   for (int64_t i = 0; i < count; i++)
     if (memcmp(&a[i], &b[i], sizeof *a) != 0)
-      fail_msg("the loss of step %lld is %.17g and %.17g", (long long)i, a[i],
-               b[i]);
+      fail_msg("the loss of step %lld is %.17g and %.17g", (long long)i, a[i], b[i]);
 }
 
 static double *copy_losses(const train_result *r) {
@@ -86,8 +85,7 @@ static bool stop_at_five(void *context, const train_step *step) {
 
 static void schedules_have_their_shapes(void **state) {
   (void)state;
-  optimizer_spec o = {
-      .learning_rate = 2.0, .schedule = SCHEDULE_CONSTANT, .warmup = 4};
+  optimizer_spec o = {.learning_rate = 2.0, .schedule = SCHEDULE_CONSTANT, .warmup = 4};
   const double warm[] = {0.5, 1.0, 1.5, 2.0, 2.0, 2.0};
   for (int i = 0; i < 6; i++)
     assert_float_equal(train_learning_rate(&o, i, 20, 20), warm[i], 1e-12);
@@ -95,8 +93,7 @@ static void schedules_have_their_shapes(void **state) {
   o.final_fraction = 0.1;
   assert_float_equal(train_learning_rate(&o, 4, 20, 20), 2.0, 1e-12);
   assert_float_equal(train_learning_rate(&o, 19, 20, 20), 0.2, 1e-12);
-  assert_float_equal(train_learning_rate(&o, 9, 20, 20),
-                     2.0 * (0.1 + 0.9 * (1 - 5.0 / 15)), 1e-12);
+  assert_float_equal(train_learning_rate(&o, 9, 20, 20), 2.0 * (0.1 + 0.9 * (1 - 5.0 / 15)), 1e-12);
   o.schedule = SCHEDULE_COSINE;
   assert_float_equal(train_learning_rate(&o, 19, 20, 20), 0.2, 1e-12);
   assert_float_equal(train_learning_rate(&o, 9, 20, 20),
@@ -105,8 +102,7 @@ static void schedules_have_their_shapes(void **state) {
 
 static void a_short_run_compresses_the_schedule(void **state) {
   (void)state;
-  optimizer_spec o = {
-      .learning_rate = 1.0, .schedule = SCHEDULE_COSINE, .warmup = 10};
+  optimizer_spec o = {.learning_rate = 1.0, .schedule = SCHEDULE_COSINE, .warmup = 10};
   /* 21 steps of 101: step i stands at 5 i */
   for (int i = 0; i < 21; i++)
     assert_float_equal(train_learning_rate(&o, i, 21, 101),
@@ -144,8 +140,8 @@ static void a_run_learns_and_repeats_bit_for_bit(void **state) {
 
 static void every_format_trains(void **state) {
   (void)state;
-  const mpt_precision precisions[] = {MPT_PRECISION_TF32, MPT_PRECISION_BF16,
-                                      MPT_PRECISION_FP16, MPT_PRECISION_FP8};
+  const mpt_precision precisions[] = {MPT_PRECISION_TF32, MPT_PRECISION_BF16, MPT_PRECISION_FP16,
+                                      MPT_PRECISION_FP8};
   test_model m;
   fixture f;
   test_gpt(&m, 13, 8, 16, 1, false);
@@ -162,11 +158,9 @@ static void every_format_trains(void **state) {
     assert_true(r->metric != r->metric_plain);
     assert_true(r->output_difference > 0.0 && r->output_difference < 0.2);
     last = r->output_difference;
-    const mpt_layer_counters *c =
-        &r->counters[graph_find(f.g, "blocks.0.mlp.fc1")];
+    const mpt_layer_counters *c = &r->counters[graph_find(f.g, "blocks.0.mlp.fc1")];
     assert_true((c->cast[MPT_INPUT] > 0) ==
-                (precisions[i] != MPT_PRECISION_BF16 &&
-                 precisions[i] != MPT_PRECISION_FP16));
+                (precisions[i] != MPT_PRECISION_BF16 && precisions[i] != MPT_PRECISION_FP16));
   }
   assert_true(last > 0.01); /* fp8 is the coarsest */
   end(&f);
@@ -260,6 +254,30 @@ static void initial_weights_are_saved_and_loaded(void **state) {
   end(&f);
 }
 
+static bool never(void *context, const train_step *step) {
+  (void)context, (void)step;
+  fail_msg("a step was trained");
+  return false;
+}
+
+static void a_place_that_cannot_be_written_is_known_before_training(void **state) {
+  (void)state;
+  test_model m;
+  fixture f;
+  mpt_error error = {0};
+  train_result none;
+  test_mlp(&m, 6, 16, 3);
+  begin(&f, &m, 16, 2);
+  f.options.on_step = never;
+  f.options.save_checkpoint = "no/such/folder/a.ckpt";
+  assert_int_equal(train_run(&f.options, &none, &error), MPT_ERROR_IO);
+  assert_non_null(strstr(error.message, "'no/such/folder/a.ckpt'"));
+  f.options.save_checkpoint = ".";
+  assert_int_equal(train_run(&f.options, &none, &error), MPT_ERROR_IO);
+  assert_non_null(strstr(error.message, "it is a directory"));
+  end(&f);
+}
+
 static void weights_of_another_model_are_refused(void **state) {
   (void)state;
   test_model m;
@@ -313,8 +331,7 @@ static void a_diverged_run_names_layer_and_step(void **state) {
   assert_true(r->diverged);
   assert_true(isnan(r->metric));
   assert_in_range(r->steps_done, 2, 9);
-  if (strstr(r->failure, "layer '") == NULL ||
-      strstr(r->failure, "at step ") == NULL)
+  if (strstr(r->failure, "layer '") == NULL || strstr(r->failure, "at step ") == NULL)
     fail_msg("'%s' names no layer and step", r->failure);
   assert_int_equal(r->report.nonfinite_step, r->steps_done - 1);
   assert_true(r->report.nonfinite_layer >= 0);
@@ -340,6 +357,26 @@ static void an_output_beyond_fp16_names_its_layer(void **state) {
   end(&f);
 }
 
+/* One step from finite weights to weights whose outputs overflow fp16: the run is over before the
+ * next loss would tell. */
+static void a_held_out_loss_that_is_not_finite_fails_the_run(void **state) {
+  (void)state;
+  test_model m;
+  fixture f;
+  test_mlp(&m, 6, 16, 3);
+  m.w.metric = METRIC_ACCURACY;
+  m.w.optimizer.learning_rate = 1e6;
+  begin(&f, &m, 16, 1);
+  use(&f, MPT_PRECISION_FP16);
+  f.options.loss_scale.initial = 256.0f;
+  const train_result *r = run(&f);
+  assert_int_equal(r->steps_done, 1);
+  assert_int_equal(r->report.skipped, 0);
+  assert_true(r->diverged && isnan(r->metric));
+  assert_non_null(strstr(r->failure, "the held-out loss is"));
+  end(&f);
+}
+
 static void gradients_that_no_scale_helps_end_the_run(void **state) {
   (void)state;
   test_model m;
@@ -350,11 +387,9 @@ static void gradients_that_no_scale_helps_end_the_run(void **state) {
   begin(&f, &m, 16, 60);
   /* the gradient between the scales is 2^30 times as large, and stored in fp16
    */
-  f.assignment[graph_find(f.g, "head")] =
-      mpt_layer_policy_of(MPT_PRECISION_FP16);
+  f.assignment[graph_find(f.g, "head")] = mpt_layer_policy_of(MPT_PRECISION_FP16);
   f.assignment[graph_find(f.g, "up")] = mpt_layer_policy_of(MPT_PRECISION_FP16);
-  f.assignment[graph_find(f.g, "down")] =
-      mpt_layer_policy_of(MPT_PRECISION_FP32);
+  f.assignment[graph_find(f.g, "down")] = mpt_layer_policy_of(MPT_PRECISION_FP32);
   const train_result *r = run(&f);
   assert_true(r->diverged);
   assert_non_null(strstr(r->failure, "no loss scale"));
@@ -369,9 +404,8 @@ typedef struct seen {
   double dot;
 } seen;
 
-static void probe(void *context, mpt_queue *queue, int64_t step, int layer,
-                  const mpt_tensor *input, const mpt_tensor *weight,
-                  const mpt_tensor *grad_output) {
+static void probe(void *context, mpt_queue *queue, int64_t step, int layer, const mpt_tensor *input,
+                  const mpt_tensor *weight, const mpt_tensor *grad_output) {
   seen *s = context;
   (void)queue, (void)layer;
   s->probes++;
@@ -406,9 +440,8 @@ static void layers_are_probed_and_watched(void **state) {
   f.options.on_statistics = sink;
   f.options.context = &s;
   run(&f);
-  assert_int_equal(s.probes, 3 * 3); /* steps 0, 3, 6; conv1, conv2, head */
-  assert_int_equal(s.statistics,
-                   2 * 3 * 3); /* steps 0, 4; three operands each */
+  assert_int_equal(s.probes, 3 * 3);         /* steps 0, 3, 6; conv1, conv2, head */
+  assert_int_equal(s.statistics, 2 * 3 * 3); /* steps 0, 4; three operands each */
   assert_true(s.dot > 0.0);
   end(&f);
 }
@@ -456,9 +489,11 @@ int main(void) {
       cmocka_unit_test(a_resumed_run_gives_the_same_bits),
       cmocka_unit_test(initial_weights_are_saved_and_loaded),
       cmocka_unit_test(weights_of_another_model_are_refused),
+      cmocka_unit_test(a_place_that_cannot_be_written_is_known_before_training),
       cmocka_unit_test(an_overflowing_loss_scale_is_skipped_and_recovers),
       cmocka_unit_test(a_diverged_run_names_layer_and_step),
       cmocka_unit_test(an_output_beyond_fp16_names_its_layer),
+      cmocka_unit_test(a_held_out_loss_that_is_not_finite_fails_the_run),
       cmocka_unit_test(gradients_that_no_scale_helps_end_the_run),
       cmocka_unit_test(layers_are_probed_and_watched),
       cmocka_unit_test(metrics_are_those_of_the_held_out_data),

@@ -12,11 +12,15 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "train/training.h"
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char schema[] = "mptune/checkpoint@1";
 static const size_t size_limit = (size_t)1 << 36;
@@ -29,6 +33,19 @@ static size_t weight_count(const network *n) {
 }
 
 /* ---- saving ---- */
+
+mpt_status checkpoint_check_place(const char *path, mpt_error *error) {
+  char folder[4096];
+  struct stat place;
+  snprintf(folder, sizeof folder, "%s", path);
+  if (strlen(path) >= sizeof folder)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "the name of the checkpoint is too long");
+  if (stat(path, &place) == 0 && S_ISDIR(place.st_mode))
+    return mpt_fail(error, MPT_ERROR_IO, "cannot write checkpoint '%s': it is a directory", path);
+  if (access(dirname(folder), W_OK) != 0)
+    return mpt_fail(error, MPT_ERROR_IO, "cannot write checkpoint '%s': %s", path, strerror(errno));
+  return MPT_OK;
+}
 
 static char *header_text(const training *t, bool weights_only) {
   const network *n = t->net;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "train/training.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -166,10 +167,24 @@ static double difference(const float *policy, const float *plain, int64_t count)
   return error == 0.0 ? 0.0 : sqrt(error / norm);
 }
 
+/* Weights that are finite can still give outputs that are not, on data they were not trained on. */
+static void note_nonfinite(const training *t, train_result *result) {
+  if (isfinite(result->held_out_loss))
+    return;
+  result->diverged = true;
+  result->report = mpt_session_get_report(t->net->session);
+  result->metric = NAN;
+  snprintf(result->failure, sizeof result->failure, "the held-out loss is %s after %lld steps",
+           isnan(result->held_out_loss) ? "not a number" : "infinite", (long long)t->step);
+}
+
 mpt_status train_evaluate(training *t, train_result *result, mpt_error *error) {
   float *probe = t->probe;
   MPT_RETURN_IF_FAILED(
       evaluate(t, MPT_RUN_EVALUATE, probe, &result->metric, &result->held_out_loss, error));
+  note_nonfinite(t, result);
+  if (result->diverged)
+    return MPT_OK;
   if (all_fp32(t)) { /* the plain pass would give the same bits */
     result->metric_plain = result->metric;
     result->output_difference = 0.0;

@@ -84,6 +84,8 @@ static mpt_status set_weights(training *t, mpt_error *error) {
 static mpt_status training_open(training *t, const train_options *options, mpt_error *error) {
   MPT_RETURN_IF_FAILED(check_options(options, error));
   *t = (training){.options = options, .w = options->workload, .g = options->graph};
+  if (options->save_checkpoint != NULL)
+    MPT_RETURN_IF_FAILED(checkpoint_check_place(options->save_checkpoint, error));
   MPT_RETURN_IF_FAILED(network_open(options, &t->net, error));
   MPT_RETURN_IF_FAILED(take_host_memory(t, error));
   if (options->save_batches != NULL)

@@ -35,6 +35,8 @@ mpt_status train_evaluate(training *t, train_result *result, mpt_error *error);
 mpt_status train_check_metric(const workload *w, const dataset_info *info, mpt_error *error);
 
 /* checkpoint.c */
+/* MPT_ERROR_IO where a file cannot be written: known before the training, not after it. */
+mpt_status checkpoint_check_place(const char *path, mpt_error *error);
 /* Weights alone, or everything that a run needs to continue bit for bit. */
 mpt_status checkpoint_save(const training *t, const char *path, bool weights_only,
                            mpt_error *error);
