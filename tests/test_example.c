@@ -14,16 +14,20 @@
 
 enum { STEPS = 50, ROWS = 35, INPUTS = 30, MAX_LAYERS = 3 };
 
-static const char workload_text[] =
-    "schema: mptune/workload@1\n"
-    "model: {preset: mlp, widths: [24, 17], outputs: 3}\n"
-    "data: {kind: synthetic, features: 30, classes: 3, samples: 400}\n"
-    "loss: cross_entropy\n"
-    "optimizer: {kind: adam, learning_rate: 1.0e-02}\n"
-    "batch: 35\n"
-    "steps: 50\n"
-    "threads: 1\n"
-    "budget: {worse_by: 0.5%}\n";
+#define WORKLOAD(optimizer)                                                                        \
+  "schema: mptune/workload@1\n"                                                                    \
+  "model: {preset: mlp, widths: [24, 17], outputs: 3}\n"                                           \
+  "data: {kind: synthetic, features: 30, classes: 3, samples: 400}\n"                              \
+  "loss: cross_entropy\n"                                                                          \
+  "optimizer: {" optimizer ", learning_rate: 1.0e-03}\n"                                           \
+  "batch: 35\n"                                                                                    \
+  "steps: 50\n"                                                                                    \
+  "threads: 1\n"                                                                                   \
+  "budget: {worse_by: 0.5%}\n"
+
+static const char adam[] = WORKLOAD("kind: adam");
+/* Its momentum after one step is the gradient. */
+static const char momentum[] = WORKLOAD("kind: sgd, momentum: 0.9");
 
 static char work[] = "/tmp/mptune-example-XXXXXX";
 
@@ -74,6 +78,8 @@ typedef struct builtin {
   seen_layer layers[MAX_LAYERS]; /* in forward order */
   int left;                      /* layers not seen yet */
   train_result result;
+  float loss_scale;           /* of the first step */
+  const float *gradients_end; /* of the parameters, unscaled */
 } builtin;
 
 static float *copy_of(const mpt_tensor *t) {
@@ -94,7 +100,19 @@ static void probe(void *context, mpt_queue *queue, int64_t step, int layer, cons
                                       copy_of(input), copy_of(grad_output)};
 }
 
-static void train(const char *policy_text, const char *policy_name, builtin *b) {
+static bool stop_after_first(void *context, const train_step *step) {
+  (void)context, (void)step;
+  return false;
+}
+
+static bool note_loss_scale(void *context, const train_step *step) {
+  if (step->step == 0)
+    ((builtin *)context)->loss_scale = step->loss_scale;
+  return true;
+}
+
+static void train(const char *workload_text, const char *policy_text, const char *policy_name,
+                  builtin *b) {
   workload *w;
   dataset *data;
   graph *g;
@@ -120,9 +138,14 @@ static void train(const char *policy_text, const char *policy_name, builtin *b) 
   o.context = b;
   o.save_initial = file_in_work("weights");
   o.save_batches = file_in_work("batches");
+  o.on_step = note_loss_scale;
+  if (workload_text == momentum) {
+    o.on_step = stop_after_first;
+    o.save_checkpoint = file_in_work("after-one");
+  }
   b->left = MAX_LAYERS;
   OK(train_run(&o, &b->result, &error));
-  assert_int_equal(b->result.steps_done, STEPS);
+  assert_int_equal(b->result.steps_done, workload_text == momentum ? 1 : STEPS);
   free(assignment);
   free(infos);
   mpt_policy_free(policy);
@@ -158,15 +181,34 @@ static void compare_losses(const builtin *b, int steps, double tolerance) {
       fail_msg("loss of step %d is %.12g, the trainer's %.12g", i, loss, expected);
   }
   assert_string_equal(at, "\n"); /* as many as steps, no more */
-  assert_true(b->result.losses[0] > 1.5 * b->result.losses[STEPS - 1]); /* something was learnt */
+  assert_true(b->result.losses[0] > 1.02 * b->result.losses[STEPS - 1]); /* something was learnt */
   free(text);
 }
 
+/* The gradients of all parameters, from the checkpoint after one step with momentum: behind the
+ * header and the weights. */
+static float *gradients_of(const char *policy_text, const char *policy_name, builtin *b) {
+  builtin one = {0};
+  train(momentum, policy_text, policy_name, &one);
+  size_t size, count = 0;
+  for (int i = 0; i < MAX_LAYERS; i++)
+    count += (size_t)(b->layers[i].n * b->layers[i].k + b->layers[i].n);
+  char *file = read_file("after-one", &size);
+  char *numbers = strchr(file, '\n') + 1;
+  assert_true(size >= (size_t)(numbers - file) + 2 * count * sizeof(float));
+  float *gradients = malloc(count * sizeof(float));
+  memcpy(gradients, numbers + count * sizeof(float), count * sizeof(float));
+  b->gradients_end = gradients + count;
+  builtin_clear(&one);
+  free(file);
+  return gradients;
+}
+
 /* Bit for bit: what a layer's output became on its way to the next layer's input, and what dgrad
- * gave on its way to being the grad_output of the layer before. */
+ * gave on its way to being the grad_output of the layer before, and the parameters' gradients. */
 static void compare_first_step(const builtin *b, const float *record, size_t count,
                                const mpt_format *gradient_formats) {
-  const float *outputs[MAX_LAYERS], *at = record;
+  const float *outputs[MAX_LAYERS], *at = record, *gradients = b->gradients_end;
   for (int i = 0; i < MAX_LAYERS; i++) {
     outputs[i] = at;
     at += ROWS * b->layers[i].n;
@@ -180,7 +222,13 @@ static void compare_first_step(const builtin *b, const float *record, size_t cou
     }
   }
   for (int i = MAX_LAYERS - 1; i >= 0; i--) {
-    at += b->layers[i].n * b->layers[i].k + b->layers[i].n; /* grad_weight, grad_bias */
+    int64_t parameters = b->layers[i].n * b->layers[i].k + b->layers[i].n;
+    gradients -= parameters;
+    for (int64_t j = 0; j < parameters; j++) {
+      float unscaled = at[j] / b->loss_scale;
+      assert_memory_equal(&unscaled, &gradients[j], sizeof unscaled);
+    }
+    at += parameters;
     for (int64_t j = 0; i > 0 && j < ROWS * b->layers[i].k; j++) {
       float gradient = b->layers[i].input[j] <= 0.0f ? 0.0f : at[j];
       gradient = mpt_format_round(gradient_formats[i - 1], gradient, false);
@@ -194,17 +242,19 @@ static void compare_first_step(const builtin *b, const float *record, size_t cou
 static void agrees(const char *policy_text, const char *policy_name,
                    const mpt_format *gradient_formats) {
   builtin b = {0};
-  train(policy_text, policy_name, &b);
+  train(adam, policy_text, policy_name, &b);
   write_file("gradient", b.layers[MAX_LAYERS - 1].grad_output, ROWS * 3 * sizeof(float));
   const char *programs[] = {"./cmake/mlp", "./cmake/mlp_static", "./mlp"};
   for (int i = 0; i < 3; i++) {
-    run_example(programs[i], policy_name, "--learning-rate 0.01");
+    run_example(programs[i], policy_name, "");
     compare_losses(&b, STEPS, 1e-5);
   }
   run_example("./mlp", policy_name, "--steps 1 --record record --first-gradient gradient");
   size_t size;
   float *record = read_file("record", &size);
+  float *gradients = gradients_of(policy_text, policy_name, &b);
   compare_first_step(&b, record, size / sizeof(float), gradient_formats);
+  free(gradients);
   free(record);
   builtin_clear(&b);
 }
