@@ -5,7 +5,10 @@ include(CMakePackageConfigHelpers)
 add_library(mptune_shared SHARED $<TARGET_OBJECTS:mptune_objects>)
 target_link_libraries(mptune_shared PRIVATE ${MPTUNE_LIBRARY_LIBS})
 target_include_directories(mptune_shared INTERFACE $<INSTALL_INTERFACE:include>)
-target_link_options(mptune_shared PRIVATE LINKER:--exclude-libs,ALL)
+target_link_options(mptune_shared PRIVATE
+  LINKER:--version-script=${CMAKE_SOURCE_DIR}/src/mptune/exports.map)
+set_target_properties(mptune_shared PROPERTIES LINK_DEPENDS
+  ${CMAKE_SOURCE_DIR}/src/mptune/exports.map)
 if(NOT MPTUNE_SANITIZE)
   target_link_options(mptune_shared PRIVATE LINKER:--no-undefined)
 endif()
