@@ -100,7 +100,7 @@ static mpt_status find_column(const table *t, const char *word, int *index, mpt_
 
 /* One item of `columns`: "7", "0-9", or a name. */
 static mpt_status take_columns(table *t, const char *item, bool *taken, mpt_error *error) {
-  int first, last;
+  int first = 0, last = 0;
   char low[24], high[24], beyond;
   if (sscanf(item, "%20[0-9]-%20[0-9]%c", low, high, &beyond) == 2) {
     MPT_RETURN_IF_FAILED(find_column(t, low, &first, error));

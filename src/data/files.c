@@ -47,7 +47,7 @@ static mpt_status drop_twins(glob_t *found, file_list *files, mpt_error *error) 
   struct identity {
     dev_t device;
     ino_t inode;
-  } *seen = malloc(found->gl_pathc * sizeof *seen);
+  } *seen = calloc(found->gl_pathc, sizeof *seen);
   files->paths = calloc(found->gl_pathc, sizeof *files->paths);
   mpt_status status = MPT_OK;
   if (seen == NULL || files->paths == NULL) {

@@ -42,7 +42,7 @@ static mpt_status fail_short(gzFile file, const char *path, const char *what, in
 }
 
 static mpt_status read_header(gzFile file, const char *path, idx *out, mpt_error *error) {
-  uint8_t magic[4], sizes[4 * MAX_DIMENSIONS];
+  uint8_t magic[4] = {0}, sizes[4 * MAX_DIMENSIONS] = {0};
   int64_t got = read_some(file, magic, 4);
   if (got < 4)
     return fail_short(file, path, "the idx header", 4, got, error);

@@ -44,6 +44,7 @@ static void teacher_free(teacher *t) {
   free(t->first);
   free(t->second);
   free(t->units);
+  *t = (teacher){0};
 }
 
 static mpt_status teacher_make(const data_spec *spec, int64_t outputs, teacher *t,
