@@ -27,14 +27,15 @@ typedef struct fixture {
   mpt_layer_policy assignment[TEST_MAX_LAYERS];
 } fixture;
 
-static void begin(fixture *f, test_model *m, int64_t batch) {
+/* `choose` gives the precision of each layer; NULL: fp32. */
+static void begin(fixture *f, test_model *m, int64_t batch, mpt_precision (*choose)(int layer)) {
   mpt_error error = {0};
   memset(f, 0, sizeof *f);
   require(test_data(m, m->info.tokens ? 500 : 40, &f->data, &error), &error);
   m->info = *dataset_get_info(f->data);
   require(test_graph(m, batch, &f->g, &error), &error);
   for (int i = 0; i < f->g->layer_count; i++)
-    f->assignment[i] = mpt_layer_policy_of(MPT_PRECISION_FP32);
+    f->assignment[i] = mpt_layer_policy_of(choose != NULL ? choose(i) : MPT_PRECISION_FP32);
   f->options = train_options_default();
   f->options.workload = &m->w;
   f->options.graph = f->g;
@@ -100,7 +101,7 @@ static double slope(fixture *f, const network_parameter *p, const float *from, c
 
 static void check_gradients(test_model *m, int64_t batch) {
   fixture f;
-  begin(&f, m, batch);
+  begin(&f, m, batch, NULL);
   loss_here(&f, true);
   int checked = 0;
   for (int i = 0; i < f.t.net->parameter_count; i++) {
@@ -244,6 +245,50 @@ static void of_a_norm_on_the_data(void **state) {
   check_gradients(&m, 5);
 }
 
+/* ---- edges ---- */
+
+static mpt_precision in_turn(int layer) {
+  static const mpt_precision turn[] = {MPT_PRECISION_BF16, MPT_PRECISION_FP8, MPT_PRECISION_FP16,
+                                       MPT_PRECISION_FP32, MPT_PRECISION_TF32};
+  return turn[layer % 5];
+}
+
+/* How many values of the tensor are none of the format. */
+static int64_t foreign(const mpt_tensor *tensor, mpt_format format) {
+  const float *x = tensor->data;
+  int64_t count = 0;
+  for (int64_t i = 0; i < mpt_tensor_count(tensor); i++)
+    count += mpt_format_round(format, x[i], false) != x[i];
+  return count;
+}
+
+/* Every activation holds values of its producer's storage format, every gradient those of the
+ * dgrad that writes it first, sums of several included. */
+static void edges_hold_values_of_their_formats(void **state) {
+  (void)state;
+  test_model m;
+  fixture f;
+  test_gpt(&m, 11, 6, 8, 3, true);
+  begin(&f, &m, 3, in_turn);
+  loss_here(&f, true);
+  int64_t narrow = 0, not_bf16 = 0;
+  for (int t = 1; t < f.g->tensor_count; t++) {
+    const mpt_tensor *value = &f.t.net->tensors[t], *gradient = &f.t.net->tensor_gradients[t];
+    mpt_format format = graph_tensor_format(f.g, f.assignment, t);
+    assert_int_equal(value->format, format);
+    assert_int_equal(foreign(value, format), 0);
+    narrow += format != MPT_FP32;
+    not_bf16 += foreign(value, MPT_BF16);
+    format = graph_gradient_format(f.g, f.assignment, t);
+    assert_int_equal(gradient->format, format);
+    assert_int_equal(foreign(gradient, format), 0);
+  }
+  assert_true(narrow > 5 && not_bf16 > 0);
+  for (int i = 0; i < f.t.net->parameter_count; i++) /* parameter gradients are fp32 */
+    assert_int_equal(f.t.net->parameters[i].gradient.format, MPT_FP32);
+  end(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(of_an_mlp),
@@ -254,6 +299,7 @@ int main(void) {
       cmocka_unit_test(of_float_targets),
       cmocka_unit_test(of_binary_labels),
       cmocka_unit_test(of_a_norm_on_the_data),
+      cmocka_unit_test(edges_hold_values_of_their_formats),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
