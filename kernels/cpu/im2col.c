@@ -10,41 +10,84 @@ typedef struct window_task {
   int tasks;
 } window_task;
 
-/* The columns [*begin, *end) of a kernel row that lie inside the image, for a window at `left`. */
-static void inside(const window_task *t, int64_t left, int64_t *begin, int64_t *end) {
-  *begin = left < 0 ? -left : 0;
-  *end = left + t->w.kernel_width > t->width ? t->width - left : t->w.kernel_width;
-  if (*end < *begin)
-    *end = *begin;
+/* A window whose first pixel is x[0], or would be: the part of it inside the image. */
+typedef struct window_area {
+  int64_t top, bottom, left, right; /* in the window */
+  bool whole;
+} window_area;
+
+static window_area area_at(const window_task *t, int64_t top, int64_t left) {
+  int64_t height = t->w.kernel_height, width = t->w.kernel_width;
+  window_area a = {top < 0 ? -top : 0, top + height > t->height ? t->height - top : height,
+                   left < 0 ? -left : 0, left + width > t->width ? t->width - left : width, false};
+  a.whole = a.top == 0 && a.left == 0 && a.bottom == height && a.right == width;
+  return a;
+}
+
+/* Most windows lie inside the image. Their kernel rows are a few floats, copied and added fastest
+ * when the compiler knows how many. */
+MPT_INLINE void copy_inside(const window_task *t, const float *x, float *restrict out,
+                            int64_t width) {
+  for (int64_t c = 0; c < t->channels; c++, x += t->height * t->width)
+    for (int64_t kh = 0; kh < t->w.kernel_height; kh++, out += width)
+      for (int64_t kw = 0; kw < width; kw++)
+        out[kw] = x[kh * t->width + kw];
+}
+
+MPT_INLINE void add_inside(const window_task *t, float *restrict x, const float *restrict in,
+                           int64_t width) {
+  for (int64_t c = 0; c < t->channels; c++, x += t->height * t->width)
+    for (int64_t kh = 0; kh < t->w.kernel_height; kh++, in += width)
+      for (int64_t kw = 0; kw < width; kw++)
+        x[kh * t->width + kw] += in[kw];
+}
+
+/* `first` is where the window's first pixel would be, from x[0]. */
+static void copy_border(const window_task *t, window_area a, const float *x, int64_t first,
+                        float *restrict out) {
+  int64_t width = t->w.kernel_width;
+  memset(out, 0, (size_t)t->columns->shape[1] * sizeof(float));
+  for (int64_t c = 0; c < t->channels; c++, first += t->height * t->width)
+    for (int64_t kh = 0; kh < t->w.kernel_height; kh++, out += width)
+      for (int64_t kw = a.left; kh >= a.top && kh < a.bottom && kw < a.right; kw++)
+        out[kw] = x[first + kh * t->width + kw];
+}
+
+static void add_border(const window_task *t, window_area a, float *x, int64_t first,
+                       const float *in) {
+  int64_t width = t->w.kernel_width;
+  for (int64_t c = 0; c < t->channels; c++, first += t->height * t->width)
+    for (int64_t kh = 0; kh < t->w.kernel_height; kh++, in += width)
+      for (int64_t kw = a.left; kh >= a.top && kh < a.bottom && kw < a.right; kw++)
+        x[first + kh * t->width + kw] += in[kw];
 }
 
 static void copy_window(const window_task *t, const float *image, int64_t top, int64_t left,
                         float *restrict out) {
-  int64_t begin, end, kernel_width = t->w.kernel_width;
-  inside(t, left, &begin, &end);
-  for (int64_t c = 0; c < t->channels; c++)
-    for (int64_t kh = 0; kh < t->w.kernel_height; kh++, out += kernel_width) {
-      int64_t h = top + kh;
-      const float *row = image + (c * t->height + h) * t->width + left;
-      bool outside = h < 0 || h >= t->height;
-      for (int64_t kw = 0; kw < kernel_width; kw++)
-        out[kw] = outside || kw < begin || kw >= end ? 0.0f : row[kw];
-    }
+  window_area a = area_at(t, top, left);
+  int64_t first = top * t->width + left;
+  if (!a.whole)
+    copy_border(t, a, image, first, out);
+  else if (t->w.kernel_width == 3)
+    copy_inside(t, image + first, out, 3);
+  else if (t->w.kernel_width == 5)
+    copy_inside(t, image + first, out, 5);
+  else
+    copy_inside(t, image + first, out, t->w.kernel_width);
 }
 
 static void add_window(const window_task *t, float *image, int64_t top, int64_t left,
                        const float *restrict in) {
-  int64_t begin, end, kernel_width = t->w.kernel_width;
-  inside(t, left, &begin, &end);
-  for (int64_t c = 0; c < t->channels; c++)
-    for (int64_t kh = 0; kh < t->w.kernel_height; kh++, in += kernel_width) {
-      int64_t h = top + kh;
-      if (h < 0 || h >= t->height)
-        continue;
-      float *row = image + (c * t->height + h) * t->width + left;
-      for (int64_t kw = begin; kw < end; kw++)
-        row[kw] += in[kw];
-    }
+  window_area a = area_at(t, top, left);
+  int64_t first = top * t->width + left;
+  if (!a.whole)
+    add_border(t, a, image, first, in);
+  else if (t->w.kernel_width == 3)
+    add_inside(t, image + first, in, 3);
+  else if (t->w.kernel_width == 5)
+    add_inside(t, image + first, in, 5);
+  else
+    add_inside(t, image + first, in, t->w.kernel_width);
 }
 
 static void im2col_part(void *context, int task) {

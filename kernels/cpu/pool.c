@@ -1,8 +1,14 @@
 /* The largest or the average value of each window, padding left out; shared among the team by
  * channels of images. Of equal largest values the first gets the gradient; a NaN counts as
- * largest. */
+ * largest.
+ *
+ * A run of outputs of one row is computed at a time, one place of the window after the other: the
+ * inner loops go over outputs, and vectorise. */
 #include "kernels/cpu/cpu.h"
+#include <math.h>
 #include <string.h>
+
+enum { RUN = 128 };
 
 typedef struct pool_task {
   mpt_pooling kind;
@@ -12,77 +18,149 @@ typedef struct pool_task {
   int tasks;
 } pool_task;
 
-/* A window's part inside the image. */
-typedef struct pool_area {
-  int64_t top, bottom, left, right;
-} pool_area;
+/* Outputs [first, first + count) of row oh of a plane. */
+typedef struct pool_run {
+  int64_t oh, first, count;
+  float value[RUN];   /* the largest or the sum, then the average; backward, the share of each */
+  int32_t place[RUN]; /* of the largest, in the plane */
+  float size[RUN];    /* of the window inside the image */
+} pool_run;
 
-static pool_area area_at(const pool_task *t, int64_t oh, int64_t ow) {
-  int64_t top = oh * t->w.stride - t->w.padding, left = ow * t->w.stride - t->w.padding;
-  int64_t bottom = top + t->w.kernel_height, right = left + t->w.kernel_width;
-  return (pool_area){top < 0 ? 0 : top, bottom > t->height ? t->height : bottom,
-                     left < 0 ? 0 : left, right > t->width ? t->width : right};
-}
+/* Calls use for each place of the window that is inside the image, with the pixel that it has for
+ * output `from`, and outputs [from, to) of the run for which it is. Pixels are `stride` apart. */
+typedef void pool_use(pool_run *run, void *plane, int64_t pixel, int64_t stride, int64_t from,
+                      int64_t to);
 
-static int64_t largest_at(const float *x, int64_t width, pool_area a) {
-  int64_t best = a.top * width + a.left;
-  for (int64_t h = a.top; h < a.bottom; h++)
-    for (int64_t w = a.left; w < a.right; w++) {
-      float value = x[h * width + w];
-      if (value > x[best] || (value != value && x[best] == x[best]))
-        best = h * width + w;
+static void walk_window(const pool_task *t, pool_run *run, void *plane, pool_use *use) {
+  int64_t stride = t->w.stride, padding = t->w.padding, end = run->first + run->count;
+  for (int64_t kh = 0; kh < t->w.kernel_height; kh++) {
+    int64_t h = run->oh * stride - padding + kh;
+    if (h < 0 || h >= t->height)
+      continue;
+    for (int64_t kw = 0; kw < t->w.kernel_width; kw++) {
+      int64_t from = kw < padding ? (padding - kw + stride - 1) / stride : 0;
+      int64_t room = t->width - 1 + padding - kw, to = room < 0 ? 0 : room / stride + 1;
+      from = from < run->first ? run->first : from;
+      to = to > end ? end : to;
+      if (from < to)
+        use(run, plane, h * t->width + from * stride - padding + kw, stride, from - run->first,
+            to - run->first);
     }
-  return best;
-}
-
-static float average_of(const float *x, int64_t width, pool_area a) {
-  float sum = 0;
-  for (int64_t h = a.top; h < a.bottom; h++)
-    for (int64_t w = a.left; w < a.right; w++)
-      sum += x[h * width + w];
-  return sum / (float)((a.bottom - a.top) * (a.right - a.left));
-}
-
-static void spread(float *grad_x, int64_t width, pool_area a, float grad) {
-  float share = grad / (float)((a.bottom - a.top) * (a.right - a.left));
-  for (int64_t h = a.top; h < a.bottom; h++)
-    for (int64_t w = a.left; w < a.right; w++)
-      grad_x[h * width + w] += share;
-}
-
-static void forward_part(void *context, int task) {
-  const pool_task *t = context;
-  int64_t begin, end, outputs = t->out_height * t->out_width;
-  mpt_cpu_part(t->x->shape[0] * t->x->shape[1], 1, t->tasks, task, &begin, &end);
-  for (int64_t plane = begin; plane < end; plane++) {
-    const float *x = (const float *)t->x->data + plane * t->height * t->width;
-    float *y = (float *)t->y->data + plane * outputs;
-    for (int64_t i = 0; i < outputs; i++) {
-      pool_area area = area_at(t, i / t->out_width, i % t->out_width);
-      y[i] = t->kind == MPT_POOL_MAX ? x[largest_at(x, t->width, area)]
-                                     : average_of(x, t->width, area);
-    }
-    mpt_cpu_round(t->y, y, outputs);
   }
 }
 
-static void backward_part(void *context, int task) {
+MPT_INLINE void keep_larger(pool_run *run, const float *x, int64_t pixel, int64_t stride,
+                            int64_t from, int64_t to) {
+  float *restrict value = run->value;
+  int32_t *restrict place = run->place;
+  const float *restrict row = x + pixel;
+  int32_t count = (int32_t)(to - from), step = (int32_t)stride, first = (int32_t)pixel;
+  value += from, place += from;
+  for (int32_t i = 0; i < count; i++) {
+    float v = row[i * step], best = value[i];
+    bool take = (v > best) | (place[i] < 0) | ((v != v) & (best == best));
+    value[i] = take ? v : best;
+    place[i] = take ? first + i * step : place[i];
+  }
+}
+
+MPT_VECTOR_CLONES
+static void use_larger(pool_run *run, void *plane, int64_t pixel, int64_t stride, int64_t from,
+                       int64_t to) {
+  if (stride == 1)
+    keep_larger(run, plane, pixel, 1, from, to);
+  else if (stride == 2)
+    keep_larger(run, plane, pixel, 2, from, to);
+  else
+    keep_larger(run, plane, pixel, stride, from, to);
+}
+
+MPT_VECTOR_CLONES
+static void use_sum(pool_run *run, void *plane, int64_t pixel, int64_t stride, int64_t from,
+                    int64_t to) {
+  const float *x = plane;
+  for (int64_t i = from; i < to; i++) {
+    run->value[i] += x[pixel + (i - from) * stride];
+    run->size[i]++;
+  }
+}
+
+static void use_count(pool_run *run, void *plane, int64_t pixel, int64_t stride, int64_t from,
+                      int64_t to) {
+  (void)plane, (void)pixel, (void)stride;
+  for (int64_t i = from; i < to; i++)
+    run->size[i]++;
+}
+
+static void use_spread(pool_run *run, void *plane, int64_t pixel, int64_t stride, int64_t from,
+                       int64_t to) {
+  float *grad_x = plane;
+  for (int64_t i = from; i < to; i++)
+    grad_x[pixel + (i - from) * stride] += run->value[i];
+}
+
+static void find_largest(const pool_task *t, pool_run *run, const float *x) {
+  for (int64_t i = 0; i < run->count; i++) {
+    run->value[i] = -INFINITY;
+    run->place[i] = -1;
+  }
+  walk_window(t, run, (void *)x, use_larger);
+}
+
+static void forward_run(const pool_task *t, pool_run *run, const float *x, float *y) {
+  if (t->kind == MPT_POOL_MAX) {
+    find_largest(t, run, x);
+    memcpy(y, run->value, (size_t)run->count * sizeof(float));
+    return;
+  }
+  memset(run->value, 0, sizeof run->value);
+  memset(run->size, 0, sizeof run->size);
+  walk_window(t, run, (void *)x, use_sum);
+  for (int64_t i = 0; i < run->count; i++)
+    y[i] = run->value[i] / run->size[i];
+}
+
+static void backward_run(const pool_task *t, pool_run *run, const float *x, const float *grad_y,
+                         float *grad_x) {
+  if (t->kind == MPT_POOL_MAX) {
+    find_largest(t, run, x);
+    for (int64_t i = 0; i < run->count; i++)
+      grad_x[run->place[i]] += grad_y[i];
+    return;
+  }
+  memset(run->size, 0, sizeof run->size);
+  walk_window(t, run, NULL, use_count);
+  for (int64_t i = 0; i < run->count; i++)
+    run->value[i] = grad_y[i] / run->size[i];
+  walk_window(t, run, grad_x, use_spread);
+}
+
+/* Both passes: of a plane of x and y, forward, or of grad_x and grad_y. */
+static void pool_part(void *context, int task) {
   const pool_task *t = context;
   int64_t begin, end, pixels = t->height * t->width, outputs = t->out_height * t->out_width;
   mpt_cpu_part(t->x->shape[0] * t->x->shape[1], 1, t->tasks, task, &begin, &end);
+  pool_run run;
   for (int64_t plane = begin; plane < end; plane++) {
     const float *x = (const float *)t->x->data + plane * pixels;
-    const float *grad_y = (const float *)t->grad_y->data + plane * outputs;
-    float *grad_x = (float *)t->grad_x->data + plane * pixels;
-    memset(grad_x, 0, (size_t)pixels * sizeof(float));
-    for (int64_t i = 0; i < outputs; i++) {
-      pool_area area = area_at(t, i / t->out_width, i % t->out_width);
-      if (t->kind == MPT_POOL_MAX)
-        grad_x[largest_at(x, t->width, area)] += grad_y[i];
-      else
-        spread(grad_x, t->width, area, grad_y[i]);
-    }
-    mpt_cpu_round(t->grad_x, grad_x, pixels);
+    float *y = (float *)(t->y != NULL ? t->y : t->grad_y)->data + plane * outputs;
+    float *grad_x = t->grad_x != NULL ? (float *)t->grad_x->data + plane * pixels : NULL;
+    if (grad_x != NULL)
+      memset(grad_x, 0, (size_t)pixels * sizeof(float));
+    for (run.oh = 0; run.oh < t->out_height; run.oh++)
+      for (run.first = 0; run.first < t->out_width; run.first += RUN) {
+        int64_t left = t->out_width - run.first;
+        run.count = left < RUN ? left : RUN;
+        float *at = y + run.oh * t->out_width + run.first;
+        if (grad_x == NULL)
+          forward_run(t, &run, x, at);
+        else
+          backward_run(t, &run, x, at, grad_x);
+      }
+    if (grad_x == NULL)
+      mpt_cpu_round(t->y, y, outputs);
+    else
+      mpt_cpu_round(t->grad_x, grad_x, pixels);
   }
 }
 
@@ -90,7 +168,7 @@ static pool_task make_task(const mpt_queue *queue, mpt_pooling kind, mpt_t x, mp
   pool_task t = {.kind = kind, .x = x, .w = w, .height = x->shape[2], .width = x->shape[3]};
   t.out_height = (t.height + 2 * w.padding - w.kernel_height) / w.stride + 1;
   t.out_width = (t.width + 2 * w.padding - w.kernel_width) / w.stride + 1;
-  t.tasks = mpt_cpu_tasks(queue, 8 * mpt_tensor_count(x));
+  t.tasks = mpt_cpu_tasks(queue, 2 * mpt_tensor_count(x));
   return t;
 }
 
@@ -99,7 +177,7 @@ mpt_status mpt_cpu_pool_forward(mpt_queue *queue, mpt_pooling kind, mpt_t x, mpt
   (void)error;
   pool_task t = make_task(queue, kind, x, window);
   t.y = y;
-  mpt_cpu_parallel(queue, t.tasks, forward_part, &t);
+  mpt_cpu_parallel(queue, t.tasks, pool_part, &t);
   return MPT_OK;
 }
 
@@ -109,6 +187,6 @@ mpt_status mpt_cpu_pool_backward(mpt_queue *queue, mpt_pooling kind, mpt_t x, mp
   pool_task t = make_task(queue, kind, x, window);
   t.grad_y = grad_y;
   t.grad_x = grad_x;
-  mpt_cpu_parallel(queue, t.tasks, backward_part, &t);
+  mpt_cpu_parallel(queue, t.tasks, pool_part, &t);
   return MPT_OK;
 }

@@ -89,6 +89,7 @@ static void check_pool(op_check *c, mpt_pooling kind, mpt_t x, mpt_window w, con
   op_require(c, w.padding < w.kernel_height && w.padding < w.kernel_width,
              "padding %d is as large as the window, %d x %d", w.padding, w.kernel_height,
              w.kernel_width);
+  op_require(c, x->shape[2] * x->shape[3] <= INT32_MAX, "an image has more than 2^31 pixels");
   OP_SHAPE(c, out_name, out, x->shape[0], x->shape[1], height, width);
 }
 
