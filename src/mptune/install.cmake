@@ -41,6 +41,9 @@ install(FILES ${CMAKE_BINARY_DIR}/mptune.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/
 
 # The command is made after this file is read; on its way to another machine it says what it needs.
 function(mptune_portable_command)
+  if(NOT TARGET mptune-command)
+    return()
+  endif()
   target_link_options(mptune-command PRIVATE -static-libgcc)
   add_custom_command(TARGET mptune-command POST_BUILD VERBATIM
     COMMAND ${CMAKE_COMMAND} -D FILE=$<TARGET_FILE:mptune-command>
