@@ -495,6 +495,44 @@ static void a_session_continues_from_its_saved_state_bit_for_bit(void **unused) 
   close_session(&after.r);
 }
 
+/* ---- policies ---- */
+
+static void a_policy_gives_formats_and_loss_scale(void **unused) {
+  (void)unused;
+  const char text[] = "schema: mptune/policy@1\n"
+                      "default: bf16\n"
+                      "rules:\n"
+                      "  - layers: [\"fc1\"]\n"
+                      "    format: fp8\n"
+                      "    wgrad: fp16\n"
+                      "    scaling: {mode: delayed, history: 4, margin: 1}\n"
+                      "  - layers: [\"nowhere\"]\n"
+                      "    format: fp32\n"
+                      "loss_scale: {mode: static, initial: 512.0}\n";
+  mpt_policy *policy;
+  OK(mpt_policy_parse(text, strlen(text), "text", &policy, &ok_error));
+  rig r = {0};
+  mpt_session_config config = config_of(&r, NULL);
+  config.policy = policy;
+  mpt_session_layer layers[2] = {linear("fc1", 4, 4, 4), linear("fc2", 4, 4, 4)};
+  mpt_session *none = NULL;
+  FAILS(mpt_session_open(&config, layers, 2, &none, &ok_error), MPT_ERROR_MISMATCH, "nowhere", "");
+  assert_null(none);
+  config.resolve.strict = false;
+  open_session(&r, &config, layers, 2);
+  mpt_policy_free(policy); /* was read during open only */
+  assert_int_equal(mpt_session_find(r.session, "fc2"), 1);
+  assert_int_equal(mpt_session_find(r.session, "nowhere"), -1);
+  const mpt_layer_policy *fc1 = mpt_session_layer_policy(r.session, 0);
+  mpt_layer_policy expected = formats_of(MPT_PRECISION_FP8, MPT_PRECISION_FP8, MPT_PRECISION_FP16);
+  expected.scaling = (mpt_scaling){MPT_SCALING_DELAYED, 4, 1};
+  assert_true(mpt_layer_policy_equal(fc1, &expected));
+  mpt_layer_policy bf16 = mpt_layer_policy_of(MPT_PRECISION_BF16);
+  assert_true(mpt_layer_policy_equal(mpt_session_layer_policy(r.session, 1), &bf16));
+  assert_true(mpt_session_loss_scale(r.session) == 512.0f);
+  close_session(&r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(delayed_scales_follow_the_largest_of_the_steps_before),
@@ -508,6 +546,7 @@ int main(void) {
       cmocka_unit_test(statistics_of_every_operand_reach_the_sink),
       cmocka_unit_test(the_first_value_that_is_not_finite_is_named),
       cmocka_unit_test(a_session_continues_from_its_saved_state_bit_for_bit),
+      cmocka_unit_test(a_policy_gives_formats_and_loss_scale),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

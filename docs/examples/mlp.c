@@ -211,10 +211,11 @@ static double loss(network *net, const float *labels) {
   for (int64_t r = 0; r < net->rows; r++) {
     const float *logits = last->output + r * last->n;
     float *gradient = last->grad_output + r * last->n;
-    double largest = logits[0], sum = 0.0;
+    double largest = logits[0];
     for (int64_t j = 1; j < last->n; j++)
       largest = fmax(largest, logits[j]);
-    for (int64_t j = 0; j < last->n; j++)
+    double sum = exp(logits[0] - largest);
+    for (int64_t j = 1; j < last->n; j++)
       sum += exp(logits[j] - largest);
     int64_t label = (int64_t)labels[r];
     total += log(sum) + largest - logits[label];

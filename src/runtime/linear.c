@@ -62,6 +62,7 @@ static bool as_matrix(const mpt_tensor *t, int split, mpt_tensor *matrix) {
 static mpt_status see(const mpt_session *session, int layer, const char *what, const mpt_tensor *t,
                       bool weight, int64_t rows, int64_t columns, mpt_tensor *matrix,
                       mpt_error *error) {
+  *matrix = (mpt_tensor){0};
   if (t == NULL || t->data == NULL)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "layer '%s': %s is NULL", layer_name(session, layer),
                     what);

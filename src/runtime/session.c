@@ -72,7 +72,7 @@ fail:
 
 mpt_status mpt_session_open(const mpt_session_config *given, const mpt_session_layer *layers,
                             int count, mpt_session **out, mpt_error *error) {
-  mpt_session_config config;
+  mpt_session_config config = {0};
   MPT_RETURN_IF_FAILED(check_config(given, &config, error));
   if (layers == NULL || count < 1 || out == NULL)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "a session needs at least one layer");
