@@ -1,0 +1,408 @@
+/* The search space, and the solver on it against every assignment of small networks. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "train_model.h"
+#include "tuner/space.h"
+#include <gsl/gsl_rng.h>
+#include <math.h>
+#include <stdlib.h>
+
+typedef struct fixture {
+  test_model m;
+  graph *g;
+  profile *p;
+  space *s;
+} fixture;
+
+static void exclude(fixture *f, mpt_precision precision) {
+  f->m.w.excluded |= 1u << precision;
+}
+
+static void begin(fixture *f, const char *device, int64_t batch) {
+  mpt_error error = {0};
+  if (profile_load(device, &f->p, &error) != MPT_OK ||
+      test_graph(&f->m, batch, &f->g, &error) != MPT_OK ||
+      space_build(&f->m.w, f->g, f->p, &f->s, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+}
+
+static void end(fixture *f) {
+  space_free(f->s);
+  graph_free(f->g);
+  profile_free(f->p);
+}
+
+/* ---- units ---- */
+
+static void test_units_and_followers_of_a_gpt(void **state) {
+  (void)state;
+  fixture f;
+  test_gpt(&f.m, 32, 8, 16, 2, false);
+  begin(&f, "nvidia-h200", 4);
+  assert_int_equal(f.s->unit_count, 1 + 2 * 5 + 1);
+  const int embed = 0, core = f.s->leader_of_layer[graph_find(f.g, "blocks.1.attn.core")];
+  assert_string_equal(f.g->layers[f.s->units[core].layer].info.name, "blocks.1.attn.core");
+  assert_int_equal(f.s->units[core].leader, core - 1);
+  /* The residual stream follows the embedding; what it feeds has it as leader. */
+  for (int i = 0; i < f.g->layer_count; i++)
+    if (strcmp(f.g->layers[i].info.kind, "residual") == 0 ||
+        strcmp(f.g->layers[i].info.kind, "layernorm") == 0)
+      assert_int_equal(f.s->leader_of_layer[i], embed);
+  assert_int_equal(f.s->units[f.s->leader_of_layer[graph_find(f.g, "head")]].leader, embed);
+  assert_int_equal(f.s->units[f.s->leader_of_layer[graph_find(f.g, "blocks.0.mlp.fc2")]].leader,
+                   f.s->leader_of_layer[graph_find(f.g, "blocks.0.mlp.fc1")]);
+  /* An embedding stores fp32, bf16 or fp16; attention multiplies, so tf32 is its own choice. */
+  assert_int_equal(f.s->units[embed].choice_count, 3);
+  assert_int_equal(f.s->units[core].choice_count, 4);
+  assert_int_equal(f.s->units[core - 1].choice_count, 5);
+  end(&f);
+}
+
+static void test_uniform_policies_are_in_the_space(void **state) {
+  (void)state;
+  for (int reference = 0; reference < 3; reference++) {
+    fixture f;
+    test_gpt(&f.m, 32, 8, 16, 1, true);
+    f.m.w.reference = (mpt_precision)reference;
+    f.m.w.per_gemm = reference == 2;
+    begin(&f, "nvidia-h200", 4);
+    mpt_layer_policy assignment[64], again[64];
+    int choice[64];
+    bool permitted;
+    for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
+      space_uniform(f.s, (mpt_precision)q, assignment, &permitted);
+      assert_true(permitted);
+      assert_true(space_choices(f.s, assignment, choice));
+      space_assignment(f.s, choice, again);
+      for (int i = 0; i < f.g->layer_count; i++)
+        assert_true(mpt_layer_policy_equal(&assignment[i], &again[i]));
+      for (int u = 0; u < f.s->unit_count && q == reference; u++)
+        assert_int_equal(choice[u], 0);
+    }
+    /* A norm that does not follow is not in the space. */
+    assignment[graph_find(f.g, "ln_f")] = mpt_layer_policy_of(MPT_PRECISION_FP16);
+    assert_false(space_choices(f.s, assignment, choice));
+    end(&f);
+  }
+}
+
+static void test_formats_for_each_gemm(void **state) {
+  (void)state;
+  fixture f;
+  test_mlp(&f.m, 16, 32, 16);
+  f.m.w.per_gemm = true;
+  exclude(&f, MPT_PRECISION_TF32);
+  begin(&f, "nvidia-h200", 16);
+  assert_int_equal(f.s->units[0].choice_count, 16); /* no dgrad */
+  assert_int_equal(f.s->units[1].choice_count, 64);
+  end(&f);
+}
+
+static void test_exclusions_and_pins(void **state) {
+  (void)state;
+  fixture f;
+  pin_spec pins[2] = {{.layers = "fc2", .precision = MPT_PRECISION_FP8},
+                      {.layers = "fc*", .precision = MPT_PRECISION_FP16}};
+  test_mlp(&f.m, 16, 32, 16);
+  f.m.w.pins = pins, f.m.w.pin_count = 2;
+  exclude(&f, MPT_PRECISION_FP8);
+  begin(&f, "nvidia-h200", 16);
+  mpt_layer_policy assignment[16];
+  bool permitted;
+  const mpt_layer_policy fp16 = mpt_layer_policy_of(MPT_PRECISION_FP16),
+                         fp8 = mpt_layer_policy_of(MPT_PRECISION_FP8);
+  assert_int_equal(f.s->unit_count, 3);
+  assert_int_equal(f.s->units[0].choice_count, 1);
+  assert_true(mpt_layer_policy_equal(&f.s->units[0].choices[0], &fp16));
+  assert_int_equal(f.s->units[1].choice_count, 1);
+  assert_true(mpt_layer_policy_equal(&f.s->units[1].choices[0], &fp8));
+  assert_int_equal(f.s->units[2].choice_count, 4);
+  space_uniform(f.s, MPT_PRECISION_FP16, assignment, &permitted);
+  assert_false(permitted);
+  end(&f);
+  /* A pinned norm is a unit of its own, and layers behind it follow it. */
+  pin_spec norm = {.layers = "ln_f", .precision = MPT_PRECISION_FP32};
+  test_gpt(&f.m, 32, 8, 16, 1, false);
+  f.m.w.pins = &norm, f.m.w.pin_count = 1;
+  begin(&f, "nvidia-h200", 4);
+  const int unit = f.s->leader_of_layer[graph_find(f.g, "ln_f")];
+  assert_int_equal(f.s->units[unit].layer, graph_find(f.g, "ln_f"));
+  assert_int_equal(f.s->units[unit].choice_count, 1);
+  assert_int_equal(f.s->units[unit + 1].leader, unit);
+  end(&f);
+}
+
+static void test_what_cannot_be_built(void **state) {
+  (void)state;
+  fixture f;
+  mpt_error error;
+  pin_spec pin = {.layers = "fc9", .precision = MPT_PRECISION_FP16, .line = 7, .column = 3};
+  test_mlp(&f.m, 16, 32, 16);
+  f.m.w.pins = &pin, f.m.w.pin_count = 1;
+  assert_int_equal(profile_load("nvidia-h200", &f.p, &error), MPT_OK);
+  assert_int_equal(test_graph(&f.m, 16, &f.g, &error), MPT_OK);
+  assert_int_equal(space_build(&f.m.w, f.g, f.p, &f.s, &error), MPT_ERROR_SYNTAX);
+  assert_int_equal(error.line, 7);
+  assert_non_null(strstr(error.message, "matches no layer"));
+  strcpy(pin.layers, "fc1");
+  f.p->formats &= ~(1u << MPT_FP16);
+  assert_int_equal(space_build(&f.m.w, f.g, f.p, &f.s, &error), MPT_ERROR_SYNTAX);
+  assert_non_null(strstr(error.message, "lacks"));
+  f.m.w.pin_count = 0;
+  f.m.w.excluded = (1u << MPT_PRECISION_COUNT) - 1;
+  assert_int_equal(space_build(&f.m.w, f.g, f.p, &f.s, &error), MPT_ERROR_SYNTAX);
+  assert_non_null(strstr(error.message, "excludes every format"));
+  graph_free(f.g);
+  profile_free(f.p);
+}
+
+/* ---- the solver against every assignment ---- */
+
+static double predicted(const fixture *f, const int *choice) {
+  mpt_layer_policy assignment[64];
+  cost_parts parts;
+  mpt_error error;
+  space_assignment(f->s, choice, assignment);
+  if (cost_predict(f->g, f->p, &f->m.w.optimizer, assignment, &parts, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  return parts.total;
+}
+
+typedef struct evaluated {
+  double seconds, increase;
+} evaluated;
+
+static int assignment_count(const space *s) {
+  int count = 1;
+  for (int u = 0; u < s->unit_count; u++)
+    count *= s->units[u].choice_count;
+  return count;
+}
+
+static void choices_of(const space *s, int index, int *choice) {
+  for (int u = 0; u < s->unit_count; u++) {
+    choice[u] = index % s->units[u].choice_count;
+    index /= s->units[u].choice_count;
+  }
+}
+
+/* Budgets from the least increase to the largest: the solver's answer is the best of all, and its
+ * seconds are what the assignment is predicted to take. */
+static void against_every_assignment(fixture *f, unsigned long seed) {
+  const space *s = f->s;
+  const int count = assignment_count(s);
+  gsl_rng *random = gsl_rng_alloc(gsl_rng_mt19937);
+  gsl_rng_set(random, seed);
+  evaluated *all = malloc((size_t)count * sizeof *all);
+  double *increase[32];
+  int choice[32];
+  for (int u = 0; u < s->unit_count; u++) {
+    increase[u] = calloc((size_t)s->units[u].choice_count, sizeof(double));
+    for (int c = 1; c < s->units[u].choice_count; c++)
+      increase[u][c] = gsl_rng_uniform(random) < 0.1 ? INFINITY : gsl_rng_uniform(random);
+  }
+  for (int i = 0; i < count; i++) {
+    choices_of(s, i, choice);
+    all[i] = (evaluated){.seconds = predicted(f, choice)};
+    for (int u = 0; u < s->unit_count; u++)
+      all[i].increase += increase[u][choice[u]];
+  }
+  for (int turn = 0; turn <= 8; turn++) {
+    const double budget = turn == 8 ? INFINITY : s->unit_count * turn / 10.0;
+    double best = INFINITY;
+    for (int i = 0; i < count; i++)
+      if (all[i].increase <= budget && isfinite(all[i].increase))
+        best = fmin(best, all[i].seconds);
+    frontier_solution certificate;
+    mpt_error error;
+    if (space_solve(s, f->g, f->p, &f->m.w.optimizer, increase, budget, choice, &certificate,
+                    &error) != MPT_OK)
+      fail_msg("%s", error.message);
+    assert_true(certificate.gap == 0.0 && certificate.increase <= budget);
+    assert_true(fabs(certificate.seconds / best - 1.0) < 1e-12);
+    assert_true(fabs(certificate.seconds / predicted(f, choice) - 1.0) < 1e-12);
+    frontier_clear(&certificate);
+  }
+  for (int u = 0; u < s->unit_count; u++)
+    free(increase[u]);
+  free(all);
+  gsl_rng_free(random);
+}
+
+/* With all other choices vetoed, the seconds are those of that one assignment. */
+static void random_assignments(const fixture *f, unsigned long seed) {
+  const space *s = f->s;
+  gsl_rng *random = gsl_rng_alloc(gsl_rng_mt19937);
+  gsl_rng_set(random, seed);
+  double *increase[32];
+  int wanted[32], choice[32];
+  for (int turn = 0; turn < 60; turn++) {
+    for (int u = 0; u < s->unit_count; u++) {
+      const int count = s->units[u].choice_count;
+      increase[u] = malloc((size_t)count * sizeof(double));
+      wanted[u] = (int)gsl_rng_uniform_int(random, (unsigned long)count);
+      for (int c = 0; c < count; c++)
+        increase[u][c] = c == wanted[u] ? 1.0 : INFINITY;
+    }
+    frontier_solution certificate;
+    assert_int_equal(space_solve(s, f->g, f->p, &f->m.w.optimizer, increase, INFINITY, choice,
+                                 &certificate, NULL),
+                     MPT_OK);
+    for (int u = 0; u < s->unit_count; u++) {
+      assert_int_equal(choice[u], wanted[u]);
+      free(increase[u]);
+    }
+    assert_true(fabs(certificate.seconds / predicted(f, choice) - 1.0) < 1e-12);
+    frontier_clear(&certificate);
+  }
+  gsl_rng_free(random);
+}
+
+static void on_both_devices(fixture *f, int64_t batch, unsigned long seed) {
+  static const char *const devices[] = {"synthetic-bits", "nvidia-h200"};
+  for (int d = 0; d < 2; d++) {
+    begin(f, devices[d], batch);
+    against_every_assignment(f, seed);
+    random_assignments(f, seed);
+    end(f);
+  }
+}
+
+static void test_solver_on_an_mlp(void **state) {
+  (void)state;
+  fixture f;
+  test_mlp(&f.m, 20, 40, 12);
+  f.m.w.optimizer.accumulate = 3;
+  on_both_devices(&f, 24, 1);
+  f.m.w.per_gemm = true;
+  exclude(&f, MPT_PRECISION_TF32);
+  exclude(&f, MPT_PRECISION_FP16);
+  on_both_devices(&f, 256, 2);
+}
+
+static void test_solver_on_a_cnn(void **state) {
+  (void)state;
+  fixture f;
+  test_cnn(&f.m, 8, 16, 10);
+  on_both_devices(&f, 16, 3);
+}
+
+static void test_solver_on_a_gpt_block(void **state) {
+  (void)state;
+  fixture f;
+  test_gpt(&f.m, 48, 16, 32, 1, false);
+  exclude(&f, MPT_PRECISION_TF32);
+  on_both_devices(&f, 8, 4);
+  test_gpt(&f.m, 48, 16, 32, 1, true);
+  exclude(&f, MPT_PRECISION_FP32);
+  f.m.w.reference = MPT_PRECISION_BF16;
+  on_both_devices(&f, 64, 5);
+}
+
+/* q, k and v apart: they share copies of their input, and attention reads all three. */
+static void test_solver_on_separate_q_k_v(void **state) {
+  (void)state;
+  fixture f;
+  test_model *m = &f.m;
+  test_model_begin(m, LOSS_CROSS_ENTROPY);
+  m->info = (dataset_info){.tokens = true, .sequence = 8, .classes = 32};
+  layer_spec *layer = test_layer(m, "embedding", "embed", NULL);
+  layer->vocabulary = 32, layer->features = 32;
+  test_layer(m, "layernorm", "ln", NULL);
+  test_layer(m, "linear", "q", "ln", NULL)->features = 32;
+  test_layer(m, "linear", "k", "ln", NULL)->features = 32;
+  test_layer(m, "linear", "v", "ln", NULL)->features = 32;
+  layer = test_layer(m, "attention", "core", "q", "k", "v", NULL);
+  layer->heads = 2, layer->causal = true;
+  test_layer(m, "residual", "sum", "embed", "core", NULL);
+  test_linear(m, "head", 32);
+  exclude(&f, MPT_PRECISION_TF32);
+  on_both_devices(&f, 16, 6);
+}
+
+/* A skip from a linear layer over two others, and one tensor read by three of them. */
+static void test_solver_on_skips(void **state) {
+  (void)state;
+  fixture f;
+  test_model *m = &f.m;
+  test_model_begin(m, LOSS_CROSS_ENTROPY);
+  m->info = (dataset_info){.rank = 1, .shape = {32}, .classes = 32};
+  test_linear(m, "a", 32);
+  test_linear(m, "b", 32);
+  test_linear(m, "c", 32);
+  test_layer(m, "linear", "d", "a", NULL)->features = 32;
+  test_layer(m, "residual", "cd", "c", "d", NULL);
+  test_layer(m, "residual", "acd", "a", "cd", NULL);
+  test_layer(m, "relu", "relu", NULL);
+  test_linear(m, "e", 32);
+  test_layer(m, "linear", "f", "a", NULL)->features = 32;
+  test_layer(m, "residual", "out", "e", "f", NULL);
+  exclude(&f, MPT_PRECISION_TF32);
+  on_both_devices(&f, 48, 7);
+}
+
+/* Data that is normalised before any layer has a format. */
+static void test_solver_with_layers_before_the_first_unit(void **state) {
+  (void)state;
+  fixture f;
+  test_model *m = &f.m;
+  test_model_begin(m, LOSS_CROSS_ENTROPY);
+  m->info = (dataset_info){.rank = 1, .shape = {32}, .classes = 16};
+  test_layer(m, "layernorm", "norm", NULL);
+  test_linear(m, "a", 32);
+  test_layer(m, "gelu", "gelu", NULL);
+  test_linear(m, "b", 16);
+  on_both_devices(&f, 48, 8);
+}
+
+/* Formats for each GEMM, 5 blocks: 125 choices for each of 20 linear layers. */
+static void test_a_deep_gpt_for_each_gemm(void **state) {
+  (void)state;
+  fixture f;
+  test_gpt(&f.m, 512, 256, 256, 5, false);
+  f.m.w.per_gemm = true;
+  begin(&f, "nvidia-h200", 16);
+  gsl_rng *random = gsl_rng_alloc(gsl_rng_mt19937);
+  double *increase[32];
+  int choice[32];
+  for (int u = 0; u < f.s->unit_count; u++) {
+    increase[u] = calloc((size_t)f.s->units[u].choice_count, sizeof(double));
+    for (int c = 1; c < f.s->units[u].choice_count; c++)
+      increase[u][c] = gsl_rng_uniform(random);
+  }
+  frontier_solution certificate;
+  assert_int_equal(
+      space_solve(f.s, f.g, f.p, &f.m.w.optimizer, increase, 2.0, choice, &certificate, NULL),
+      MPT_OK);
+  assert_true(certificate.gap == 0.0);
+  assert_true(fabs(certificate.seconds / predicted(&f, choice) - 1.0) < 1e-12);
+  frontier_clear(&certificate);
+  random_assignments(&f, 9);
+  for (int u = 0; u < f.s->unit_count; u++)
+    free(increase[u]);
+  gsl_rng_free(random);
+  end(&f);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_units_and_followers_of_a_gpt),
+      cmocka_unit_test(test_uniform_policies_are_in_the_space),
+      cmocka_unit_test(test_formats_for_each_gemm),
+      cmocka_unit_test(test_exclusions_and_pins),
+      cmocka_unit_test(test_what_cannot_be_built),
+      cmocka_unit_test(test_solver_on_an_mlp),
+      cmocka_unit_test(test_solver_on_a_cnn),
+      cmocka_unit_test(test_solver_on_a_gpt_block),
+      cmocka_unit_test(test_solver_on_separate_q_k_v),
+      cmocka_unit_test(test_solver_on_skips),
+      cmocka_unit_test(test_solver_with_layers_before_the_first_unit),
+      cmocka_unit_test(test_a_deep_gpt_for_each_gemm),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
