@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { CACHED = 4096, LARGE = 1 << 24, TURNS = 60, LARGE_TURNS = 9 };
+enum { CACHED = 2048, LARGE = 1 << 24, TURNS = 60, LARGE_TURNS = 9 };
 
 static double nanoseconds(void) {
   struct timespec t;
