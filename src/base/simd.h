@@ -8,7 +8,8 @@
 #ifndef MPT_BASE_SIMD_H
 #define MPT_BASE_SIMD_H
 
-#if defined(__x86_64__) && defined(__gnu_linux__)
+/* The thread sanitizer's code runs before it is ready where a clone is chosen. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__SANITIZE_THREAD__)
 #define MPT_VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define MPT_VECTOR_CLONES
