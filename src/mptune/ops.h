@@ -197,7 +197,8 @@ MPT_API mpt_status mpt_mean_squared_error(mpt_queue *queue, const mpt_tensor *ou
 MPT_API mpt_status mpt_gradient_check(mpt_queue *queue, const mpt_tensor *const *gradients,
                                       int count, float max_norm, mpt_step_state *state,
                                       mpt_error *error);
-/* g = clip * grad / loss_scale + weight_decay * w; m = momentum * m + g; w -= learning_rate * m */
+/* g = clip * grad / loss_scale + weight_decay * w; m = momentum * m + g; w -= learning_rate * m.
+ * `momentum_buffer` may be NULL when momentum is 0. */
 MPT_API mpt_status mpt_sgd_step(mpt_queue *queue, const mpt_tensor *weight,
                                 const mpt_tensor *gradient, const mpt_tensor *momentum_buffer,
                                 float learning_rate, float momentum, float weight_decay,
