@@ -235,9 +235,11 @@ static mpt_status adjust(search *s, mpt_layer_policy *assignment, int *choice, m
       return MPT_OK;
     candidate *c = NULL;
     MPT_RETURN_IF_FAILED(propose_new(s, 0, assignment, choice, &c, error));
-    if (c == NULL || candidate_standing(s, c) == STANDING_MEETS) {
-      const candidate *best = best_so_far(s);
-      const double least = best != NULL ? best->cost.total : s->reference.cost.total;
+    const candidate *best = best_so_far(s);
+    const double least = best != NULL ? best->cost.total : s->reference.cost.total;
+    /* What is not faster by more than noise than what already meets the budget is not worth a run.
+     */
+    if (c == NULL || candidate_standing(s, c) == STANDING_MEETS || !faster(c->cost.total, least)) {
       MPT_RETURN_IF_FAILED(propose_new(s, 1, assignment, choice, &c, error));
       if (c == NULL || candidate_standing(s, c) != STANDING_UNKNOWN ||
           !faster(c->cost.total, least))
