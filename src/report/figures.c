@@ -1,0 +1,74 @@
+/* Numbers as people read them. */
+#include "report/report_data.h"
+#include <math.h>
+#include <stdio.h>
+
+static void three_digits(double value, const char *unit, char text[FIGURE_SIZE]) {
+  const double size = fabs(value);
+  const int decimals = size >= 99.95 ? 0 : size >= 9.995 ? 1 : 2;
+  snprintf(text, FIGURE_SIZE, "%.*f %s", decimals, value, unit);
+}
+
+void figure_time(double seconds, char text[FIGURE_SIZE]) {
+  if (!isfinite(seconds))
+    snprintf(text, FIGURE_SIZE, "–");
+  else if (fabs(seconds) < 0.9995e-3)
+    three_digits(1e6 * seconds, "µs", text);
+  else if (fabs(seconds) < 0.9995)
+    three_digits(1e3 * seconds, "ms", text);
+  else
+    three_digits(seconds, "s", text);
+}
+
+void figure_duration(double seconds, char text[FIGURE_SIZE]) {
+  if (!isfinite(seconds) || seconds < 120)
+    figure_time(seconds, text);
+  else if (seconds < 7200)
+    three_digits(seconds / 60, "minutes", text);
+  else
+    three_digits(seconds / 3600, "hours", text);
+}
+
+void figure_bytes(double bytes, char text[FIGURE_SIZE]) {
+  static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  int unit = 0;
+  if (!(bytes > 0)) {
+    snprintf(text, FIGURE_SIZE, "–");
+    return;
+  }
+  while (bytes >= 1024 && unit < 4)
+    bytes /= 1024, unit++;
+  if (unit == 0)
+    snprintf(text, FIGURE_SIZE, "%.0f B", bytes);
+  else
+    three_digits(bytes, units[unit], text);
+}
+
+void figure_percent(double share, int digits, char text[FIGURE_SIZE]) {
+  if (isfinite(share))
+    snprintf(text, FIGURE_SIZE, "%.*f%%", digits, 100 * share);
+  else
+    snprintf(text, FIGURE_SIZE, "–");
+}
+
+void figure_value(double value, char text[FIGURE_SIZE]) {
+  if (isfinite(value))
+    snprintf(text, FIGURE_SIZE, "%.5g", value);
+  else
+    snprintf(text, FIGURE_SIZE, "–");
+}
+
+void figure_worse(const report_data *data, double difference, char text[FIGURE_SIZE]) {
+  if (isinf(difference))
+    snprintf(text, FIGURE_SIZE, "%s", difference > 0 ? "without limit" : "–");
+  else if (isnan(difference) || (data->relative && !(fabs(data->reference_mean) > 0)))
+    snprintf(text, FIGURE_SIZE, "–");
+  else if (data->relative)
+    snprintf(text, FIGURE_SIZE, "%+.3f%%", 100 * difference / fabs(data->reference_mean));
+  else
+    snprintf(text, FIGURE_SIZE, "%+.4g", difference);
+}
+
+void figure_worse_relative(const report_data *data, double share, char text[FIGURE_SIZE]) {
+  figure_worse(data, share * fabs(data->reference_mean), text);
+}

@@ -1,0 +1,314 @@
+/* Reading a run store, and what follows from its records. */
+#include "report/report_data.h"
+#include "base/error.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *member_text(const json_t *object, const char *name, const char *otherwise) {
+  const char *text = json_string_value(json_object_get(object, name));
+  return text == NULL ? otherwise : text;
+}
+
+double member_number(const json_t *object, const char *name) {
+  const json_t *value = json_object_get(object, name);
+  return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+bool member_true(const json_t *object, const char *name) {
+  return json_is_true(json_object_get(object, name));
+}
+
+const report_point *report_find(const report_data *data, const char *hash) {
+  for (int i = 0; i < data->policy_count; i++)
+    if (strcmp(data->points[i].policy->hash, hash) == 0)
+      return &data->points[i];
+  return NULL;
+}
+
+const store_evaluation *report_pair(const report_data *data, const store_evaluation *e) {
+  for (int i = 0; i < data->evaluation_count; i++) {
+    const store_evaluation *r = &data->evaluations[i];
+    if (r->seed == e->seed && r->steps == e->steps &&
+        strcmp(r->policy, data->reference_policy) == 0)
+      return r;
+  }
+  return NULL;
+}
+
+double report_difference(const report_data *data, const store_evaluation *e) {
+  const store_evaluation *pair = report_pair(data, e);
+  return pair == NULL ? NAN : data->sign * (e->metric - pair->metric);
+}
+
+/* A text that is no JSON, or of another type, is as good as absent. */
+static mpt_status load_note(store *s, const char *name, json_t **note, json_t *empty,
+                            mpt_error *error) {
+  char *text = NULL;
+  *note = empty;
+  MPT_RETURN_IF_FAILED(store_get(s, name, &text, error));
+  json_t *json = text == NULL ? NULL : json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+  free(text);
+  if (json == NULL || json_typeof(json) != json_typeof(empty)) {
+    json_decref(json);
+    return MPT_OK;
+  }
+  json_decref(empty);
+  *note = json;
+  return MPT_OK;
+}
+
+static mpt_status load_notes(store *s, report_data *d, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(load_note(s, "definition", &d->definition, json_object(), error));
+  MPT_RETURN_IF_FAILED(load_note(s, "layers", &d->layers_note, json_array(), error));
+  MPT_RETURN_IF_FAILED(load_note(s, "reference", &d->reference, json_object(), error));
+  MPT_RETURN_IF_FAILED(load_note(s, "sensitivity", &d->sensitivity, json_array(), error));
+  MPT_RETURN_IF_FAILED(load_note(s, "trajectory", &d->trajectory, json_array(), error));
+  MPT_RETURN_IF_FAILED(load_note(s, "verification", &d->verification, json_array(), error));
+  return load_note(s, "winner", &d->winner, json_object(), error);
+}
+
+/* The reference: as the search noted it, or, before it did, from its evaluations. */
+static void find_reference(report_data *d) {
+  double sum = 0, squares = 0;
+  int count = 0;
+  snprintf(d->reference_policy, sizeof d->reference_policy, "%s",
+           member_text(d->reference, "policy", ""));
+  for (int i = 0; i < d->evaluation_count; i++) {
+    const store_evaluation *e = &d->evaluations[i];
+    if (strcmp(e->purpose, "reference") != 0)
+      continue;
+    if (d->reference_policy[0] == '\0')
+      memcpy(d->reference_policy, e->policy, sizeof d->reference_policy);
+    if (!isfinite(e->metric))
+      continue;
+    sum += e->metric;
+    squares += e->metric * e->metric;
+    count++;
+  }
+  d->reference_mean = member_number(d->reference, "metric_mean");
+  d->reference_deviation = member_number(d->reference, "metric_deviation");
+  if (isnan(d->reference_mean) && count > 0)
+    d->reference_mean = sum / count;
+  if (isnan(d->reference_deviation) && count > 1)
+    d->reference_deviation = sqrt(fmax(0, (squares - sum * sum / count) / (count - 1)));
+
+  const json_t *budget = json_object_get(d->definition, "budget");
+  d->sign = member_true(d->definition, "metric_higher_is_better") ? -1 : 1;
+  d->relative = !json_is_false(json_object_get(budget, "relative"));
+  d->margin = member_number(d->reference, "margin");
+  if (isnan(d->margin))
+    d->margin = d->relative ? member_number(budget, "worse_by") * fabs(d->reference_mean)
+                            : member_number(budget, "worse_by");
+  d->predicted =
+      !json_is_false(json_object_get(json_object_get(d->definition, "target"), "predicted"));
+}
+
+static void measure_point(const report_data *d, report_point *p) {
+  double sum = 0, squares = 0;
+  for (int i = 0; i < d->evaluation_count; i++) {
+    const store_evaluation *e = &d->evaluations[i];
+    if (strcmp(e->policy, p->policy->hash) != 0)
+      continue;
+    if (e->diverged || e->stopped) {
+      p->failures++;
+      continue;
+    }
+    const double difference = report_difference(d, e);
+    if (!isfinite(difference))
+      continue;
+    sum += difference;
+    squares += difference * difference;
+    p->pairs++;
+  }
+  const int n = p->pairs;
+  p->difference = n > 0 ? sum / n : NAN;
+  p->standard_error = n > 1 ? sqrt(fmax(0, (squares - sum * sum / n) / (n - 1)) / n) : NAN;
+}
+
+static const char *verdict_of(const report_data *d, const char *hash) {
+  size_t i;
+  json_t *row;
+  json_array_foreach(d->verification, i, row) {
+    if (strcmp(member_text(row, "policy", ""), hash) == 0)
+      return member_text(row, "verdict", "");
+  }
+  return "";
+}
+
+static int by_time(const void *a, const void *b) {
+  const report_point *x = a, *y = b;
+  if (x->seconds != y->seconds) /* unknown ones last */
+    return isnan(x->seconds) ? 1 : isnan(y->seconds) || x->seconds < y->seconds ? -1 : 1;
+  return strcmp(x->policy->hash, y->policy->hash);
+}
+
+static bool placed(const report_point *p) {
+  return isfinite(p->difference) && isfinite(p->seconds) && p->failures == 0;
+}
+
+static mpt_status make_points(report_data *d, mpt_error *error) {
+  d->points = calloc((size_t)d->policy_count + 1, sizeof *d->points);
+  if (d->points == NULL)
+    return mpt_fail_memory(error, "the policies", 0);
+  const char *winner = member_text(d->winner, "policy", "");
+  for (int i = 0; i < d->policy_count; i++) {
+    report_point *p = &d->points[i];
+    p->policy = &d->policies[i];
+    p->seconds = p->policy->predicted_seconds;
+    p->uniform = strncmp(p->policy->label, "all-", 4) == 0;
+    p->reference = strcmp(p->policy->hash, d->reference_policy) == 0;
+    p->winner = strcmp(p->policy->hash, winner) == 0;
+    p->verdict = verdict_of(d, p->policy->hash);
+    measure_point(d, p);
+  }
+  qsort(d->points, (size_t)d->policy_count, sizeof *d->points, by_time);
+  double least = INFINITY; /* of all that are faster */
+  for (int i = 0; i < d->policy_count; i++) {
+    report_point *p = &d->points[i];
+    p->frontier = placed(p) && p->difference < least;
+    if (p->frontier)
+      least = p->difference;
+  }
+  return MPT_OK;
+}
+
+static const json_t *reason_of(const report_data *d, const char *layer) {
+  size_t i;
+  json_t *row;
+  json_array_foreach(json_object_get(d->winner, "reasons"), i, row) {
+    if (strcmp(member_text(row, "layer", ""), layer) == 0)
+      return row;
+  }
+  return NULL;
+}
+
+static void shape_text(const json_t *shape, double rows, char *text, size_t size) {
+  size_t i, used = 0;
+  json_t *dimension;
+  text[0] = '\0';
+  json_array_foreach(shape, i, dimension) {
+    const int n = snprintf(text + used, size - used, "%s%lld", i == 0 ? "" : " × ",
+                           (long long)json_integer_value(dimension));
+    if (n < 0 || (size_t)n >= size - used)
+      return;
+    used += (size_t)n;
+  }
+  if (rows > 0)
+    snprintf(text + used, size - used, "%s%.0f rows", used > 0 ? ", " : "", rows);
+}
+
+static mpt_status make_layers(report_data *d, mpt_error *error) {
+  const json_t *assignment = json_object_get(d->winner, "assignment");
+  d->layers = calloc(json_array_size(d->layers_note) + 1, sizeof *d->layers);
+  if (d->layers == NULL)
+    return mpt_fail_memory(error, "the layers", 0);
+  size_t i;
+  json_t *row;
+  json_array_foreach(d->layers_note, i, row) {
+    report_layer *layer = &d->layers[d->layer_count++];
+    layer->name = member_text(row, "name", "?");
+    layer->kind = member_text(row, "kind", "");
+    layer->unit = member_true(row, "unit");
+    layer->gemm = member_true(row, "gemm");
+    shape_text(json_object_get(row, "shape"), member_number(row, "rows"), layer->shape,
+               sizeof layer->shape);
+    const json_t *reason = reason_of(d, layer->name);
+    layer->reason = json_string_value(json_object_get(reason, "reason"));
+    layer->flip = json_string_value(json_object_get(reason, "flip"));
+    layer->formats_text = json_string_value(json_object_get(assignment, layer->name));
+    layer->chosen = layer->formats_text != NULL &&
+                    mpt_layer_policy_parse(layer->formats_text, &layer->formats, NULL) == MPT_OK;
+  }
+  return MPT_OK;
+}
+
+/* Of the reference, merged over the steps that were sampled. */
+static mpt_status load_statistics(store *s, report_data *d, mpt_error *error) {
+  const char *key = NULL;
+  for (int i = d->evaluation_count - 1; i >= 0; i--)
+    if (strcmp(d->evaluations[i].policy, d->reference_policy) == 0)
+      key = d->evaluations[i].key; /* the first of them is the one observed */
+  if (key == NULL)
+    return MPT_OK;
+  store_statistics *rows = NULL;
+  int count = 0;
+  MPT_RETURN_IF_FAILED(store_all_statistics(s, key, &rows, &count, error));
+  for (int i = 0; i < count; i++) {
+    for (int l = 0; l < d->layer_count; l++) {
+      if (strcmp(d->layers[l].name, rows[i].layer) != 0 || rows[i].operand >= MPT_OPERAND_COUNT ||
+          !rows[i].statistics.full)
+        continue;
+      mpt_statistics *into = &d->layers[l].seen[rows[i].operand];
+      if (into->count == 0)
+        *into = rows[i].statistics;
+      else
+        mpt_statistics_merge(into, &rows[i].statistics);
+      break;
+    }
+  }
+  free(rows);
+  return MPT_OK;
+}
+
+/* A seed that both the reference and the winner were trained under. */
+static void find_curves(report_data *d) {
+  const char *winner = member_text(d->winner, "policy", "");
+  for (int i = 0; i < d->evaluation_count && d->winner_curve == NULL; i++) {
+    const store_evaluation *e = &d->evaluations[i];
+    const bool is_reference = strcmp(e->policy, d->reference_policy) == 0;
+    if (d->reference_curve == NULL && is_reference && e->loss_count > 0)
+      d->reference_curve = e;
+    if (is_reference || e->loss_count == 0 || strcmp(e->policy, winner) != 0)
+      continue;
+    const store_evaluation *pair = report_pair(d, e);
+    if (pair == NULL || pair->loss_count == 0)
+      continue;
+    d->winner_curve = e;
+    d->reference_curve = pair;
+  }
+}
+
+static mpt_status load(store *s, report_data *d, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(load_notes(s, d, error));
+  MPT_RETURN_IF_FAILED(store_all_policies(s, &d->policies, &d->policy_count, error));
+  MPT_RETURN_IF_FAILED(store_all_evaluations(s, &d->evaluations, &d->evaluation_count, error));
+  find_reference(d);
+  MPT_RETURN_IF_FAILED(make_points(d, error));
+  MPT_RETURN_IF_FAILED(make_layers(d, error));
+  MPT_RETURN_IF_FAILED(load_statistics(s, d, error));
+  find_curves(d);
+  return MPT_OK;
+}
+
+/* In one transaction, so that a search that goes on meanwhile is seen at one moment. */
+mpt_status report_data_load(const char *run, report_data *data, mpt_error *error) {
+  store *s = NULL;
+  *data = (report_data){.run = run};
+  mpt_status status = store_open(run, STORE_READ, &s, error);
+  if (status == MPT_OK)
+    status = store_begin(s, error);
+  if (status == MPT_OK)
+    status = load(s, data, error);
+  store_close(s);
+  if (status != MPT_OK)
+    report_data_clear(data);
+  return status;
+}
+
+void report_data_clear(report_data *data) {
+  for (int i = 0; i < data->policy_count; i++)
+    free(data->policies[i].assignment);
+  for (int i = 0; i < data->evaluation_count; i++)
+    store_evaluation_clear(&data->evaluations[i]);
+  free(data->policies);
+  free(data->evaluations);
+  free(data->points);
+  free(data->layers);
+  json_t *notes[] = {data->definition, data->layers_note,  data->reference, data->sensitivity,
+                     data->trajectory, data->verification, data->winner};
+  for (size_t i = 0; i < sizeof notes / sizeof notes[0]; i++)
+    json_decref(notes[i]);
+  *data = (report_data){0};
+}

@@ -1,0 +1,125 @@
+/* What a report says, read from a run store and put together; private to src/report/. Whatever a
+ * search has not got to is absent: NULL, NaN, 0. */
+#ifndef REPORT_DATA_H
+#define REPORT_DATA_H
+
+#include "base/text.h"
+#include "store/store.h"
+#include <jansson.h>
+
+/* A policy's place in the plane of step time and metric. */
+typedef struct report_point {
+  const store_policy *policy;
+  double seconds;
+  double difference;     /* mean of metric - reference's over seeds, worse is positive; NaN: none */
+  double standard_error; /* NaN for fewer than two pairs */
+  int pairs, failures;   /* seeds of both; seeds that diverged or were given up */
+  bool uniform, reference, winner;
+  bool frontier;       /* no other is both faster and more accurate */
+  const char *verdict; /* "pass", ..., "" when it was not verified */
+} report_point;
+
+typedef struct report_layer {
+  const char *name, *kind;
+  char shape[96];
+  bool unit; /* its format was chosen; others follow the layer before them */
+  bool gemm;
+  bool chosen; /* there is a winner, with these formats here */
+  mpt_layer_policy formats;
+  const char *formats_text, *reason, *flip; /* NULL: none */
+  mpt_statistics seen[MPT_OPERAND_COUNT];   /* of the reference, all sampled steps; count 0: none */
+} report_layer;
+
+typedef struct report_data {
+  const char *run;
+  /* The texts that the search left, never NULL: an empty object or array for none. */
+  json_t *definition, *layers_note, *reference, *sensitivity, *trajectory, *verification, *winner;
+  store_policy *policies;
+  store_evaluation *evaluations;
+  int policy_count, evaluation_count;
+  report_point *points; /* [policy_count], the fastest first */
+  report_layer *layers;
+  int layer_count;
+  char reference_policy[65];
+  double reference_mean, reference_deviation, margin;     /* metric units; NaN */
+  double sign;                                            /* +1: a larger metric is worse */
+  bool relative;                                          /* the budget, and so all differences */
+  bool predicted;                                         /* step times */
+  const store_evaluation *reference_curve, *winner_curve; /* of one seed; NULL */
+} report_data;
+
+mpt_status report_data_load(const char *run, report_data *data, mpt_error *error);
+void report_data_clear(report_data *data);
+
+/* Members of JSON texts that may be absent. */
+const char *member_text(const json_t *object, const char *name, const char *otherwise);
+double member_number(const json_t *object, const char *name); /* NaN */
+bool member_true(const json_t *object, const char *name);
+
+const report_point *report_find(const report_data *data, const char *hash); /* NULL */
+/* The reference's evaluation of the same seed and length; NULL. */
+const store_evaluation *report_pair(const report_data *data, const store_evaluation *evaluation);
+/* metric - reference's of the same seed, worse is positive; NaN. */
+double report_difference(const report_data *data, const store_evaluation *evaluation);
+
+/* ---- verdict.c ---- */
+/* The verdict in a word for its badge, and in a sentence whose numbers stand between the bytes
+ * NUMBER_BEGIN and NUMBER_END. */
+#define NUMBER_BEGIN '\001'
+#define NUMBER_END   '\002'
+typedef struct report_verdict {
+  const char *word; /* "pass", "no gain", "fail", "inconclusive", "unverified", "unfinished" */
+  mpt_text sentence;
+  mpt_text notes; /* one on a line: what the sentence holds for */
+} report_verdict;
+void report_verdict_make(const report_data *data, report_verdict *verdict);
+void report_verdict_clear(report_verdict *verdict);
+/* What happened to an evaluation: "ok", "diverged: ...", "given up: ...". */
+void report_outcome(const store_evaluation *evaluation, char *text, size_t size);
+const char *report_times(const report_data *data); /* "predicted" or "measured" */
+/* "0.5%", as the workload states it. */
+const char *report_budget(const report_data *data);
+
+/* ---- figures.c: numbers for people, always with their unit ---- */
+#define FIGURE_SIZE 40
+void figure_time(double seconds, char text[FIGURE_SIZE]);     /* three digits: "12.3 ms" */
+void figure_duration(double seconds, char text[FIGURE_SIZE]); /* "3.1 hours" */
+void figure_bytes(double bytes, char text[FIGURE_SIZE]);
+void figure_percent(double share, int digits, char text[FIGURE_SIZE]);
+void figure_value(double value, char text[FIGURE_SIZE]); /* five significant digits */
+/* A difference in metric units, as the budget is given: "+0.31%" of the reference's, or "+0.0031".
+ */
+void figure_worse(const report_data *data, double difference, char text[FIGURE_SIZE]);
+/* The same of a share of the reference's metric. */
+void figure_worse_relative(const report_data *data, double share, char text[FIGURE_SIZE]);
+
+/* ---- one file for each kind of report ---- */
+void report_html(const report_data *data, mpt_text *page);
+void report_markdown(const report_data *data, mpt_text *page);
+json_t *report_json(const report_data *data);
+/* What the page's charts show. */
+json_t *report_charts(const report_data *data);
+
+/* ---- html.c ---- */
+/* %s: text, escaped; %h: HTML as it is; %d: int; %%. */
+void html_add(mpt_text *page, const char *format, ...);
+/* JSON inside a <script>: nothing in it can end the element. */
+void html_add_json(mpt_text *page, const json_t *json);
+void html_add_sentence(mpt_text *page, const char *sentence); /* numbers emphasised */
+
+/* ---- parts of the page ---- */
+void html_layer_map(const report_data *data, mpt_text *page);
+void html_layer_reasons(const report_data *data, mpt_text *page);
+void html_policies(const report_data *data, mpt_text *page);
+void html_verification(const report_data *data, mpt_text *page);
+void html_trajectory(const report_data *data, mpt_text *page);
+void html_evaluations(const report_data *data, mpt_text *page);
+void html_provenance(const report_data *data, mpt_text *page);
+/* The exponents of a tensor over the ranges of the formats, as SVG. */
+void html_histogram(const report_data *data, const report_layer *layer, mpt_operand operand,
+                    mpt_text *page);
+
+/* ---- made at build time by assets.cmake ---- */
+extern const char report_chart_js[], report_chart_licence[], report_page_js[], report_page_css[];
+
+#endif

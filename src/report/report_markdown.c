@@ -1,0 +1,138 @@
+/* The report as Markdown: what fits into an issue or a terminal. */
+#include "report/report_data.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Text in a cell or a sentence: what Markdown would take for markup is escaped. */
+static void add_plain(mpt_text *page, const char *text) {
+  for (; text != NULL && *text != '\0'; text++) {
+    if (*text == '<' || *text == '>') {
+      mpt_text_add(page, *text == '<' ? "&lt;" : "&gt;");
+      continue;
+    }
+    if (strchr("\\`*_[]|#~", *text) != NULL)
+      mpt_text_add(page, "\\");
+    mpt_text_add_bytes(page, *text == '\n' || *text == '\r' ? " " : text, 1);
+  }
+}
+
+static void add_cell(mpt_text *page, const char *text) {
+  mpt_text_add(page, " ");
+  add_plain(page, text);
+  mpt_text_add(page, " |");
+}
+
+static void add_verdict(const report_data *d, mpt_text *page) {
+  report_verdict v;
+  report_verdict_make(d, &v);
+  mpt_text_add(page, "# ");
+  add_plain(page, member_text(d->definition, "name", "run"));
+  mpt_text_addf(page, "\n\n**%s**: ", v.word);
+  for (const char *c = v.sentence.data; c != NULL && *c != '\0'; c++) {
+    const char one[2] = {*c, '\0'};
+    if (*c == NUMBER_BEGIN || *c == NUMBER_END)
+      mpt_text_add(page, "**");
+    else
+      add_plain(page, one);
+  }
+  mpt_text_add(page, "\n\n");
+  for (const char *line = v.notes.data; line != NULL && *line != '\0';) {
+    const char *end = strchr(line, '\n');
+    mpt_text_addf(page, "- %.*s\n", (int)(end - line), line);
+    line = end + 1;
+  }
+  report_verdict_clear(&v);
+}
+
+static void add_policies(const report_data *d, mpt_text *page) {
+  const json_t *rows = json_object_get(d->winner, "rows");
+  if (json_array_size(rows) == 0)
+    return;
+  mpt_text_addf(page,
+                "\n| policy | step (%s) | of reference | %s | worse by | memory | verdict |\n"
+                "| --- | ---: | ---: | ---: | ---: | ---: | --- |\n",
+                report_times(d), member_text(d->definition, "metric", "metric"));
+  size_t i;
+  json_t *row;
+  json_array_foreach(rows, i, row) {
+    char figure[5][FIGURE_SIZE];
+    figure_time(member_number(row, "step_seconds"), figure[0]);
+    figure_percent(member_number(row, "ratio"), 1, figure[1]);
+    figure_value(member_number(row, "metric"), figure[2]);
+    figure_worse(d, member_number(row, "worse_by"), figure[3]);
+    figure_bytes(member_number(row, "memory_bytes"), figure[4]);
+    mpt_text_add(page, "|");
+    add_cell(page, member_text(row, "label", "?"));
+    for (int f = 0; f < 5; f++)
+      add_cell(page, figure[f]);
+    add_cell(page, member_true(row, "reference") ? "reference" : member_text(row, "verdict", ""));
+    mpt_text_add(page, "\n");
+  }
+}
+
+static void add_layers(const report_data *d, mpt_text *page) {
+  if (json_object_size(d->winner) == 0 || d->layer_count == 0)
+    return;
+  mpt_text_add(page, "\n## Formats\n\n| layer | formats | reason | what would flip it |\n"
+                     "| --- | --- | --- | --- |\n");
+  for (int i = 0; i < d->layer_count; i++) {
+    const report_layer *layer = &d->layers[i];
+    mpt_text_add(page, "|");
+    add_cell(page, layer->name);
+    add_cell(page, layer->formats_text);
+    add_cell(page, layer->reason);
+    add_cell(page, layer->flip);
+    mpt_text_add(page, "\n");
+  }
+}
+
+static void add_evaluations(const report_data *d, mpt_text *page) {
+  if (d->evaluation_count == 0)
+    return;
+  mpt_text_addf(page,
+                "\n## Evaluations\n\n| # | policy | for | seed | steps | %s | worse by | result |\n"
+                "| ---: | --- | --- | ---: | ---: | ---: | ---: | --- |\n",
+                member_text(d->definition, "metric", "metric"));
+  for (int i = 0; i < d->evaluation_count; i++) {
+    const store_evaluation *e = &d->evaluations[i];
+    const report_point *p = report_find(d, e->policy);
+    char metric[FIGURE_SIZE], worse[FIGURE_SIZE], outcome[512];
+    figure_value(e->metric, metric);
+    figure_worse(d, report_difference(d, e), worse);
+    report_outcome(e, outcome, sizeof outcome);
+    mpt_text_addf(page, "| %lld |", (long long)e->id);
+    add_cell(page, p == NULL ? e->policy : p->policy->label);
+    add_cell(page, e->purpose);
+    mpt_text_addf(page, " %llu | %lld |", (unsigned long long)e->seed, (long long)e->steps_done);
+    add_cell(page, metric);
+    add_cell(page, worse);
+    add_cell(page, outcome);
+    mpt_text_add(page, "\n");
+  }
+}
+
+void report_markdown(const report_data *d, mpt_text *page) {
+  const json_t *target = json_object_get(d->definition, "target");
+  add_verdict(d, page);
+  add_policies(d, page);
+  add_layers(d, page);
+  add_evaluations(d, page);
+  mpt_text_addf(page,
+                "\n## Measured and predicted\n\nMetrics, differences and bounds are measured. "
+                "Step times are %s",
+                report_times(d));
+  if (d->predicted) {
+    mpt_text_add(page, " from the device profile ");
+    add_plain(page, member_text(target, "name", "unknown"));
+  }
+  mpt_text_add(page, ".\n");
+  if (json_object_size(d->winner) > 0)
+    mpt_text_addf(page, "\n## Apply\n\n    mptune train %s --policy %s/policy.yaml\n",
+                  member_text(d->definition, "workload_path", "WORKLOAD"), d->run);
+  if (member_text(d->definition, "command", "")[0] != '\0') {
+    mpt_text_add(page, "\nMade by: ");
+    add_plain(page, member_text(d->definition, "command", ""));
+    mpt_text_add(page, "\n");
+  }
+}

@@ -1,0 +1,195 @@
+/* The verdict of a search in a sentence with four numbers, whatever the search came to. */
+#include "report/report_data.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *report_times(const report_data *data) {
+  return data->predicted ? "predicted" : "measured";
+}
+
+const char *report_budget(const report_data *data) {
+  return member_text(json_object_get(data->definition, "budget"), "text", "unknown");
+}
+
+void report_outcome(const store_evaluation *e, char *text, size_t size) {
+  const char *why = e->failure == NULL ? "" : e->failure;
+  const char *separator = e->failure == NULL ? "" : ": ";
+  if (e->diverged)
+    snprintf(text, size, "diverged%s%s", separator, why);
+  else if (e->stopped)
+    snprintf(text, size, "%s", e->failure == NULL ? "given up early" : why);
+  else
+    snprintf(text, size, "ok");
+}
+
+static void number(mpt_text *text, const char *figure) {
+  mpt_text_addf(text, "%c%s%c", NUMBER_BEGIN, figure, NUMBER_END);
+}
+
+/* "is worse by at most 0.3%", or, when even the bound is below 0, "is better by at least 0.1%". */
+static void add_bound(const report_data *d, mpt_text *text, double share) {
+  char figure[FIGURE_SIZE];
+  figure_worse_relative(d, fabs(share), figure);
+  mpt_text_add(text, share < 0 ? "is better by at least " : "is worse by at most ");
+  number(text, figure[0] == '+' ? figure + 1 : figure);
+}
+
+static void add_confidence(const report_data *d, mpt_text *text) {
+  char figure[FIGURE_SIZE];
+  const double confidence = member_number(d->winner, "confidence");
+  snprintf(figure, sizeof figure, "%.3g%%", 100 * confidence);
+  mpt_text_add(text, " with ");
+  number(text, isfinite(confidence) ? figure : "unknown");
+  mpt_text_add(text, " confidence");
+}
+
+static void add_step(const report_data *d, mpt_text *text) {
+  char figure[FIGURE_SIZE];
+  figure_time(member_number(d->winner, "step_seconds"), figure);
+  number(text, figure);
+  mpt_text_addf(text, " a step (%s)", report_times(d));
+}
+
+static void say_gain(const report_data *d, mpt_text *text) {
+  char figure[FIGURE_SIZE];
+  mpt_text_addf(text, "The policy %s takes ", member_text(d->winner, "label", "that won"));
+  add_step(d, text);
+  mpt_text_add(text, ", ");
+  figure_percent(member_number(d->winner, "ratio"), 1, figure);
+  number(text, figure);
+  mpt_text_addf(text, " of the reference’s (%s), and its %s ", report_times(d),
+                member_text(d->definition, "metric", "metric"));
+  add_bound(d, text, member_number(d->winner, "upper_bound"));
+  add_confidence(d, text);
+  mpt_text_add(text, ".");
+}
+
+static int tried(const report_data *d) {
+  int count = 0;
+  for (int i = 0; i < d->policy_count; i++)
+    count += !d->points[i].reference && d->points[i].pairs + d->points[i].failures > 0;
+  return count;
+}
+
+static void say_no_gain(const report_data *d, mpt_text *text) {
+  char figure[FIGURE_SIZE];
+  mpt_text_addf(text, "No gain: the reference, %s, stays, at ",
+                member_text(d->winner, "label", "unknown"));
+  add_step(d, text);
+  mpt_text_add(text, "; of ");
+  snprintf(figure, sizeof figure, "%d", tried(d));
+  number(text, figure);
+  mpt_text_addf(text, " policies trained, none that is faster was verified to keep the %s within ",
+                member_text(d->definition, "metric", "metric"));
+  number(text, report_budget(d));
+  mpt_text_add(text, " of the reference’s");
+  add_confidence(d, text);
+  mpt_text_add(text, ".");
+}
+
+static void say_not_met(const report_data *d, mpt_text *text) {
+  char figure[FIGURE_SIZE];
+  mpt_text_add(text, "Nothing permitted was verified to meet the budget of ");
+  number(text, report_budget(d));
+  mpt_text_addf(text, ": the most accurate policy, %s, takes ",
+                member_text(d->winner, "label", "unknown"));
+  add_step(d, text);
+  mpt_text_addf(text, ", and its %s ", member_text(d->definition, "metric", "metric"));
+  const double upper = member_number(d->winner, "upper_bound");
+  if (isfinite(upper)) {
+    add_bound(d, text, upper);
+    add_confidence(d, text);
+  } else {
+    mpt_text_add(text, "changed by ");
+    figure_worse_relative(d, member_number(d->winner, "worse_by"), figure);
+    number(text, figure);
+    mpt_text_add(text, " (worse is positive), not verified");
+  }
+  mpt_text_add(text, ".");
+}
+
+static void say_unfinished(const report_data *d, mpt_text *text) {
+  char figure[FIGURE_SIZE];
+  if (d->evaluation_count == 0) {
+    mpt_text_add(text, "Nothing was trained yet.");
+    return;
+  }
+  mpt_text_add(text, "The search is not finished: ");
+  snprintf(figure, sizeof figure, "%d", d->evaluation_count);
+  number(text, figure);
+  mpt_text_addf(text, " training%s so far", d->evaluation_count == 1 ? "" : "s");
+  if (isfinite(d->reference_mean)) {
+    mpt_text_addf(text, "; the reference’s %s is ", member_text(d->definition, "metric", "metric"));
+    figure_value(d->reference_mean, figure);
+    number(text, figure);
+  }
+  if (isfinite(d->reference_deviation)) {
+    mpt_text_add(text, " with a deviation of ");
+    snprintf(figure, sizeof figure, "%.2g", d->reference_deviation);
+    number(text, figure);
+    mpt_text_add(text, " between seeds");
+  }
+  const report_point *reference = report_find(d, d->reference_policy);
+  if (reference != NULL && isfinite(reference->seconds)) {
+    mpt_text_add(text, ", its step ");
+    figure_time(reference->seconds, figure);
+    number(text, figure);
+    mpt_text_addf(text, " (%s)", report_times(d));
+  }
+  mpt_text_add(text, ".");
+}
+
+static void add_notes(const report_data *d, mpt_text *notes) {
+  const json_t *target = json_object_get(d->definition, "target");
+  const json_t *proxy = json_object_get(d->definition, "proxy");
+  const double steps = member_number(d->definition, "evaluation_steps");
+  char cost[FIGURE_SIZE], payback[FIGURE_SIZE];
+  if (member_true(target, "synthetic"))
+    mpt_text_addf(notes, "The device is synthetic: %s does not exist, its times are made up.\n",
+                  member_text(target, "name", "it"));
+  if (member_true(proxy, "priced"))
+    mpt_text_addf(
+        notes, "Accuracy was verified on the proxy, the model as given; times are priced for %s.\n",
+        member_text(proxy, "text", "a larger one"));
+  if (member_true(d->winner, "gain") && isfinite(steps))
+    mpt_text_addf(notes, "Verified for %.0f steps.\n", steps);
+  if (isfinite(steps) && steps != member_number(d->definition, "steps"))
+    mpt_text_addf(notes, "Evaluations were shortened from the workload’s %.0f steps to %.0f.\n",
+                  member_number(d->definition, "steps"), steps);
+  if (member_text(d->reference, "noise_note", "")[0] != '\0')
+    mpt_text_addf(notes, "About the noise: %s.\n", member_text(d->reference, "noise_note", ""));
+  figure_duration(member_number(d->winner, "tuning_seconds"), cost);
+  figure_duration(member_number(d->winner, "payback_seconds"), payback);
+  if (isfinite(member_number(d->winner, "payback_seconds")))
+    mpt_text_addf(notes, "Tuning took %s and pays back after %s of training (%s).\n", cost, payback,
+                  report_times(d));
+  else if (isfinite(member_number(d->winner, "tuning_seconds")))
+    mpt_text_addf(notes, "Tuning took %s.\n", cost);
+}
+
+void report_verdict_make(const report_data *data, report_verdict *v) {
+  *v = (report_verdict){0};
+  const bool there = json_object_size(data->winner) > 0;
+  const char *word = member_text(data->winner, "verdict", "unverified");
+  const bool stays = strcmp(member_text(data->winner, "policy", ""), data->reference_policy) == 0;
+  if (!there) {
+    v->word = "unfinished";
+    say_unfinished(data, &v->sentence);
+  } else if (member_true(data->winner, "gain")) {
+    v->word = word;
+    say_gain(data, &v->sentence);
+  } else if (stays) {
+    v->word = "no gain";
+    say_no_gain(data, &v->sentence);
+  } else {
+    v->word = word;
+    say_not_met(data, &v->sentence);
+  }
+  add_notes(data, &v->notes);
+}
+
+void report_verdict_clear(report_verdict *verdict) {
+  mpt_text_free(&verdict->sentence);
+  mpt_text_free(&verdict->notes);
+}

@@ -1,0 +1,327 @@
+/* Stores as searches leave them at various points, with plausible numbers, for tests of reports. */
+#ifndef REPORT_FIXTURE_H
+#define REPORT_FIXTURE_H
+
+#include "report/report.h"
+#include "store_fixture.h"
+#include <jansson.h>
+
+typedef enum fixture_case {
+  FIXTURE_NOTHING,    /* not even a definition */
+  FIXTURE_DEFINITION, /* nothing trained */
+  FIXTURE_REFERENCE,  /* one run of the reference, observed */
+  FIXTURE_FULL,       /* a winner */
+  FIXTURE_NO_GAIN,    /* the reference stays */
+  FIXTURE_NOT_MET,    /* nothing permitted meets the budget */
+  FIXTURE_HOSTILE,    /* names and texts that are markup; accuracy; an absolute budget */
+  FIXTURE_DAMAGED,    /* notes of the wrong types, members missing or null */
+  FIXTURE_CASES
+} fixture_case;
+
+static const char *const fixture_names[FIXTURE_CASES] = {
+    "nothing", "definition", "reference", "full", "no-gain", "not-met", "hostile", "damaged"};
+
+#define HOSTILE                                                                                    \
+  "</script><script>document.title='taken'</script><img src=\"http://198.51.100.1/x\">&'"
+
+enum { FIXTURE_STEPS = 600, FIXTURE_BLOCKS = 4, FIXTURE_POLICIES = 9 };
+
+typedef struct fixture_policy {
+  const char *hash, *label;
+  double seconds, worse; /* relative; NaN: not trained, infinite: diverges */
+} fixture_policy;
+
+static const fixture_policy fixture_policies[FIXTURE_POLICIES] = {
+    {"a0", "all-fp32", 0.98231, 0},         {"a1", "all-tf32", 0.2402, 0.0001},
+    {"a2", "all-bf16", 0.14412, 0.0021},    {"a3", "all-fp16", 0.14631, INFINITY},
+    {"a4", "all-fp8", 0.12833, 0.0093},     {"a5", "candidate 6", 0.12714, 0.0064},
+    {"a6", "candidate 7", 0.12961, 0.0031}, {"a7", "candidate 8", 0.13122, 0.0024},
+    {"a8", "candidate 9", 0.1353, 0.0018},
+};
+
+static const char *const fixture_kinds[] = {"layernorm", "linear", "attention", "linear",
+                                            "layernorm", "linear", "gelu",      "linear"};
+static const char *const fixture_parts[] = {"norm1", "attn.qkv", "attn",    "attn.proj",
+                                            "norm2", "mlp.fc1",  "mlp.act", "mlp.fc2"};
+
+static inline void fixture_note(store *s, const char *name, json_t *json) {
+  char *text = json_dumps(json, JSON_COMPACT);
+  assert_non_null(text);
+  assert_int_equal(store_set(s, name, text, NULL), MPT_OK);
+  free(text);
+  json_decref(json);
+}
+
+static inline json_t *fixture_definition(fixture_case c) {
+  const bool hostile = c == FIXTURE_HOSTILE;
+  return json_pack(
+      "{s:s,s:s,s:s,s:s,s:o,s:i,s:i,s:i,s:i,s:s,s:b,s:o,s:s,s:o,s:o,s:i}", "name",
+      hostile ? HOSTILE : "text-gpt", "workload_path", "profiles/workloads/text-gpt.yaml",
+      "workload_text", hostile ? HOSTILE : "name: text-gpt\nmodel: {preset: gpt, width: 128}\n",
+      "command", hostile ? HOSTILE : "mptune tune profiles/workloads/text-gpt.yaml", "versions",
+      json_pack("{s:s,s:s,s:i,s:s,s:s,s:s,s:s}", "mptune", "0.1.0", "backend", "cpu",
+                "cpu_numerics", 1, "compiler", "12.2.0", "gsl", "2.7.1", "os", "6.1.0-18-amd64",
+                "cpu", "a processor with two cores"),
+      "seed", 1, "threads", 2, "steps", FIXTURE_STEPS, "evaluation_steps", FIXTURE_STEPS, "metric",
+      hostile ? "accuracy" : "loss", "metric_higher_is_better", hostile, "budget",
+      json_pack("{s:b,s:f,s:s}", "relative", !hostile, "worse_by", 0.005, "text",
+                hostile ? "0.005" : "0.5%"),
+      "reference", "fp32", "target",
+      json_pack("{s:s,s:s,s:b,s:b}", "name", "nvidia-h200", "device", "NVIDIA H200", "synthetic",
+                false, "predicted", true),
+      "proxy", json_pack("{s:b,s:s}", "priced", true, "text", "width 2048, batch 8, sequence 2048"),
+      "started", 1764000000);
+}
+
+static inline void fixture_layer_name(fixture_case c, int i, char name[MPT_MAX_NAME]) {
+  const int block = i / 8, part = i % 8;
+  if (c == FIXTURE_HOSTILE && i == 1)
+    snprintf(name, MPT_MAX_NAME, "%s", HOSTILE);
+  else if (i == 8 * FIXTURE_BLOCKS)
+    snprintf(name, MPT_MAX_NAME, "head");
+  else
+    snprintf(name, MPT_MAX_NAME, "blocks.%d.%s", block, fixture_parts[part]);
+}
+
+static inline const char *fixture_formats(int i) {
+  if (i == 8 * FIXTURE_BLOCKS)
+    return "fp16";
+  if (strcmp(fixture_kinds[i % 8], "linear") != 0 || i % 8 == 3)
+    return "bf16";
+  return i < 8 ? "fprop=fp8,dgrad=bf16,wgrad=tf32" : "fp8";
+}
+
+static inline void fixture_layers(store *s, fixture_case c) {
+  json_t *layers = json_array();
+  for (int i = 0; i <= 8 * FIXTURE_BLOCKS; i++) {
+    char name[MPT_MAX_NAME];
+    const char *kind = i == 8 * FIXTURE_BLOCKS ? "linear" : fixture_kinds[i % 8];
+    const bool linear = strcmp(kind, "linear") == 0;
+    fixture_layer_name(c, i, name);
+    json_array_append_new(layers,
+                          json_pack("{s:s,s:s,s:[i,i],s:i,s:b,s:b}", "name", name, "kind", kind,
+                                    "shape", 512, 128, "rows", 1024, "unit",
+                                    linear || strcmp(kind, "attention") == 0, "gemm", linear));
+  }
+  fixture_note(s, "layers", layers);
+}
+
+static inline double fixture_metric(fixture_case c, const fixture_policy *p, int seed) {
+  const double noise = 0.002 * sin(12.9898 * seed) + 0.0004 * sin(7.7 * seed * (p->hash[1] - '0'));
+  const double reference = c == FIXTURE_HOSTILE ? 0.9 : 2.31;
+  const double worse = p->worse + (c == FIXTURE_NOT_MET ? 0.01 : 0);
+  return reference + noise + (c == FIXTURE_HOSTILE ? -worse : worse * reference);
+}
+
+static inline void fixture_evaluate(store *s, fixture_case c, const fixture_policy *p, int seed,
+                                    const char *purpose) {
+  static double losses[FIXTURE_STEPS];
+  const bool diverges = isinf(p->worse);
+  store_evaluation e = {.seed = (uint64_t)seed, .steps = FIXTURE_STEPS, .losses = losses};
+  snprintf(e.key, sizeof e.key, "%s-%d", p->hash, seed);
+  snprintf(e.policy, sizeof e.policy, "%s", p->hash);
+  snprintf(e.purpose, sizeof e.purpose, "%s", purpose);
+  e.steps_done = e.loss_count = diverges ? 211 : FIXTURE_STEPS;
+  for (int i = 0; i < e.loss_count; i++)
+    losses[i] = 2.2 * (1 + (diverges ? 0 : p->worse)) + 3.3 * exp(-i / 90.0) +
+                0.06 * sin(i * 1.7 + seed) * cos(i * 0.37);
+  e.diverged = diverges;
+  if (diverges)
+    e.failure =
+        c == FIXTURE_HOSTILE ? (char *)HOSTILE : (char *)"blocks.3.mlp.fc2 is infinite at step 211";
+  e.metric = diverges ? NAN : fixture_metric(c, p, seed);
+  e.metric_plain = diverges ? NAN : e.metric - 0.0003;
+  e.held_out_loss = e.metric;
+  e.output_difference = diverges ? NAN : 0.1 * p->worse;
+  e.host_seconds = 0.0412;
+  e.total_seconds = 26.2;
+  e.memory_bytes = 81 << 20;
+  e.time = 1764000000 + seed;
+  assert_int_equal(store_put_evaluation(s, &e, NULL), MPT_OK);
+}
+
+static inline void fixture_policy_put(store *s, const fixture_policy *p) {
+  store_policy policy = {.assignment = (char *)"blocks.0.attn.qkv fp8\n"};
+  snprintf(policy.hash, sizeof policy.hash, "%s", p->hash);
+  snprintf(policy.label, sizeof policy.label, "%s", p->label);
+  policy.predicted_seconds = p->seconds;
+  policy.predicted_increase = NAN;
+  assert_int_equal(store_put_policy(s, &policy, NULL), MPT_OK);
+}
+
+/* A bell over exponents, with a long tail below, as gradients have. */
+static inline mpt_statistics fixture_tensor(double center, double width) {
+  mpt_statistics x = {.full = true, .zeros = 120};
+  int low = 0, high = 0;
+  x.count = x.zeros;
+  for (int b = 1; b < 255; b++) {
+    const double z = (b - 127 - center) / width;
+    const double share = exp(-0.5 * z * z * (z > 0 ? 6 : 1));
+    x.histogram[b] = (uint64_t)(400000 * share);
+    x.count += x.histogram[b];
+    if (x.histogram[b] > 0 && low == 0)
+      low = b;
+    if (x.histogram[b] > 0)
+      high = b;
+  }
+  x.histogram[0] = x.zeros;
+  x.amax_bits = (uint32_t)high << 23 | 0x400000;
+  x.amin_bits = (uint32_t)low << 23;
+  return x;
+}
+
+static inline void fixture_statistics(store *s, fixture_case c) {
+  assert_int_equal(store_begin(s, NULL), MPT_OK);
+  for (int i = 0; i <= 8 * FIXTURE_BLOCKS; i++) {
+    char name[MPT_MAX_NAME];
+    fixture_layer_name(c, i, name);
+    for (int o = 0; o < MPT_OPERAND_COUNT; o++) {
+      static const double centers[] = {-1, -5, -19}, widths[] = {2, 1.6, 3.4};
+      if (strcmp(fixture_formats(i), "bf16") == 0 && i % 8 != 3)
+        continue;
+      const mpt_statistics x = fixture_tensor(centers[o] - 0.2 * i, widths[o]);
+      for (int step = 0; step < 2; step++)
+        assert_int_equal(
+            store_put_statistics(s, "a0-1", 300 * step, name, (mpt_operand)o, &x, NULL), MPT_OK);
+    }
+  }
+  assert_int_equal(store_end(s, NULL), MPT_OK);
+}
+
+static inline json_t *fixture_rows(fixture_case c, const fixture_policy *winner) {
+  json_t *rows = json_array();
+  const fixture_policy *order[] = {winner,
+                                   &fixture_policies[0],
+                                   &fixture_policies[1],
+                                   &fixture_policies[2],
+                                   &fixture_policies[3],
+                                   &fixture_policies[4]};
+  for (int i = winner == order[1] ? 1 : 0; i < 6; i++) {
+    const fixture_policy *p = order[i];
+    const bool known = isfinite(p->worse);
+    json_array_append_new(
+        rows, json_pack("{s:s,s:f,s:f,s:o,s:o,s:s,s:b,s:b,s:b,s:I}", "label", p->label,
+                        "step_seconds", p->seconds, "ratio", p->seconds / order[1]->seconds,
+                        "metric", known ? json_real(fixture_metric(c, p, 1)) : json_null(),
+                        "worse_by", known ? json_real(2.31 * p->worse) : json_null(), "verdict",
+                        p == winner ? "pass" : "unverified", "winner", p == winner, "reference",
+                        p == order[1], "excluded", false, "memory_bytes", (json_int_t)81 << 20));
+  }
+  return rows;
+}
+
+static inline void fixture_winner(store *s, fixture_case c) {
+  const fixture_policy *reference = &fixture_policies[0];
+  const fixture_policy *p = c == FIXTURE_NO_GAIN ? reference : &fixture_policies[7];
+  const bool gain = c == FIXTURE_FULL || c == FIXTURE_HOSTILE;
+  json_t *assignment = json_object(), *reasons = json_array();
+  for (int i = 0; i <= 8 * FIXTURE_BLOCKS; i++) {
+    char name[MPT_MAX_NAME];
+    const char *formats = c == FIXTURE_NO_GAIN ? "fp32" : fixture_formats(i);
+    fixture_layer_name(c, i, name);
+    json_object_set_new(assignment, name, json_string(formats));
+    if (i < 8 * FIXTURE_BLOCKS && strcmp(fixture_kinds[i % 8], "linear") != 0)
+      continue;
+    json_array_append_new(
+        reasons,
+        json_pack("{s:s,s:s,s:s,s:s}", "layer", name, "formats", formats, "reason",
+                  c == FIXTURE_HOSTILE && i == 1
+                      ? HOSTILE
+                      : "fp8 saves 2.13 ms of the step (1.5%) and is predicted to cost 4.1% of the "
+                        "budget. seen: input amax 11.2 over 31 binades, weight amax 0.41 over 24 "
+                        "binades, grad_output amax 0.000122 over 44 binades. ",
+                  "flip", "bf16 would add 1.4 ms: no other format is faster here"));
+  }
+  fixture_note(
+      s, "winner",
+      json_pack("{s:s,s:s,s:o,s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:b,s:s,s:b,s:I,s:o,s:o,s:f,s:o,s:i}",
+                "policy", p->hash, "label", c == FIXTURE_HOSTILE ? HOSTILE : p->label, "assignment",
+                assignment, "verdict", gain || c == FIXTURE_NO_GAIN ? "pass" : "fail",
+                "step_seconds", p->seconds, "reference_seconds", reference->seconds, "ratio",
+                p->seconds / reference->seconds, "worse_by", p->worse, "worse_absolute",
+                2.31 * p->worse, "upper_bound", gain ? 0.00412 : 0.0161, "confidence", 0.95, "gain",
+                gain, "message",
+                gain ? "candidate 8 is faster"
+                     : "nothing permitted meets the budget; the layers that block: blocks.0.attn",
+                "predicted", true, "memory_bytes", (json_int_t)81 << 20, "reasons", reasons, "rows",
+                fixture_rows(c, p), "tuning_seconds", 148.2, "payback_seconds",
+                gain ? json_real(18.4) : json_null(), "evaluations", 8));
+}
+
+static inline void fixture_search(store *s, fixture_case c) {
+  json_t *trajectory = json_array();
+  for (int i = 1; i < FIXTURE_POLICIES; i++) {
+    const fixture_policy *p = &fixture_policies[i];
+    json_array_append_new(
+        trajectory,
+        json_pack("{s:i,s:s,s:s,s:f,s:o,s:o,s:s}", "evaluation", i, "policy", p->hash, "label",
+                  p->label, "predicted_seconds", p->seconds, "predicted_increase",
+                  i > 4 ? json_real(0.0095) : json_null(), "measured_increase",
+                  isfinite(p->worse) ? json_real(2.31 * p->worse) : json_null(), "verdict_text",
+                  isinf(p->worse)     ? "failed"
+                  : p->worse < 0.0049 ? "meets the budget"
+                                      : "misses the budget"));
+  }
+  fixture_note(s, "trajectory", trajectory);
+  fixture_note(
+      s, "verification",
+      json_pack("[{s:s,s:s,s:i,s:[{s:i,s:f,s:f,s:f,s:f},{s:i,s:f,s:f,s:o,s:f}],s:s,s:[f,f],s:[i,"
+                "i]}]",
+                "policy", "a7", "label", c == FIXTURE_HOSTILE ? HOSTILE : "candidate 8", "attempt",
+                1, "looks", "n", 3, "mean", -0.0060, "lower", -0.013, "upper", 0.0011, "alpha",
+                0.0083, "n", 5, "mean", -0.0057, "lower", -0.0093, "upper",
+                c == FIXTURE_NOT_MET ? json_null() : json_real(-0.0021), "alpha", 0.0061, "verdict",
+                c == FIXTURE_NOT_MET ? "fail" : "pass", "differences", -0.006, -0.0055, "seeds",
+                1001, 1002));
+}
+
+static inline void fixture_damage(store *s) {
+  store_set(s, "definition", "{\"name\": 5, \"budget\": [], \"target\": null, \"versions\": 7}",
+            NULL);
+  store_set(s, "layers", "[{\"name\": \"a\"}, 3, null, {\"shape\": \"x\", \"rows\": \"y\"}]", NULL);
+  store_set(s, "reference", "not json", NULL);
+  store_set(s, "sensitivity", "{}", NULL);
+  store_set(s, "trajectory", "[{}, 1, {\"predicted_seconds\": \"x\"}]", NULL);
+  store_set(s, "verification", "[{\"looks\": {}}, {\"looks\": [{}, null]}]", NULL);
+  store_set(s, "winner",
+            "{\"assignment\": {\"a\": \"fp99\"}, \"rows\": [{}, 2], \"reasons\": [{}, null], "
+            "\"ratio\": null}",
+            NULL);
+}
+
+static inline void fixture_fill(const char *directory, fixture_case c) {
+  store *s = fixture_open(directory, STORE_WRITE);
+  if (c == FIXTURE_DAMAGED)
+    fixture_damage(s);
+  if (c >= FIXTURE_DEFINITION && c != FIXTURE_DAMAGED) {
+    fixture_note(s, "definition", fixture_definition(c));
+    fixture_layers(s, c);
+  }
+  if (c >= FIXTURE_REFERENCE && c != FIXTURE_DAMAGED) {
+    fixture_policy_put(s, &fixture_policies[0]);
+    fixture_statistics(s, c);
+    fixture_evaluate(s, c, &fixture_policies[0], 1, "reference");
+  }
+  if (c >= FIXTURE_FULL && c != FIXTURE_DAMAGED) {
+    for (int seed = 2; seed <= 3; seed++)
+      fixture_evaluate(s, c, &fixture_policies[0], seed, "reference");
+    fixture_note(s, "reference",
+                 json_pack("{s:s,s:[i,i,i],s:f,s:f,s:s,s:f,s:f}", "policy", "a0", "seeds", 1, 2, 3,
+                           "metric_mean", c == FIXTURE_HOSTILE ? 0.9 : 2.31, "metric_deviation",
+                           0.0021, "noise_note", "", "step_seconds", fixture_policies[0].seconds,
+                           "host_seconds", 0.041));
+    for (int i = 1; i < FIXTURE_POLICIES; i++) {
+      fixture_policy_put(s, &fixture_policies[i]);
+      fixture_evaluate(s, c, &fixture_policies[i], 1, i < 5 ? "uniform" : "candidate");
+    }
+    for (int seed = 1001; seed <= 1005; seed++) {
+      fixture_evaluate(s, c, &fixture_policies[0], seed, "verify");
+      fixture_evaluate(s, c, &fixture_policies[7], seed, "verify");
+    }
+    fixture_search(s, c);
+    fixture_winner(s, c);
+  }
+  store_close(s);
+}
+
+#endif

@@ -1,0 +1,222 @@
+/* A report is whole whatever the search came to, and nothing in a run can get out of its text. */
+#include "report_fixture.h"
+
+static char *text_of(const char *directory, fixture_case c, report_kind kind) {
+  char *text = NULL;
+  mpt_error error = {0};
+  fixture_fill(directory, c);
+  if (report_text(directory, kind, &text, &error) != MPT_OK)
+    fail_msg("%s: %s", fixture_names[c], error.message);
+  return text;
+}
+
+static void has(const char *text, const char *words) {
+  if (strstr(text, words) == NULL)
+    fail_msg("'%s' is not there", words);
+}
+
+static void has_not(const char *text, const char *words) {
+  const char *at = strstr(text, words);
+  if (at != NULL)
+    fail_msg("'%s' is there: %.80s", words, at);
+}
+
+static int count_of(const char *text, const char *words) {
+  int count = 0;
+  for (; (text = strstr(text, words)) != NULL; text++)
+    count++;
+  return count;
+}
+
+/* Text between two marks, the first time; the caller frees it. */
+static char *between(const char *text, const char *from, const char *to) {
+  const char *begin = strstr(text, from);
+  assert_non_null(begin);
+  begin += strlen(from);
+  const char *end = strstr(begin, to);
+  assert_non_null(end);
+  return strndup(begin, (size_t)(end - begin));
+}
+
+static void assert_sentence(const char *directory, fixture_case c, const char *expected) {
+  char *page = text_of(directory, c, REPORT_HTML);
+  char *sentence = between(page, "<p class=\"sentence\">", "</p>");
+  assert_string_equal(sentence, expected);
+  free(sentence);
+  free(page);
+}
+
+static void a_winner_in_a_sentence_with_four_numbers(void **state) {
+  assert_sentence(*state, FIXTURE_FULL,
+                  "<span class=\"badge pass\">pass</span> The policy candidate 8 takes <b>131 "
+                  "ms</b> a step (predicted), <b>13.4%</b> of the reference’s (predicted), and its "
+                  "loss is worse by at most <b>0.412%</b> with <b>95%</b> confidence.");
+}
+
+static void no_gain_in_a_sentence(void **state) {
+  assert_sentence(*state, FIXTURE_NO_GAIN,
+                  "<span class=\"badge no-gain\">no gain</span> No gain: the reference, all-fp32, "
+                  "stays, at <b>982 ms</b> a step (predicted); of <b>8</b> policies trained, none "
+                  "that is faster was verified to keep the loss within <b>0.5%</b> of the "
+                  "reference’s with <b>95%</b> confidence.");
+}
+
+static void a_budget_not_met_in_a_sentence(void **state) {
+  assert_sentence(*state, FIXTURE_NOT_MET,
+                  "<span class=\"badge fail\">fail</span> Nothing permitted was verified to meet "
+                  "the budget of <b>0.5%</b>: the most accurate policy, candidate 8, takes <b>131 "
+                  "ms</b> a step (predicted), and its loss is worse by at most <b>1.610%</b> with "
+                  "<b>95%</b> confidence.");
+}
+
+static void a_search_that_has_only_the_reference(void **state) {
+  char *page = text_of(*state, FIXTURE_REFERENCE, REPORT_HTML);
+  has(page, "The search is not finished: <b>1</b> training so far; the reference’s loss is <b>2.3");
+  has(page, "its step <b>982 ms</b> (predicted)");
+  has(page, "No policy was chosen yet.");
+  has(page, "No policy was verified.");
+  has(page, "id=\"frontier-chart\"");
+  has(page, "<svg"); /* it was observed */
+  free(page);
+}
+
+static void a_search_that_has_nothing(void **state) {
+  char *page = text_of(*state, FIXTURE_DEFINITION, REPORT_HTML);
+  has(page, "Nothing was trained yet.");
+  has(page, "No statistics yet.");
+  has_not(page, "<canvas");
+  free(page);
+}
+
+static void damaged_notes_are_unknown(void **state) {
+  for (int kind = REPORT_HTML; kind <= REPORT_JSON; kind++)
+    free(text_of(*state, FIXTURE_DAMAGED, (report_kind)kind));
+}
+
+static void what_the_issue_asks_for_is_there(void **state) {
+  char *page = text_of(*state, FIXTURE_FULL, REPORT_HTML);
+  const int layers = 8 * FIXTURE_BLOCKS + 1;
+  has(page, "<meta name=\"viewport\"");
+  assert_int_equal(count_of(page, "<details class=\"layer\""), 4 * FIXTURE_BLOCKS + 1);
+  assert_int_equal(count_of(page, "<svg"), 3 * (4 * FIXTURE_BLOCKS + 1));
+  char *map = between(page, "<ul class=\"map\">", "</ul>");
+  assert_int_equal(count_of(map, "<li"), layers);
+  has(map, "<i class=\"cell fp8\" title=\"blocks.0.attn.qkv, fprop: fp8\">8</i>"
+           "<i class=\"cell bf16\" title=\"blocks.0.attn.qkv, dgrad: bf16\">B</i>"
+           "<i class=\"cell tf32\" title=\"blocks.0.attn.qkv, wgrad: tf32\">T</i>");
+  free(map);
+  char *evaluations = between(page, "id=\"evaluations\"", "</section>");
+  assert_int_equal(count_of(evaluations, "<tr") - 1, 3 + 8 + 10);
+  has(evaluations, "diverged: blocks.3.mlp.fc2 is infinite at step 211");
+  free(evaluations);
+  has(page, "What would flip it:</b> bf16 would add 1.4 ms");
+  free(page);
+}
+
+static void hostile_texts_stay_text(void **state) {
+  char *page = text_of(*state, FIXTURE_HOSTILE, REPORT_HTML);
+  has_not(page, "<script>document.title");
+  has_not(page, "<img");
+  assert_int_equal(count_of(page, "<script"), 3); /* charts, Chart.js, the page's own */
+  assert_int_equal(count_of(page, "</script"), 3);
+  has(page, "&lt;/script&gt;&lt;script&gt;document.title=&#39;taken&#39;");
+  char *json = between(page, "type=\"application/json\">", "</script>");
+  json_t *charts = json_loads(json, 0, NULL);
+  assert_non_null(charts);
+  assert_int_equal(json_array_size(json_object_get(json_object_get(charts, "frontier"), "points")),
+                   FIXTURE_POLICIES - 1);
+  json_decref(charts);
+  free(json);
+  free(page);
+  page = text_of(*state, FIXTURE_HOSTILE, REPORT_MARKDOWN);
+  has_not(page, "<script");
+  has_not(page, "<img");
+  free(page);
+}
+
+/* Accuracy: a larger metric is better, and the budget is absolute. */
+static void worse_is_positive_for_every_metric(void **state) {
+  char *page = text_of(*state, FIXTURE_HOSTILE, REPORT_HTML);
+  has(page, "its accuracy is worse by at most <b>0.003708</b> with <b>95%</b>");
+  char *json = between(page, "type=\"application/json\">", "</script>");
+  json_t *charts = json_loads(json, 0, NULL), *point;
+  size_t i;
+  bool seen = false;
+  json_array_foreach(json_object_get(json_object_get(charts, "frontier"), "points"), i, point) {
+    if (strcmp(json_string_value(json_object_get(point, "label")), "all-fp8") != 0)
+      continue;
+    seen = true;
+    assert_true(fabs(json_number_value(json_object_get(point, "y")) - 0.0093) < 1e-3);
+  }
+  assert_true(seen);
+  json_decref(charts);
+  free(json);
+  free(page);
+}
+
+static void the_frontier_is_what_nothing_beats(void **state) {
+  char *text = text_of(*state, FIXTURE_FULL, REPORT_JSON);
+  json_t *report = json_loads(text, 0, NULL), *policies, *a, *b;
+  assert_non_null(report);
+  policies = json_object_get(report, "policies");
+  assert_int_equal(json_array_size(policies), FIXTURE_POLICIES);
+  size_t i, j;
+  int on_it = 0;
+  json_array_foreach(policies, i, a) {
+    const double time = json_number_value(json_object_get(a, "step_seconds"));
+    const json_t *worse = json_object_get(a, "worse_by");
+    bool beaten = !json_is_number(worse);
+    json_array_foreach(policies, j, b) {
+      const json_t *other = json_object_get(b, "worse_by");
+      if (i != j && json_is_number(other) &&
+          json_number_value(json_object_get(b, "step_seconds")) <= time &&
+          json_number_value(other) <= json_number_value(worse))
+        beaten = true;
+    }
+    assert_int_equal(json_is_true(json_object_get(a, "frontier")), !beaten);
+    on_it += !beaten;
+  }
+  assert_in_range(on_it, 4, FIXTURE_POLICIES - 2);
+  assert_int_equal(json_array_size(json_object_get(report, "evaluations")), 3 + 8 + 10);
+  json_decref(report);
+  free(text);
+}
+
+static void markdown_has_the_same(void **state) {
+  char *page = text_of(*state, FIXTURE_FULL, REPORT_MARKDOWN);
+  has(page, "**pass**: The policy candidate 8 takes **131 ms** a step (predicted), **13.4%** of");
+  has(page, "| candidate 8 | 131 ms | 13.4% |");
+  has(page, "| blocks.0.attn.qkv | fprop=fp8,dgrad=bf16,wgrad=tf32 | fp8 saves");
+  free(page);
+}
+
+static void it_is_written_beside_the_store(void **state) {
+  mpt_error error = {0};
+  char path[256];
+  assert_int_equal(report_write(*state, REPORT_HTML, &error), MPT_ERROR_NOT_FOUND);
+  fixture_contains(&error, "there is no run in");
+  fixture_fill(*state, FIXTURE_FULL);
+  assert_int_equal(report_write(*state, REPORT_HTML, &error), MPT_OK);
+  snprintf(path, sizeof path, "%s/report.html", (char *)*state);
+  assert_int_equal(access(path, R_OK), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      TEST(a_winner_in_a_sentence_with_four_numbers),
+      TEST(no_gain_in_a_sentence),
+      TEST(a_budget_not_met_in_a_sentence),
+      TEST(a_search_that_has_only_the_reference),
+      TEST(a_search_that_has_nothing),
+      TEST(damaged_notes_are_unknown),
+      TEST(what_the_issue_asks_for_is_there),
+      TEST(hostile_texts_stay_text),
+      TEST(worse_is_positive_for_every_metric),
+      TEST(the_frontier_is_what_nothing_beats),
+      TEST(markdown_has_the_same),
+      TEST(it_is_written_beside_the_store),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
