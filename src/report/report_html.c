@@ -100,10 +100,12 @@ static void add_charts(const report_data *d, mpt_text *page) {
   mpt_text_add(page, "</section><section id=\"losses\"><h2>Training loss</h2>");
   if (d->reference_curve != NULL) {
     html_add(page,
-             "<p>Measured, of %s under one seed: the same initial weights and batches.</p>"
+             "<p>Measured, of %s.</p>"
              "<div class=\"chart\"><canvas id=\"loss-chart\" role=\"img\" "
              "aria-label=\"training loss by step\"></canvas></div>",
-             d->winner_curve != NULL ? "reference and winner" : "the reference");
+             d->winner_curve != NULL
+                 ? "reference and winner, from the same initial weights, on the same batches"
+                 : "the reference");
   } else {
     mpt_text_add(page, "<p>No run was finished yet.</p>");
   }

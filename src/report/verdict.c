@@ -149,9 +149,9 @@ static void add_notes(const report_data *d, mpt_text *notes) {
     mpt_text_addf(notes, "The device is synthetic: %s does not exist, its times are made up.\n",
                   member_text(target, "name", "it"));
   if (member_true(proxy, "priced"))
-    mpt_text_addf(
-        notes, "Accuracy was verified on the proxy, the model as given; times are priced for %s.\n",
-        member_text(proxy, "text", "a larger one"));
+    mpt_text_addf(notes, "Accuracy %s on the proxy, the model as given; times are priced for %s.\n",
+                  member_true(d->winner, "gain") ? "verified" : "measured",
+                  member_text(proxy, "text", "a larger one"));
   if (member_true(d->winner, "gain") && isfinite(steps))
     mpt_text_addf(notes, "Verified for %.0f steps.\n", steps);
   if (isfinite(steps) && steps != member_number(d->definition, "steps"))
