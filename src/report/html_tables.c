@@ -86,7 +86,9 @@ void html_verification(const report_data *d, mpt_text *page) {
                      "<th>alpha<th class=\"word\">verdict</tr></thead><tbody>");
   size_t i;
   json_t *policy;
-  json_array_foreach(d->verification, i, policy) add_looks(d, policy, page);
+  json_array_foreach(d->verification, i, policy) {
+    add_looks(d, policy, page);
+  }
   table_end(page);
   mpt_text_add(page, "</section>");
 }

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "report/report_data.h"
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ mpt_status report_write(const char *run, report_kind kind, mpt_error *error) {
   static const char *const endings[] = {"html", "md", "json"};
   char *text = NULL;
   MPT_RETURN_IF_FAILED(report_text(run, kind, &text, error));
+  assert(text != NULL);
   const size_t size = strlen(run) + 32;
   char *path = malloc(size);
   mpt_status status;

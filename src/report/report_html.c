@@ -88,7 +88,8 @@ static void add_charts(const report_data *d, mpt_text *page) {
   if (placed_points(d) > 0) {
     html_add(page,
              "<p>Every policy that was trained: its step time (%s) and by how much its %s is worse "
-             "(measured, the mean over seeds). Left is faster, down is more accurate; on the line "
+             "(measured, the mean over all seeds, the search’s included). Left is faster, down is "
+             "more accurate; on the line "
              "through the frontier none is beaten in both. ",
              report_times(d), member_text(d->definition, "metric", "metric"));
     add_absent(d, page);
