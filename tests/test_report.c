@@ -186,6 +186,8 @@ static void markdown_has_the_same(void **state) {
   char *page = text_of(*state, FIXTURE_FULL, REPORT_MARKDOWN);
   has(page, "**pass**: The policy candidate 8 takes **131 ms** a step (predicted), **13.4%** of");
   has(page, "| candidate 8 | 131 ms | 13.4% |");
+  has(page, "| all-fp16 | 146 ms | 14.9% | – | – | 81.0 MiB | diverged or given up |");
+  has(page, "Times that a format saves are predicted.");
   has(page, "| blocks.0.attn.qkv | fprop=fp8,dgrad=bf16,wgrad=tf32 | fp8 saves");
   free(page);
 }

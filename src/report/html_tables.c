@@ -12,20 +12,6 @@ static void table_end(mpt_text *page) {
   mpt_text_add(page, "</tbody></table></div>");
 }
 
-static const char *row_verdict(const report_data *d, const json_t *row) {
-  if (member_true(row, "reference"))
-    return "reference";
-  if (member_true(row, "excluded"))
-    return "excluded";
-  if (isfinite(member_number(row, "worse_by")))
-    return member_text(row, "verdict", "");
-  const char *label = member_text(row, "label", "");
-  for (int i = 0; i < d->policy_count; i++)
-    if (strcmp(d->points[i].policy->label, label) == 0 && d->points[i].failures > 0)
-      return "diverged or given up";
-  return "not trained";
-}
-
 void html_policies(const report_data *d, mpt_text *page) {
   const json_t *rows = json_object_get(d->winner, "rows");
   if (json_array_size(rows) == 0)
@@ -47,7 +33,7 @@ void html_policies(const report_data *d, mpt_text *page) {
     figure_bytes(member_number(row, "memory_bytes"), memory);
     html_add(page, "<tr%h><th>%s<td>%s<td>%s<td>%s<td>%s<td>%s<td class=\"word\">%s</tr>",
              member_true(row, "winner") ? " class=\"winner\"" : "", member_text(row, "label", "?"),
-             time, ratio, metric, worse, memory, row_verdict(d, row));
+             time, ratio, metric, worse, memory, report_row_verdict(d, row));
   }
   table_end(page);
 }

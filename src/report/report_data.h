@@ -76,6 +76,8 @@ void report_verdict_make(const report_data *data, report_verdict *verdict);
 void report_verdict_clear(report_verdict *verdict);
 /* What happened to an evaluation: "ok", "diverged: ...", "given up: ...". */
 void report_outcome(const store_evaluation *evaluation, char *text, size_t size);
+/* What the summary's row of a policy came to, in words. */
+const char *report_row_verdict(const report_data *data, const json_t *row);
 const char *report_times(const report_data *data); /* "predicted" or "measured" */
 /* "0.5%", as the workload states it. */
 const char *report_budget(const report_data *data);

@@ -66,7 +66,7 @@ static void add_policies(const report_data *d, mpt_text *page) {
     add_cell(page, member_text(row, "label", "?"));
     for (int f = 0; f < 5; f++)
       add_cell(page, figure[f]);
-    add_cell(page, member_true(row, "reference") ? "reference" : member_text(row, "verdict", ""));
+    add_cell(page, report_row_verdict(d, row));
     mpt_text_add(page, "\n");
   }
 }
@@ -74,8 +74,10 @@ static void add_policies(const report_data *d, mpt_text *page) {
 static void add_layers(const report_data *d, mpt_text *page) {
   if (json_object_size(d->winner) == 0 || d->layer_count == 0)
     return;
-  mpt_text_add(page, "\n## Formats\n\n| layer | formats | reason | what would flip it |\n"
-                     "| --- | --- | --- | --- |\n");
+  mpt_text_addf(page,
+                "\n## Formats\n\nTimes that a format saves are %s.\n\n"
+                "| layer | formats | reason | what would flip it |\n| --- | --- | --- | --- |\n",
+                report_times(d));
   for (int i = 0; i < d->layer_count; i++) {
     const report_layer *layer = &d->layers[i];
     mpt_text_add(page, "|");

@@ -23,6 +23,20 @@ void report_outcome(const store_evaluation *e, char *text, size_t size) {
     snprintf(text, size, "ok");
 }
 
+const char *report_row_verdict(const report_data *d, const json_t *row) {
+  if (member_true(row, "reference"))
+    return "reference";
+  if (member_true(row, "excluded"))
+    return "excluded";
+  if (isfinite(member_number(row, "worse_by")))
+    return member_text(row, "verdict", "");
+  const char *label = member_text(row, "label", "");
+  for (int i = 0; i < d->policy_count; i++)
+    if (strcmp(d->points[i].policy->label, label) == 0 && d->points[i].failures > 0)
+      return "diverged or given up";
+  return "not trained";
+}
+
 static void number(mpt_text *text, const char *figure) {
   mpt_text_addf(text, "%c%s%c", NUMBER_BEGIN, figure, NUMBER_END);
 }
