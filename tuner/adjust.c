@@ -65,7 +65,7 @@ standing candidate_standing(const search *s, const candidate *c) {
   return mean <= s->margin ? STANDING_MEETS : STANDING_FAILS;
 }
 
-/* Layers that a diverged run names never get that precision again. */
+/* Layers that a diverged run names never get fp16 again: it alone ends where others do not. */
 static mpt_status veto_blamed(search *s, const candidate *c, mpt_error *error) {
   store_evaluation *all = NULL;
   int count = 0;
@@ -87,7 +87,7 @@ static mpt_status veto_blamed(search *s, const candidate *c, mpt_error *error) {
         for (int g = 0; g < MPT_GEMM_COUNT; g++) {
           const mpt_precision q = c->assignment[unit->layer].gemm[g].precision;
           layer_score *score = &s->sensitivity->unit[u][g][q];
-          if (q == unit->choices[0].gemm[g].precision || score->veto[0] != '\0')
+          if (q != MPT_PRECISION_FP16 || score->veto[0] != '\0')
             continue;
           snprintf(score->veto, sizeof score->veto, "a run with it in %s diverged here",
                    mpt_precision_name(q));
@@ -151,7 +151,9 @@ static mpt_status try_candidate(search *s, candidate *c, mpt_error *error) {
       MPT_RETURN_IF_FAILED(veto_blamed(s, c, error));
   } while (candidate_standing(s, c) == STANDING_CLOSE &&
            s->trainings < s->options->max_evaluations);
-  if (c->choice != NULL) {
+  /* A format that is vetoed where this policy has it explains what it lost: the others are not to
+   * be blamed for it. */
+  if (c->choice != NULL && sensitivity_veto_of(s, c) == NULL) {
     const double mean = clipped_mean(s, c);
     MPT_RETURN_IF_FAILED(
         predictor_observe(s->predictor, c->choice, mean, observation_deviation(s, c, mean), error));
@@ -187,6 +189,43 @@ static mpt_status uniform_candidates(search *s, mpt_layer_policy *assignment, mp
   return MPT_OK;
 }
 
+static double total_of(double *const *increase, const int *choice, int units) {
+  double sum = 0;
+  for (int u = 0; u < units; u++)
+    sum += increase[u][choice[u]];
+  return sum;
+}
+
+/* Equal is equal: where another format takes the same time, the more accurate one by its scores,
+ * as long as nothing measured speaks against it. */
+static mpt_status settle_ties(search *s, double budget, mpt_layer_policy *assignment, int *choice,
+                              mpt_error *error) {
+  cost_parts parts;
+  space_assignment(s->space, choice, assignment);
+  MPT_RETURN_IF_FAILED(
+      cost_predict(s->priced, s->profile, &s->w->optimizer, assignment, &parts, error));
+  const double least = parts.total;
+  for (int u = 0; u < s->space->unit_count; u++) {
+    const space_unit *unit = &s->space->units[u];
+    int best = choice[u];
+    for (int c = 0; c < unit->choice_count; c++) {
+      if (sensitivity_score(s, u, &unit->choices[c]) >=
+          sensitivity_score(s, u, &unit->choices[best]))
+        continue;
+      choice[u] = c;
+      space_assignment(s->space, choice, assignment);
+      MPT_RETURN_IF_FAILED(
+          cost_predict(s->priced, s->profile, &s->w->optimizer, assignment, &parts, error));
+      if (parts.total <= least * (1 + 1e-9) &&
+          total_of(s->increase, choice, s->space->unit_count) <= budget)
+        best = c;
+      choice[u] = best;
+    }
+  }
+  space_assignment(s->space, choice, assignment);
+  return MPT_OK;
+}
+
 /* The fastest policy predicted to meet `budget`; *out is NULL when there is none. */
 static mpt_status propose(search *s, double optimism, double budget, mpt_layer_policy *assignment,
                           int *choice, candidate **out, mpt_error *error) {
@@ -200,14 +239,14 @@ static mpt_status propose(search *s, double optimism, double budget, mpt_layer_p
     return MPT_OK;
   if (status != MPT_OK)
     return status;
-  space_assignment(s->space, choice, assignment);
+  frontier_clear(&certificate);
+  MPT_RETURN_IF_FAILED(settle_ties(s, budget, assignment, choice, error));
   char label[64];
   snprintf(label, sizeof label, "candidate %d", s->trainings + 1);
-  status = search_candidate(s, assignment, label, out, error);
-  if (status == MPT_OK && (*out)->seed_count == 0)
-    (*out)->predicted = certificate.increase;
-  frontier_clear(&certificate);
-  return status;
+  MPT_RETURN_IF_FAILED(search_candidate(s, assignment, label, out, error));
+  if ((*out)->seed_count == 0)
+    (*out)->predicted = total_of(s->increase, choice, s->space->unit_count);
+  return MPT_OK;
 }
 
 /* A proposal that is new, or one that is known to meet the budget: the budget asked for shrinks
@@ -281,7 +320,7 @@ mpt_status stage_adjust_again(search *s, candidate *c, mpt_error *error) {
     sum += c->difference[i];
   for (int i = 0; i < c->verify_count; i++, count++)
     sum += c->verify_difference[i] + s->margin;
-  if (c->choice != NULL) {
+  if (c->choice != NULL && sensitivity_veto_of(s, c) == NULL) {
     const double mean = fmin(sum / count, DIVERGED_BUDGETS * s->margin);
     const double deviation = fmax(s->noise, 0.02 * s->margin) / sqrt(count);
     MPT_RETURN_IF_FAILED(predictor_observe(s->predictor, c->choice, mean, deviation, error));

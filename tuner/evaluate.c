@@ -151,6 +151,16 @@ static char *counters_json(const search *s, const train_result *result) {
                     (json_int_t)c->saturated[o], "vanished", (json_int_t)c->vanished[o]));
     }
   }
+  /* Where a value was not finite first: the unit that the layer is or follows, whose format it has.
+   */
+  const mpt_session_report *r = &result->report;
+  const bool known = result->diverged && r->nonfinite_step >= 0 && r->nonfinite_layer >= 0;
+  const int blamed = known ? s->space->leader_of_layer[r->nonfinite_layer] : -1;
+  if (blamed >= 0)
+    json_array_append_new(all, json_pack("{s:s,s:s,s:i,s:i,s:i,s:b}", "layer",
+                                         s->graph->layers[s->space->units[blamed].layer].info.name,
+                                         "operand", mpt_operand_name(r->nonfinite_operand), "cast",
+                                         0, "saturated", 0, "vanished", 0, "blamed", 1));
   char *text = json_dumps(all, JSON_COMPACT);
   json_decref(all);
   return text;

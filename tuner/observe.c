@@ -67,7 +67,7 @@ static mpt_status on_done(void *context, const char *key, mpt_error *error) {
 
 mpt_status observe_reference(search *s, store_evaluation *evaluation, mpt_error *error) {
   observer o = {.s = s};
-  MPT_RETURN_IF_FAILED(score_probe_open(s->space, &o.probe, error));
+  MPT_RETURN_IF_FAILED(score_probe_open(s->space, &s->w->loss_scale, &o.probe, error));
   run_hooks hooks = {.on_statistics = on_statistics, .on_layer = on_layer, .on_done = on_done};
   hooks.context = &o;
   /* steps - 1 is a multiple of neither in general; the trainer samples its last step as well. */

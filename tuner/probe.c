@@ -3,7 +3,8 @@
  *
  * For a layer Y = X W' with gradient g of the (mean) loss at Y, and the rounded product Y + D:
  *   forward   E<g, D> + E<g, D>^2 / 2, the expected increase of the loss to second order, with the
- *             squared gradient in place of the curvature (the Fisher approximation), row by row
+ *             squared gradient in place of the curvature (the Fisher approximation), row by row; of
+ *             the first term only what is more than its noise
  *   backward  the variance of the parameter gradient that rounding adds, over its variance across
  *             batches; for dgrad the relative error of grad_input stands for that of the gradients
  *             below it
@@ -22,11 +23,11 @@ typedef struct operand_seen {
 } operand_seen;
 
 typedef struct unit_sums {
-  double forward[MPT_PRECISION_COUNT]; /* sums over probes */
+  double first[MPT_PRECISION_COUNT], second[MPT_PRECISION_COUNT]; /* sums over rows and probes */
   double wgrad_error[MPT_PRECISION_COUNT], dgrad_error[MPT_PRECISION_COUNT];
   double grad_input_squared, grad_weight_squared;
   float *grad_weight_sum; /* [n*k], for the variance across batches */
-  int64_t weight_count;
+  int64_t weight_count, rows;
   int probes;
   uint32_t output_amax_bits;
   operand_seen seen[MPT_OPERAND_COUNT][MPT_PRECISION_COUNT];
@@ -36,6 +37,7 @@ enum { SCRATCH_INPUT, SCRATCH_WEIGHT, SCRATCH_GRADIENT, SCRATCH_PRODUCT, SCRATCH
 
 struct score_probe {
   const space *space;
+  int gradient_scale; /* exponent of the loss scale that fp16 gradients may have */
   unit_sums *units;
   void *scratch[SCRATCH_COUNT]; /* device */
   size_t scratch_bytes[SCRATCH_COUNT];
@@ -45,7 +47,8 @@ struct score_probe {
   mpt_error error; /* the first that a probe met; reported by score_probe_json */
 };
 
-mpt_status score_probe_open(const space *s, score_probe **out, mpt_error *error) {
+mpt_status score_probe_open(const space *s, const mpt_loss_scale_policy *loss_scale,
+                            score_probe **out, mpt_error *error) {
   score_probe *p = calloc(1, sizeof *p);
   if (p != NULL)
     p->units = calloc((size_t)s->unit_count + 1, sizeof *p->units);
@@ -54,6 +57,8 @@ mpt_status score_probe_open(const space *s, score_probe **out, mpt_error *error)
     return mpt_fail_memory(error, "sensitivity measurements", sizeof *p);
   }
   p->space = s;
+  p->gradient_scale =
+      loss_scale->mode == MPT_LOSS_SCALE_NONE ? 0 : ilogb((double)loss_scale->initial);
   *out = p;
   return MPT_OK;
 }
@@ -113,15 +118,15 @@ static mpt_status host_buffers(score_probe *p, int64_t count, mpt_error *error) 
   return MPT_OK;
 }
 
-/* The scale that serves an operand best: fp8's own; for fp16 gradients the loss scale that users
- * start with, less where it would overflow. */
-static int best_scale(mpt_precision precision, mpt_operand operand, mpt_format format,
-                      uint32_t amax_bits) {
+/* The scale that serves an operand best: fp8's own; for fp16 gradients the workload's loss scale,
+ * less where it would overflow. */
+static int best_scale(const score_probe *p, mpt_precision precision, mpt_operand operand,
+                      mpt_format format, uint32_t amax_bits) {
   const int fit = mpt_scale_exponent(format, amax_bits, 0);
   if (precision == MPT_PRECISION_FP8)
     return fit;
-  if (precision == MPT_PRECISION_FP16 && operand == MPT_GRAD_OUTPUT)
-    return fit < 16 ? fit : 16;
+  if (precision == MPT_PRECISION_FP16 && operand == MPT_GRAD_OUTPUT && p->gradient_scale != 0)
+    return fit < p->gradient_scale ? fit : p->gradient_scale;
   return 0;
 }
 
@@ -137,7 +142,7 @@ static mpt_status round_operand(score_probe *p, unit_sums *sums, mpt_operand ope
   MPT_RETURN_IF_FAILED(mpt_amax(p->queue, x, &amax_bits, error));
   if (amax_bits > seen->amax_bits)
     seen->amax_bits = amax_bits;
-  *scale = best_scale(precision, operand, format, amax_bits);
+  *scale = best_scale(p, precision, operand, format, amax_bits);
   MPT_RETURN_IF_FAILED(scratch(p, (int)operand, x->shape[0], x->shape[1], format, copy, error));
   mpt_cast_counts counts = {0};
   MPT_RETURN_IF_FAILED(mpt_cast(p->queue, x, *scale, copy, &counts, error));
@@ -177,21 +182,26 @@ static double squared(const float *a, int64_t count) {
   return sum;
 }
 
-/* E<g, D> + E<g, D>^2 / 2 over rows; g is the gradient of the mean, so a row's own gradient is
- * rows times larger. */
-static double forward_score(const float *exact, const float *rounded, const float *gradient,
-                            int64_t rows, int64_t columns) {
-  double first = 0, second = 0;
+/* Sums of <g, D> and <g, D>^2 over rows; g is the gradient of the mean. */
+static void add_forward(const score_probe *p, int64_t rows, int64_t columns, double *first,
+                        double *second) {
   for (int64_t r = 0; r < rows; r++) {
     double dot = 0;
     for (int64_t c = 0; c < columns; c++) {
       const int64_t i = r * columns + c;
-      dot += (double)gradient[i] * ((double)rounded[i] - exact[i]);
+      dot += (double)p->gradient[i] * ((double)p->rounded[i] - p->exact[i]);
     }
-    first += dot;
-    second += dot * dot;
+    *first += dot;
+    *second += dot * dot;
   }
-  return first + 0.5 * (double)rows * second;
+}
+
+/* E<g, D> + E<g, D>^2 / 2, where a row's own gradient is rows times that of the mean. Rounding
+ * errors have either sign: of the first term counts what stands out of its own noise, whose
+ * variance is the sum of squares. Otherwise one format would beat a better one by luck. */
+static double forward_score(const unit_sums *s, int q) {
+  const double first = s->first[q] - 2 * sqrt(s->second[q]);
+  return (fmax(0, first) + 0.5 * (double)s->rows * s->second[q]) / s->probes;
 }
 
 typedef struct probed_layer {
@@ -222,7 +232,7 @@ static mpt_status probe_fprop(score_probe *p, const probed_layer *l, mpt_error *
     MPT_RETURN_IF_FAILED(product(p, &x, false, &w, true, ex + ew, l->m, l->n, p->rounded, error));
     mpt_format_round_array(mpt_precision_storage((mpt_precision)q), p->rounded, 1, p->rounded,
                            (size_t)(l->m * l->n));
-    l->sums->forward[q] += forward_score(p->exact, p->rounded, p->gradient, l->m, l->n);
+    add_forward(p, l->m, l->n, &l->sums->first[q], &l->sums->second[q]);
   }
   return MPT_OK;
 }
@@ -291,6 +301,7 @@ void score_probe_layer(score_probe *p, mpt_queue *queue, int64_t step, int layer
                           .m = input->shape[0],
                           .n = weight->shape[0],
                           .k = weight->shape[1]};
+  l.sums->rows = l.m;
   mpt_status status = probe_fprop(p, &l, &p->error);
   if (status == MPT_OK)
     status = probe_dgrad(p, &l, &p->error);
@@ -336,7 +347,7 @@ static json_t *unit_json(const score_probe *p, int unit, int q) {
   const double noise = variance > 0 ? variance : (signal > 0 ? signal : 1);
   float output;
   memcpy(&output, &s->output_amax_bits, sizeof output);
-  const double forward = s->forward[q] / n;
+  const double forward = forward_score(s, q);
   const double dgrad = relative * signal / noise, wgrad = s->wgrad_error[q] / n / noise;
   return json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:o}", "layer",
                    p->space->graph->layers[p->space->units[unit].layer].info.name, "precision",

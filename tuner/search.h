@@ -136,13 +136,18 @@ mpt_status sensitivity_load(search *s, mpt_error *error);
 void sensitivity_free(sensitivity *s);
 /* Fits c1 and c2 to the uniform policies trained so far, and gives the predictor its priors. */
 mpt_status sensitivity_fit(search *s, mpt_error *error);
+/* Predicted from the scores alone, whatever was measured since. */
+double sensitivity_score(const search *s, int unit, const mpt_layer_policy *formats);
+/* Whether the policy has a format that is vetoed where it has it; why, or NULL. */
+const char *sensitivity_veto_of(const search *s, const candidate *c);
 /* INFINITY in s->increase where a choice is vetoed; 0 elsewhere. */
 void sensitivity_vetoes(search *s);
 
 /* ---- probe.c ---- */
 /* The accumulator that the trainer's probe feeds during the reference run. */
 typedef struct score_probe score_probe;
-mpt_status score_probe_open(const space *s, score_probe **out, mpt_error *error);
+mpt_status score_probe_open(const space *s, const mpt_loss_scale_policy *loss_scale,
+                            score_probe **out, mpt_error *error);
 void score_probe_close(score_probe *p);
 void score_probe_layer(score_probe *p, mpt_queue *queue, int64_t step, int layer,
                        const mpt_tensor *input, const mpt_tensor *weight,

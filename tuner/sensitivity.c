@@ -149,6 +149,31 @@ void sensitivity_vetoes(search *s) {
   }
 }
 
+const char *sensitivity_veto_of(const search *s, const candidate *c) {
+  for (int u = 0; u < s->space->unit_count; u++) {
+    const mpt_layer_policy *formats = &c->assignment[s->space->units[u].layer];
+    for (int g = 0; g < MPT_GEMM_COUNT; g++) {
+      const layer_score *score = &s->sensitivity->unit[u][g][formats->gemm[g].precision];
+      if (score->veto[0] != '\0')
+        return score->veto;
+    }
+  }
+  return NULL;
+}
+
+double sensitivity_score(const search *s, int unit, const mpt_layer_policy *formats) {
+  const mpt_layer_policy *reference = &s->space->units[unit].choices[0];
+  double sum = 0;
+  for (int g = 0; g < MPT_GEMM_COUNT; g++) {
+    const mpt_precision q = formats->gemm[g].precision;
+    const layer_score *score = &s->sensitivity->unit[unit][g][q];
+    if (q != reference->gemm[g].precision)
+      sum += s->sensitivity->forward_weight * score->forward +
+             s->sensitivity->backward_weight * score->backward;
+  }
+  return sum;
+}
+
 /* The sums of both scores over a policy. */
 static void policy_scores(const search *s, const candidate *c, double *forward, double *backward) {
   *forward = *backward = 0;
@@ -175,7 +200,7 @@ static void fit_weights(search *s) {
   for (int i = 0; i < s->candidate_count; i++) {
     const candidate *c = s->candidates[i];
     const double mean = candidate_mean(c);
-    if (!c->uniform || !isfinite(mean))
+    if (!c->uniform || !isfinite(mean) || sensitivity_veto_of(s, c) != NULL)
       continue;
     double x[2];
     policy_scores(s, c, &x[0], &x[1]);

@@ -1,9 +1,10 @@
 /* Made-up data from a seed, for tests and for networks whose right answer is known.
  *
  * Features: x[i][j] = scale[j] z[i][j], z standard normal, scales log-spaced over the columns. A
- * random teacher looks at z, so that every column matters alike whatever its scale:
- *   out = W2 tanh(W1 z / sqrt(features)) / sqrt(hidden) + noise e,   or W z / sqrt(features) +
- * noise e Targets are out; a label is the index of its largest element.
+ * random teacher looks at z, so that every column matters alike whatever its scale, and every
+ * sample whether it is an outlier, many times as large as others, or blank: out = W2 tanh(W1 z /
+ * sqrt(features)) / sqrt(hidden) + noise e,   or W z / sqrt(features) + noise e Targets are out; a
+ * label is the index of its largest element.
  *
  * Tokens: a chain in which each id has three likely successors (1/2, 1/4, 1/8) and any other with
  * the rest, so that there is something to learn, and an entropy to learn it to.
@@ -22,7 +23,8 @@ enum {
   STREAM_SECOND,
   STREAM_NOISE,
   STREAM_CHAIN,
-  STREAM_SUCCESSORS
+  STREAM_SUCCESSORS,
+  STREAM_SAMPLES
 };
 
 typedef struct teacher {
@@ -99,16 +101,27 @@ static void put_answer(const data_spec *spec, const double *out, int64_t sample,
   data->labels[sample] = best;
 }
 
+/* What multiplies a sample's features. */
+static double sample_scale(const data_spec *spec, int64_t sample) {
+  uint32_t draw[4];
+  mpt_philox((uint64_t)spec->seed, (uint64_t)sample, STREAM_SAMPLES, draw);
+  double place = ldexp((double)draw[0], -32);
+  if (place < spec->outliers)
+    return spec->outlier_scale;
+  return place < spec->outliers + spec->blank ? 0.0 : 1.0;
+}
+
 static void fill_features(const data_spec *spec, const teacher *t, double *z, double *out,
                           dataset *data) {
   uint64_t seed = (uint64_t)spec->seed;
   int64_t size = spec->features;
   double ratio = spec->scale_high / spec->scale_low;
   for (int64_t i = 0; i < spec->samples; i++) {
+    double scale = spec->scale_low * sample_scale(spec, i);
     for (int64_t j = 0; j < size; j++) {
       z[j] = mpt_normal(seed, (uint64_t)(i * size + j), STREAM_FEATURES);
       double place = size > 1 ? (double)j / (double)(size - 1) : 0.0;
-      data->features[i * size + j] = (float)(spec->scale_low * pow(ratio, place) * z[j]);
+      data->features[i * size + j] = (float)(scale * pow(ratio, place) * z[j]);
     }
     teacher_answer(t, z, out);
     for (int64_t o = 0; o < t->outputs; o++)

@@ -33,6 +33,9 @@ const field data_fields[] = {
     {"scale_low", FIELD_ABOVE, false, offsetof(data_spec, scale_low), 0, 0, 1e30, NULL},
     {"scale_high", FIELD_ABOVE, false, offsetof(data_spec, scale_high), 0, 0, 1e30, NULL},
     {"noise", FIELD_NUMBER, false, offsetof(data_spec, noise), 0, 0, 1e30, NULL},
+    {"outliers", FIELD_NUMBER, false, offsetof(data_spec, outliers), 0, 0, 1, NULL},
+    {"outlier_scale", FIELD_ABOVE, false, offsetof(data_spec, outlier_scale), 0, 0, 1e30, NULL},
+    {"blank", FIELD_NUMBER, false, offsetof(data_spec, blank), 0, 0, 1, NULL},
     {"seed", FIELD_INTEGER, false, offsetof(data_spec, seed), 0, 0, 1e15, NULL},
 };
 const size_t data_field_count = FIELD_COUNT(data_fields);
@@ -50,8 +53,10 @@ static const field place_fields[] = {
 
 static const field shape_field = {"shape", FIELD_OTHER, false, 0, 0, 0, 0, NULL};
 
+#define MAX_KEYS 20 /* of one kind */
+
 /* Which keys each kind takes; a `!` marks the required ones. */
-static const char *const kind_keys[][16] = {
+static const char *const kind_keys[][MAX_KEYS] = {
     [DATA_IDX] = {"!kind", "package", "!images", "!labels", "held_out_images", "held_out_labels",
                   "!classes", "samples", "held_out"},
     [DATA_CSV] = {"!kind", "package", "!file", "classes", "samples", "held_out", "label", "columns",
@@ -61,11 +66,11 @@ static const char *const kind_keys[][16] = {
                      "held_out"},
     [DATA_SYNTHETIC] = {"!kind", "samples", "held_out", "sequence", "vocabulary", "features",
                         "shape", "classes", "targets", "hidden", "scale_low", "scale_high", "noise",
-                        "seed"},
+                        "outliers", "outlier_scale", "blank", "seed"},
 };
 
 data_spec data_spec_default(data_kind kind) {
-  return (data_spec){.kind = kind, .scale_low = 1.0, .scale_high = 1.0};
+  return (data_spec){.kind = kind, .scale_low = 1.0, .scale_high = 1.0, .outlier_scale = 1.0};
 }
 
 static const field *find_field(const char *key) {
@@ -147,9 +152,9 @@ mpt_status data_spec_read(const mpt_yaml_node *map, data_spec *data, mpt_error *
 
   *data = data_spec_default((data_kind)kind);
   data->line = map->line, data->column = map->column;
-  field fields[16];
+  field fields[MAX_KEYS];
   size_t count = 0;
-  for (; count < 16 && kind_keys[kind][count] != NULL; count++) {
+  for (; count < MAX_KEYS && kind_keys[kind][count] != NULL; count++) {
     const char *key = kind_keys[kind][count];
     fields[count] = *find_field(key + (*key == '!'));
     fields[count].required = *key == '!';

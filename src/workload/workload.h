@@ -77,6 +77,9 @@ typedef struct data_spec {
   int64_t hidden;               /* units of the teacher, 0: a linear teacher */
   double scale_low, scale_high; /* the columns' scales, log-spaced from the first to the last */
   double noise;                 /* deviation added to the teacher's outputs */
+  double outliers;              /* share of samples whose features are ... */
+  double outlier_scale;         /* ... times as large */
+  double blank;                 /* share of samples whose features are all 0 */
   int64_t seed;
   int line, column;
 } data_spec;

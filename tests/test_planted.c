@@ -1,0 +1,102 @@
+/* profiles/workloads/planted.yaml: the search finds the assignment that the network was built for,
+ * whatever its seed. How many seeds are tried is the argument: 3, and 10 in the long tier. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "train/graph.h"
+#include "tuner/tuner.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int seeds = 3;
+
+static const struct {
+  const char *layer;
+  mpt_precision precision;
+} planted[] = {
+    {"wide", MPT_PRECISION_FP16}, {"e1", MPT_PRECISION_FP8},      {"over", MPT_PRECISION_FP8},
+    {"e2", MPT_PRECISION_FP8},    {"vanish", MPT_PRECISION_BF16}, {"e3", MPT_PRECISION_FP8},
+    {"head", MPT_PRECISION_FP8},
+};
+#define PLANTED (sizeof planted / sizeof planted[0])
+
+static graph *planted_graph(const workload *w) {
+  mpt_error error = {0};
+  dataset *data = NULL;
+  graph *g = NULL;
+  if (dataset_open(&w->data, &data, &error) != MPT_OK ||
+      graph_build(w, &w->model, w->batch, 0, dataset_get_info(data), &g, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  dataset_close(data);
+  return g;
+}
+
+/* How many layers of the written policy are not as planted; each is named. */
+static int compare(const char *path, const graph *g, int seed) {
+  mpt_error error = {0};
+  mpt_policy *policy = NULL;
+  if (mpt_policy_load(path, &policy, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  mpt_layer_info *layers = graph_layer_infos(g);
+  mpt_layer_policy *assignment = calloc((size_t)g->layer_count, sizeof *assignment);
+  const mpt_resolve_options options = mpt_resolve_options_default();
+  if (mpt_policy_resolve(policy, layers, g->layer_count, &options, assignment, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  int different = 0;
+  for (size_t i = 0; i < PLANTED; i++) {
+    const mpt_layer_policy expected = mpt_layer_policy_of(planted[i].precision);
+    const mpt_layer_policy *found = &assignment[graph_find(g, planted[i].layer)];
+    if (mpt_layer_policy_equal(&expected, found))
+      continue;
+    char text[160];
+    mpt_layer_policy_text(found, text, sizeof text);
+    print_error("seed %d: layer '%s' has %s, planted is %s\n", seed, planted[i].layer, text,
+                mpt_precision_name(planted[i].precision));
+    different++;
+  }
+  free(assignment);
+  free(layers);
+  mpt_policy_free(policy);
+  return different;
+}
+
+static void every_seed_finds_what_was_planted(void **state) {
+  (void)state;
+  mpt_error error = {0};
+  workload *w = NULL;
+  if (workload_load(MPTUNE_SOURCE_DIR "/profiles/workloads/planted.yaml", &w, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  graph *g = planted_graph(w);
+  int different = 0;
+  for (int seed = 1; seed <= seeds; seed++) {
+    char run[] = "/tmp/mptune-planted-XXXXXX", command[64];
+    assert_non_null(mkdtemp(run));
+    tuner_options options = tuner_options_default();
+    tuner_summary summary = {0};
+    options.run = run;
+    options.seed = 1000 * (uint64_t)seed; /* far enough apart that no two share a training */
+    if (tuner_run(w, &options, &summary, &error) != MPT_OK)
+      fail_msg("%s", error.message);
+    assert_true(summary.found && summary.gain);
+    assert_true(summary.evaluations <= options.max_evaluations);
+    different += compare(summary.policy_path, g, seed);
+    tuner_summary_clear(&summary);
+    snprintf(command, sizeof command, "rm -rf '%s'", run);
+    assert_int_equal(system(command), 0);
+  }
+  graph_free(g);
+  workload_free(w);
+  assert_int_equal(different, 0);
+}
+
+int main(int argc, char **argv) {
+  if (argc > 1)
+    seeds = atoi(argv[1]);
+  const struct CMUnitTest tests[] = {cmocka_unit_test(every_seed_finds_what_was_planted)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
