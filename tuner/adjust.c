@@ -226,6 +226,13 @@ static mpt_status settle_ties(search *s, double budget, mpt_layer_policy *assign
   return MPT_OK;
 }
 
+mpt_status search_predict(search *s, const candidate *c, double *increase, mpt_error *error) {
+  sensitivity_vetoes(s);
+  MPT_RETURN_IF_FAILED(predictor_increases(s->predictor, 0, s->increase, error));
+  *increase = c->choice == NULL ? 0 : total_of(s->increase, c->choice, s->space->unit_count);
+  return MPT_OK;
+}
+
 /* The fastest policy predicted to meet `budget`; *out is NULL when there is none. */
 static mpt_status propose(search *s, double optimism, double budget, mpt_layer_policy *assignment,
                           int *choice, candidate **out, mpt_error *error) {
@@ -253,7 +260,7 @@ static mpt_status propose(search *s, double optimism, double budget, mpt_layer_p
  * past those that are known to fail. */
 static mpt_status propose_new(search *s, double optimism, mpt_layer_policy *assignment, int *choice,
                               candidate **out, mpt_error *error) {
-  for (double budget = s->margin; budget > 0.02 * s->margin; budget *= 0.85) {
+  for (double budget = s->ceiling; budget > 0.01 * s->margin; budget *= 0.85) {
     MPT_RETURN_IF_FAILED(propose(s, optimism, budget, assignment, choice, out, error));
     if (*out == NULL || (*out)->verdict == MPT_VERDICT_UNVERIFIED) {
       if (*out == NULL || strcmp((*out)->hash, s->reference.hash) == 0)

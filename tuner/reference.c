@@ -58,6 +58,7 @@ static void measure_noise(search *s) {
   s->reference_deviation = n > 1 ? sqrt(squares / (n - 1)) : 0;
   const budget_spec *budget = &s->w->budget;
   s->margin = budget->relative ? budget->worse_by * fabs(s->reference_mean) : budget->worse_by;
+  s->ceiling = s->margin;
   /* Until pairs have been seen: pairing takes out at least half of the variance of a difference,
    * as the same weights and batches are behind both. */
   s->noise = s->reference_deviation;

@@ -57,7 +57,9 @@ typedef struct search {
   double reference_metric[SEARCH_MAX_SEEDS];
   double *reference_losses; /* of the first seed, [steps] */
   double reference_mean, reference_deviation;
-  double noise; /* deviation of a paired difference, metric units */
+  double noise;   /* deviation of a paired difference, metric units */
+  double ceiling; /* predicted increase that the next policy to be verified may have: the margin at
+                     first, less after every policy that did not pass */
 
   candidate **candidates;
   int candidate_count, candidate_capacity;
@@ -110,6 +112,8 @@ mpt_status stage_sensitivity(search *s, mpt_error *error); /* sensitivity.c */
 mpt_status stage_adjust(search *s, mpt_error *error);      /* adjust.c */
 /* The same after `c` did not pass verification, which taught something. */
 mpt_status stage_adjust_again(search *s, candidate *c, mpt_error *error);
+/* Its increase as predicted from all that was measured so far; INFINITY when vetoed. */
+mpt_status search_predict(search *s, const candidate *c, double *increase, mpt_error *error);
 /* *winner is NULL when nothing permitted passes. */
 mpt_status stage_verify(search *s, candidate **winner, mpt_error *error); /* verification.c */
 mpt_status stage_write(search *s, candidate *winner, tuner_summary *summary,

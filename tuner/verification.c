@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "tuner/search.h"
+#include <gsl/gsl_cdf.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -75,13 +76,46 @@ static json_t *verification_json(const candidate *c, const fresh_seeds *f, json_
                    "differences", differences, "seeds", seeds);
 }
 
+/* Of its differences, which are finite unless a run diverged. */
+static double pair_deviation(const candidate *c) {
+  double squares = 0;
+  for (int i = 0; i < c->verify_count; i++)
+    squares += pow(c->verify_difference[i] - c->bound.mean, 2);
+  return sqrt(squares / (c->verify_count - 1));
+}
+
+/* Whether the last look would pass if the differences went on as they are: an inconclusive policy
+ * is given up early when it would not. That can only turn a pass into none, never the other way. */
+static bool may_still_pass(const candidate *c) {
+  const int n = c->verify_count, last = verify_look_sizes[VERIFY_LOOKS - 1];
+  if (n < verify_look_sizes[1] || n == last)
+    return true;
+  const double quantile = gsl_cdf_tdist_Qinv(c->bound.alpha, last - 1);
+  return c->bound.mean + quantile * pair_deviation(c) / sqrt(last) < 0;
+}
+
+/* After a policy that did not pass: the next one must be predicted to cost less. How much less is
+ * what its own noise asks for at the last look; at most nine tenths, at least a quarter of it. */
+static mpt_status lower_ceiling(search *s, const candidate *c, mpt_error *error) {
+  double predicted;
+  MPT_RETURN_IF_FAILED(search_predict(s, c, &predicted, error));
+  const int last = verify_look_sizes[VERIFY_LOOKS - 1];
+  const double quantile =
+      gsl_cdf_tdist_Qinv(s->options->alpha * pow(0.5, c->attempt + 1), last - 1);
+  const double needed = s->margin - quantile * pair_deviation(c) / sqrt(last);
+  predicted = fmin(predicted, s->ceiling);
+  s->ceiling =
+      isfinite(needed) ? fmax(0.25 * predicted, fmin(0.9 * predicted, needed)) : 0.5 * predicted;
+  return MPT_OK;
+}
+
 static mpt_status verify_candidate(search *s, candidate *c, int attempt, fresh_seeds *f,
                                    json_t *record, mpt_error *error) {
   json_t *looks = json_array();
   mpt_status status = MPT_OK;
   c->attempt = attempt;
   c->verdict = MPT_VERDICT_INCONCLUSIVE;
-  for (int look = 0; look < VERIFY_LOOKS && c->verdict == MPT_VERDICT_INCONCLUSIVE; look++) {
+  for (int look = 0; look < VERIFY_LOOKS; look++) {
     while (c->verify_count < verify_look_sizes[look])
       MPT_TRY(verify_pair(s, c, f, error));
     c->bound = verify_look(c->verify_difference, look, attempt, s->options->alpha);
@@ -90,6 +124,8 @@ static mpt_status verify_candidate(search *s, candidate *c, int attempt, fresh_s
                                            real_or_null(c->bound.mean), "lower",
                                            real_or_null(c->bound.lower), "upper",
                                            real_or_null(c->bound.upper), "alpha", c->bound.alpha));
+    if (c->verdict != MPT_VERDICT_INCONCLUSIVE || !may_still_pass(c))
+      break;
   }
   json_array_append_new(record, verification_json(c, f, looks));
 fail:
@@ -119,20 +155,29 @@ static bool before(const candidate *a, const candidate *b) {
   return candidate_mean(a) < candidate_mean(b);
 }
 
-static candidate *fastest_plausible(const search *s) {
+/* *chosen is NULL when there is none. */
+static mpt_status fastest_plausible(search *s, int attempt, candidate **chosen, mpt_error *error) {
   double least = INFINITY;
-  for (int i = 0; i < s->candidate_count; i++)
-    if (plausible(s, s->candidates[i]))
-      least = fmin(least, s->candidates[i]->cost.total);
-  candidate *chosen = NULL;
-  for (int i = 0; i < s->candidate_count; i++) {
-    candidate *c = s->candidates[i];
-    if (!plausible(s, c) || c->cost.total > least * (1 + SEARCH_EQUAL_TIME))
-      continue;
-    if (chosen == NULL || before(c, chosen))
-      chosen = c;
+  *chosen = NULL;
+  for (int pass = 0; pass < 2; pass++) {
+    for (int i = 0; i < s->candidate_count; i++) {
+      candidate *c = s->candidates[i];
+      double predicted = 0;
+      if (!plausible(s, c))
+        continue;
+      /* The first, and the uniform policies, are judged by what was measured alone. */
+      if (attempt > 1 && !c->uniform)
+        MPT_RETURN_IF_FAILED(search_predict(s, c, &predicted, error));
+      if (predicted > s->ceiling)
+        continue;
+      if (pass == 0)
+        least = fmin(least, c->cost.total);
+      else if (c->cost.total <= least * (1 + SEARCH_EQUAL_TIME) &&
+               (*chosen == NULL || before(c, *chosen)))
+        *chosen = c;
+    }
   }
-  return chosen;
+  return MPT_OK;
 }
 
 static mpt_status note_verification(search *s, const json_t *record, mpt_error *error) {
@@ -149,7 +194,8 @@ mpt_status stage_verify(search *s, candidate **winner, mpt_error *error) {
   mpt_status status = MPT_OK;
   *winner = NULL;
   for (int attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
-    candidate *c = fastest_plausible(s);
+    candidate *c = NULL;
+    MPT_TRY(fastest_plausible(s, attempt, &c, error));
     if (c == NULL)
       break;
     MPT_TRY(verify_candidate(s, c, attempt, &f, record, error));
@@ -158,6 +204,7 @@ mpt_status stage_verify(search *s, candidate **winner, mpt_error *error) {
       *winner = c;
       break;
     }
+    MPT_TRY(lower_ceiling(s, c, error));
     MPT_TRY(stage_adjust_again(s, c, error));
   }
 fail:
