@@ -251,9 +251,10 @@ static mpt_status propose(search *s, double optimism, double budget, mpt_layer_p
   char label[64];
   snprintf(label, sizeof label, "candidate %d", s->trainings + 1);
   MPT_RETURN_IF_FAILED(search_candidate(s, assignment, label, out, error));
-  if ((*out)->seed_count == 0)
-    (*out)->predicted = total_of(s->increase, choice, s->space->unit_count);
-  return MPT_OK;
+  if ((*out)->seed_count > 0)
+    return MPT_OK;
+  (*out)->predicted = total_of(s->increase, choice, s->space->unit_count);
+  return search_price(s, *out, error); /* the store keeps the prediction too */
 }
 
 /* A proposal that is new, or one that is known to meet the budget: the budget asked for shrinks

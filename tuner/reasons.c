@@ -43,7 +43,7 @@ static void add_time(mpt_text *text, double seconds) {
 static void describe_seen(mpt_text *text, const layer_seen *seen) {
   if (!seen->any)
     return;
-  mpt_text_add(text, "seen:");
+  mpt_text_add(text, "Seen:");
   const char *separator = " ";
   for (int o = 0; o < MPT_OPERAND_COUNT; o++) {
     const mpt_statistics *x = &seen->operand[o];
@@ -164,7 +164,10 @@ static void describe_flip(mpt_text *text, const search *s, const candidate *winn
   if (other->veto != NULL) {
     mpt_text_addf(text, ", but %s", other->veto);
   } else {
-    const double needed = (winner->predicted + fmax(0, other->more)) / s->margin;
+    double all = 0; /* of the winner's layers, as predicted now */
+    for (int u = 0; u < s->space->unit_count; u++)
+      all += s->increase[u][winner->choice[u]];
+    const double needed = (all + fmax(0, other->more)) / s->margin;
     mpt_text_add(text, ", predicted to cost ");
     add_share_of_budget(text, s, fmax(0, other->more));
     if (needed > 1)

@@ -178,6 +178,21 @@ static void blocking_layers(const search *s, const candidate *c, mpt_text *text)
   }
 }
 
+/* The fastest uniform policy beside the winner that was not shown to miss the budget: what a person
+ * would have used without a search. */
+static const candidate *next_best_uniform(const search *s, const candidate *winner) {
+  const candidate *best = NULL;
+  for (int i = 0; i < s->candidate_count; i++) {
+    const candidate *c = s->candidates[i];
+    if (!c->uniform || c == winner || c->verdict == MPT_VERDICT_FAIL ||
+        !(candidate_mean(c) <= s->margin))
+      continue;
+    if (best == NULL || c->cost.total < best->cost.total)
+      best = c;
+  }
+  return best;
+}
+
 static char *message_of(const search *s, const candidate *winner, const candidate *written,
                         const tuner_summary *summary) {
   mpt_text text = {0};
@@ -188,6 +203,10 @@ static char *message_of(const search *s, const candidate *winner, const candidat
     mpt_text_addf(&text, " and is worse by at most %.3g%% (budget %.3g%%) at %.3g%% confidence",
                   100 * relative(s, winner->bound.upper + s->margin), 100 * relative(s, s->margin),
                   100 * (1 - s->options->alpha));
+    const candidate *other = next_best_uniform(s, winner);
+    if (other != NULL)
+      mpt_text_addf(&text, "; it is %.2f times as fast as %s (%s)",
+                    other->cost.total / winner->cost.total, other->label, how);
     if (summary->proxy)
       mpt_text_add(&text, "; accuracy verified on the proxy");
   } else if (s->reference.permitted) {
