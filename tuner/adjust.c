@@ -22,6 +22,10 @@ static bool faster(double a, double b) {
   return a < b * (1 - SEARCH_EQUAL_TIME);
 }
 
+double search_limit(const search *s) {
+  return s->reference.permitted ? s->reference.cost.total : INFINITY;
+}
+
 static double clipped_mean(const search *s, const candidate *c) {
   return fmin(candidate_mean(c), DIVERGED_BUDGETS * s->margin);
 }
@@ -182,7 +186,9 @@ static mpt_status uniform_candidates(search *s, mpt_layer_policy *assignment, mp
     if (strcmp(c->hash, s->reference.hash) == 0)
       continue;
     /* Slower than the reference: timed, not trained. */
-    if (!c->permitted || c->seed_count > 0 || !faster(c->cost.total, s->reference.cost.total))
+    if (!c->permitted || c->seed_count > 0 || !faster(c->cost.total, search_limit(s)))
+      continue;
+    if (s->trainings >= s->options->max_evaluations)
       continue;
     MPT_RETURN_IF_FAILED(try_candidate(s, c, error));
   }
@@ -283,7 +289,7 @@ static mpt_status adjust(search *s, mpt_layer_policy *assignment, int *choice, m
     candidate *c = NULL;
     MPT_RETURN_IF_FAILED(propose_new(s, 0, assignment, choice, &c, error));
     const candidate *best = best_so_far(s);
-    const double least = best != NULL ? best->cost.total : s->reference.cost.total;
+    const double least = best != NULL ? best->cost.total : search_limit(s);
     /* What is not faster by more than noise than what already meets the budget is not worth a run.
      */
     if (c == NULL || candidate_standing(s, c) == STANDING_MEETS || !faster(c->cost.total, least)) {

@@ -33,7 +33,14 @@ typedef struct unit_sums {
   operand_seen seen[MPT_OPERAND_COUNT][MPT_PRECISION_COUNT];
 } unit_sums;
 
-enum { SCRATCH_INPUT, SCRATCH_WEIGHT, SCRATCH_GRADIENT, SCRATCH_PRODUCT, SCRATCH_COUNT };
+enum {
+  SCRATCH_INPUT, /* rounded operands, in the order of mpt_operand */
+  SCRATCH_WEIGHT,
+  SCRATCH_GRADIENT,
+  SCRATCH_EXACT, /* and the unrounded ones */
+  SCRATCH_PRODUCT = SCRATCH_EXACT + MPT_OPERAND_COUNT,
+  SCRATCH_COUNT
+};
 
 struct score_probe {
   const space *space;
@@ -282,6 +289,17 @@ static mpt_status probe_wgrad(score_probe *p, const probed_layer *l, mpt_error *
   return MPT_OK;
 }
 
+/* The reference may store in 16 bits what it multiplies: in fp32 all operands go together. */
+static mpt_status widen(score_probe *p, mpt_operand operand, const mpt_tensor *x, mpt_tensor *wide,
+                        mpt_error *error) {
+  *wide = *x;
+  if (x->format == MPT_FP32)
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(
+      scratch(p, SCRATCH_EXACT + (int)operand, x->shape[0], x->shape[1], MPT_FP32, wide, error));
+  return mpt_cast(p->queue, x, 0, wide, NULL, error);
+}
+
 void score_probe_layer(score_probe *p, mpt_queue *queue, int64_t step, int layer,
                        const mpt_tensor *input, const mpt_tensor *weight,
                        const mpt_tensor *grad_output) {
@@ -294,15 +312,22 @@ void score_probe_layer(score_probe *p, mpt_queue *queue, int64_t step, int layer
   if (unit == p->space->unit_count)
     return;
   p->queue = queue;
+  mpt_tensor wide[MPT_OPERAND_COUNT];
   const probed_layer l = {.sums = &p->units[unit],
-                          .input = input,
-                          .weight = weight,
-                          .grad_output = grad_output,
+                          .input = &wide[MPT_INPUT],
+                          .weight = &wide[MPT_WEIGHT],
+                          .grad_output = &wide[MPT_GRAD_OUTPUT],
                           .m = input->shape[0],
                           .n = weight->shape[0],
                           .k = weight->shape[1]};
   l.sums->rows = l.m;
-  mpt_status status = probe_fprop(p, &l, &p->error);
+  mpt_status status = widen(p, MPT_INPUT, input, &wide[MPT_INPUT], &p->error);
+  if (status == MPT_OK)
+    status = widen(p, MPT_WEIGHT, weight, &wide[MPT_WEIGHT], &p->error);
+  if (status == MPT_OK)
+    status = widen(p, MPT_GRAD_OUTPUT, grad_output, &wide[MPT_GRAD_OUTPUT], &p->error);
+  if (status == MPT_OK)
+    status = probe_fprop(p, &l, &p->error);
   if (status == MPT_OK)
     status = probe_dgrad(p, &l, &p->error);
   if (status == MPT_OK)

@@ -99,10 +99,13 @@ mpt_status stage_reference(search *s, mpt_error *error) {
   const double pair_deviation = M_SQRT2 * s->reference_deviation;
   if (s->reference_deviation > s->margin) {
     const double pairs = pairs_needed(pair_deviation, s->margin, s->options->alpha);
+    char count[32] = "more than a thousand";
+    if (pairs <= 1000)
+      snprintf(count, sizeof count, "up to %.0f", pairs);
     snprintf(note, sizeof note,
-             "the seed noise (%.3g) is larger than the budget (%.3g): up to %.0f pairs of runs "
-             "may be needed to verify",
-             s->reference_deviation, s->margin, pairs);
+             "the seed noise (%.3g) is larger than the budget (%.3g): %s pairs of runs may be "
+             "needed to verify",
+             s->reference_deviation, s->margin, count);
     mpt_log_warning("%s", note);
   }
   return note_reference(s, note, host_seconds, error);

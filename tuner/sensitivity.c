@@ -137,32 +137,40 @@ void sensitivity_free(sensitivity *s) {
   free(s);
 }
 
+/* Why the unit cannot have these formats, or NULL. What the reference has works; what is pinned is
+ * not for the search to refuse. */
+static const char *unit_veto(const search *s, int unit, const mpt_layer_policy *formats) {
+  const mpt_layer_policy *reference = &s->reference.assignment[s->space->units[unit].layer];
+  if (s->space->units[unit].choice_count == 1)
+    return NULL;
+  for (int g = 0; g < MPT_GEMM_COUNT; g++) {
+    const mpt_precision q = formats->gemm[g].precision;
+    const layer_score *score = &s->sensitivity->unit[unit][g][q];
+    if (q != reference->gemm[g].precision && score->veto[0] != '\0')
+      return score->veto;
+  }
+  return NULL;
+}
+
 void sensitivity_vetoes(search *s) {
   for (int u = 0; u < s->space->unit_count; u++) {
     const space_unit *unit = &s->space->units[u];
-    for (int c = 0; c < unit->choice_count; c++) {
-      s->increase[u][c] = 0;
-      for (int g = 0; g < MPT_GEMM_COUNT; g++)
-        if (s->sensitivity->unit[u][g][unit->choices[c].gemm[g].precision].veto[0] != '\0')
-          s->increase[u][c] = INFINITY;
-    }
+    for (int c = 0; c < unit->choice_count; c++)
+      s->increase[u][c] = unit_veto(s, u, &unit->choices[c]) != NULL ? INFINITY : 0;
   }
 }
 
 const char *sensitivity_veto_of(const search *s, const candidate *c) {
   for (int u = 0; u < s->space->unit_count; u++) {
-    const mpt_layer_policy *formats = &c->assignment[s->space->units[u].layer];
-    for (int g = 0; g < MPT_GEMM_COUNT; g++) {
-      const layer_score *score = &s->sensitivity->unit[u][g][formats->gemm[g].precision];
-      if (score->veto[0] != '\0')
-        return score->veto;
-    }
+    const char *veto = unit_veto(s, u, &c->assignment[s->space->units[u].layer]);
+    if (veto != NULL)
+      return veto;
   }
   return NULL;
 }
 
 double sensitivity_score(const search *s, int unit, const mpt_layer_policy *formats) {
-  const mpt_layer_policy *reference = &s->space->units[unit].choices[0];
+  const mpt_layer_policy *reference = &s->reference.assignment[s->space->units[unit].layer];
   double sum = 0;
   for (int g = 0; g < MPT_GEMM_COUNT; g++) {
     const mpt_precision q = formats->gemm[g].precision;
@@ -258,7 +266,7 @@ mpt_status sensitivity_fit(search *s, mpt_error *error) {
   const int n = s->space->unit_count * MPT_GEMM_COUNT;
   const double floor = 0.5 * s->margin / sqrt(n);
   for (int u = 0; u < s->space->unit_count; u++) {
-    const mpt_layer_policy *reference = &s->space->units[u].choices[0];
+    const mpt_layer_policy *reference = &s->reference.assignment[s->space->units[u].layer];
     for (int g = 0; g < MPT_GEMM_COUNT; g++) {
       for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
         const layer_score *score = &s->sensitivity->unit[u][g][q];

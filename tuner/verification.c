@@ -138,7 +138,7 @@ fail:
 static bool plausible(const search *s, const candidate *c) {
   if (!c->permitted || c->attempt > 0 || c->seed_count == 0)
     return false;
-  if (c->cost.total >= s->reference.cost.total * (1 - SEARCH_EQUAL_TIME))
+  if (c->cost.total >= search_limit(s) * (1 - SEARCH_EQUAL_TIME))
     return false;
   const standing where = candidate_standing(s, c);
   if (where == STANDING_MEETS || where == STANDING_CLOSE)

@@ -1,0 +1,284 @@
+/* What the search promises, on networks that train in a few milliseconds. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "store_fixture.h"
+#include "tuner/tuner.h"
+#include "verified_afresh.h"
+#include <jansson.h>
+
+#define TINY                                                                                       \
+  "schema: mptune/workload@1\n"                                                                    \
+  "name: tiny\n"                                                                                   \
+  "data: {kind: synthetic, samples: 800, held_out: 400, features: 16, classes: 4, hidden: 4}\n"    \
+  "loss: cross_entropy\n"                                                                          \
+  "batch: 32\n"                                                                                    \
+  "steps: 60\n"                                                                                    \
+  "target: synthetic-bits\n"
+#define MLP   "model: {preset: mlp, widths: [32, 32], outputs: 16}\n"
+#define ADAM  "optimizer: {kind: adam, learning_rate: 2.0e-03}\n"
+#define LARGE "budget: {worse_by: 10%}\n"
+#define NONE  "budget: {worse_by: 1.0e-12}\n" /* that only the reference meets */
+
+static workload *tiny(const char *directory, const char *rest) {
+  char path[600];
+  mpt_error error = {0};
+  workload *w = NULL;
+  snprintf(path, sizeof path, "%s/tiny.yaml", directory);
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fprintf(file, "%s%s", TINY, rest);
+  fclose(file);
+  if (workload_load(path, &w, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  return w;
+}
+
+static tuner_options options_in(const char *directory, const char *name, char run[600]) {
+  tuner_options options = tuner_options_default();
+  snprintf(run, 600, "%s/%s", directory, name);
+  options.run = run;
+  return options;
+}
+
+static tuner_summary tune(const workload *w, const tuner_options *options) {
+  mpt_error error = {0};
+  tuner_summary summary;
+  if (tuner_run(w, options, &summary, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  return summary;
+}
+
+static const tuner_row *row_named(const tuner_summary *summary, const char *label) {
+  for (int i = 0; i < summary->row_count; i++)
+    if (strcmp(summary->rows[i].label, label) == 0)
+      return &summary->rows[i];
+  fail_msg("no row '%s'", label);
+  return NULL;
+}
+
+static const tuner_row *winner_of(const tuner_summary *summary) {
+  const tuner_row *winner = NULL;
+  for (int i = 0; i < summary->row_count; i++) {
+    if (!summary->rows[i].winner)
+      continue;
+    assert_null(winner);
+    winner = &summary->rows[i];
+  }
+  assert_non_null(winner);
+  return winner;
+}
+
+/* A note of the run's store, without what a clock wrote. */
+static char *note(const char *run, const char *name) {
+  mpt_error error = {0};
+  store *s = NULL;
+  char *text = NULL;
+  if (store_open(run, STORE_READ, &s, &error) != MPT_OK ||
+      store_get(s, name, &text, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  store_close(s);
+  assert_non_null(text);
+  json_t *json = json_loads(text, 0, NULL);
+  assert_non_null(json);
+  free(text);
+  if (json_is_object(json)) {
+    json_object_del(json, "tuning_seconds");
+    json_object_del(json, "payback_seconds");
+    json_object_del(json, "host_seconds");
+  }
+  text = json_dumps(json, JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+  json_decref(json);
+  return text;
+}
+
+static void the_same_seed_gives_the_same_winner_and_figures(void **state) {
+  static const char *const names[] = {"winner", "trajectory", "verification", "sensitivity",
+                                      "reference"};
+  char first[600], second[600];
+  workload *w = tiny(*state, MLP ADAM LARGE);
+  tuner_options a = options_in(*state, "first", first), b = options_in(*state, "second", second);
+  tuner_summary one = tune(w, &a), two = tune(w, &b);
+  assert_true(one.gain);
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    char *x = note(first, names[i]), *y = note(second, names[i]);
+    assert_string_equal(x, y);
+    free(x);
+    free(y);
+  }
+  tuner_summary_clear(&one);
+  tuner_summary_clear(&two);
+  workload_free(w);
+}
+
+static void another_seed_trains_something_else(void **state) {
+  char first[600], second[600];
+  workload *w = tiny(*state, MLP ADAM LARGE);
+  tuner_options a = options_in(*state, "first", first), b = options_in(*state, "second", second);
+  b.seed = 77;
+  tuner_summary one = tune(w, &a), two = tune(w, &b);
+  char *x = note(first, "reference"), *y = note(second, "reference");
+  assert_string_not_equal(x, y);
+  free(x);
+  free(y);
+  tuner_summary_clear(&one);
+  tuner_summary_clear(&two);
+  workload_free(w);
+}
+
+static void the_winner_is_never_slower_than_a_uniform_policy_that_verifies(void **state) {
+  static const char *const budgets[] = {"budget: {worse_by: 0.02}\n", "budget: {worse_by: 0.1}\n"};
+  static const double margins[] = {0.02, 0.1};
+  for (int b = 0; b < 2; b++) {
+    char rest[400], run[600], name[16];
+    snprintf(rest, sizeof rest, "%s%s%s", MLP, ADAM, budgets[b]);
+    snprintf(name, sizeof name, "budget%d", b);
+    workload *w = tiny(*state, rest);
+    tuner_options options = options_in(*state, name, run);
+    tuner_summary summary = tune(w, &options);
+    const double winner = winner_of(&summary)->step_seconds;
+    int passed = 0;
+    for (int q = MPT_PRECISION_TF32; q < MPT_PRECISION_COUNT; q++) {
+      char label[32];
+      verify_bound bound = {0};
+      mpt_error error = {0};
+      snprintf(label, sizeof label, "all-%s", mpt_precision_name((mpt_precision)q));
+      if (verified_afresh(w, *state, (mpt_precision)q, margins[b], &bound, &error) != MPT_OK)
+        fail_msg("%s", error.message);
+      if (bound.verdict != MPT_VERDICT_PASS)
+        continue;
+      passed++;
+      assert_true(winner <= row_named(&summary, label)->step_seconds * 1.005);
+    }
+    assert_true(passed > 0);
+    tuner_summary_clear(&summary);
+    workload_free(w);
+  }
+}
+
+static void a_reference_that_diverges_is_named(void **state) {
+  char run[600];
+  mpt_error error = {0};
+  tuner_summary summary;
+  workload *w =
+      tiny(*state, MLP "optimizer: {kind: sgd, learning_rate: 1.0e+06, momentum: 0.9}\n" LARGE);
+  tuner_options options = options_in(*state, "diverges", run);
+  assert_int_equal(tuner_run(w, &options, &summary, &error), MPT_ERROR_NONFINITE);
+  assert_non_null(strstr(error.message, "layer '"));
+  assert_non_null(strstr(error.message, "at step "));
+  workload_free(w);
+}
+
+#define OVERFLOWING                                                                                \
+  "model:\n"                                                                                       \
+  "  layers:\n"                                                                                    \
+  "    - {name: fc1, kind: linear, features: 32}\n"                                                \
+  "    - {name: relu1, kind: relu}\n"                                                              \
+  "    - {name: up, kind: scale, output_scale: 1048576.0}\n"                                       \
+  "    - {name: large, kind: linear, features: 32, bias: false}\n"                                 \
+  "    - {name: down, kind: scale, output_scale: 9.5367431640625e-07}\n"                           \
+  "    - {name: relu2, kind: relu}\n"                                                              \
+  "    - {name: head, kind: linear, features: 16}\n"
+
+static void a_candidate_that_diverges_does_not_end_the_search(void **state) {
+  char run[600];
+  workload *w = tiny(*state, OVERFLOWING ADAM LARGE);
+  tuner_options options = options_in(*state, "overflows", run);
+  tuner_summary summary = tune(w, &options);
+  const tuner_row *fp16 = row_named(&summary, "all-fp16");
+  assert_false(isfinite(fp16->worse_by));
+  assert_true(isnan(fp16->metric));
+  assert_true(summary.found && summary.gain);
+  assert_int_equal(winner_of(&summary)->verdict, MPT_VERDICT_PASS);
+  tuner_summary_clear(&summary);
+  workload_free(w);
+}
+
+static void nothing_permitted_that_passes_is_not_found(void **state) {
+  char run[600];
+  workload *w = tiny(*state, MLP ADAM NONE "exclude: [fp32, tf32]\n");
+  tuner_options options = options_in(*state, "excluded", run);
+  tuner_summary summary = tune(w, &options);
+  assert_false(summary.found);
+  assert_false(summary.gain);
+  assert_non_null(summary.message);
+  tuner_summary_clear(&summary);
+  workload_free(w);
+}
+
+static void slower_than_an_excluded_reference_is_still_a_winner(void **state) {
+  char run[600];
+  workload *w = tiny(*state, MLP ADAM LARGE "reference: bf16\nexclude: [bf16, fp16, fp8]\n");
+  tuner_options options = options_in(*state, "slower", run);
+  tuner_summary summary = tune(w, &options);
+  assert_true(summary.found);
+  assert_int_equal(winner_of(&summary)->verdict, MPT_VERDICT_PASS);
+  tuner_summary_clear(&summary);
+  workload_free(w);
+}
+
+static void no_more_candidates_are_trained_than_asked_for(void **state) {
+  workload *w = tiny(*state, MLP ADAM "budget: {worse_by: 0.002}\n");
+  for (int most = 1; most <= 6; most += 2) {
+    char run[600], name[16];
+    snprintf(name, sizeof name, "most%d", most);
+    tuner_options options = options_in(*state, name, run);
+    options.max_evaluations = most;
+    tuner_summary summary = tune(w, &options);
+    assert_true(summary.evaluations <= most);
+    tuner_summary_clear(&summary);
+  }
+  workload_free(w);
+}
+
+static void a_budget_that_only_the_reference_meets_is_no_gain(void **state) {
+  char run[600];
+  workload *w = tiny(*state, MLP ADAM NONE);
+  tuner_options options = options_in(*state, "strict", run);
+  tuner_summary summary = tune(w, &options);
+  assert_true(summary.found);
+  assert_false(summary.gain);
+  assert_true(winner_of(&summary)->reference);
+  tuner_summary_clear(&summary);
+  workload_free(w);
+}
+
+/* What verification needs is there already: nothing is trained, and the answer is the same. */
+static void the_same_command_again_trains_nothing(void **state) {
+  char run[600];
+  workload *w = tiny(*state, MLP ADAM LARGE);
+  tuner_options options = options_in(*state, "again", run);
+  tuner_summary first = tune(w, &options);
+  char *before = note(run, "winner");
+  tuner_summary second = tune(w, &options);
+  char *after = note(run, "winner");
+  assert_string_equal(before, after);
+  assert_true(first.tuning_seconds == second.tuning_seconds);
+  free(before);
+  free(after);
+  tuner_summary_clear(&first);
+  tuner_summary_clear(&second);
+  workload_free(w);
+}
+
+#define IN_A_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      IN_A_DIRECTORY(the_same_seed_gives_the_same_winner_and_figures),
+      IN_A_DIRECTORY(another_seed_trains_something_else),
+      IN_A_DIRECTORY(the_winner_is_never_slower_than_a_uniform_policy_that_verifies),
+      IN_A_DIRECTORY(a_reference_that_diverges_is_named),
+      IN_A_DIRECTORY(a_candidate_that_diverges_does_not_end_the_search),
+      IN_A_DIRECTORY(nothing_permitted_that_passes_is_not_found),
+      IN_A_DIRECTORY(slower_than_an_excluded_reference_is_still_a_winner),
+      IN_A_DIRECTORY(no_more_candidates_are_trained_than_asked_for),
+      IN_A_DIRECTORY(a_budget_that_only_the_reference_meets_is_no_gain),
+      IN_A_DIRECTORY(the_same_command_again_trains_nothing),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
