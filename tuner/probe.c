@@ -313,17 +313,21 @@ void score_probe_layer(score_probe *p, mpt_queue *queue, int64_t step, int layer
     return;
   p->queue = queue;
   mpt_tensor wide[MPT_OPERAND_COUNT];
+  /* A convolution's weight [out, in, height, width] is the matrix of its lowered product. */
+  const int64_t n = weight->shape[0], k = mpt_tensor_count(weight) / n;
+  mpt_tensor matrix = mpt_tensor_of(weight->data, weight->format, 2, (int64_t[]){n, k});
+  matrix.device = weight->device;
   const probed_layer l = {.sums = &p->units[unit],
                           .input = &wide[MPT_INPUT],
                           .weight = &wide[MPT_WEIGHT],
                           .grad_output = &wide[MPT_GRAD_OUTPUT],
                           .m = input->shape[0],
-                          .n = weight->shape[0],
-                          .k = weight->shape[1]};
+                          .n = n,
+                          .k = k};
   l.sums->rows = l.m;
   mpt_status status = widen(p, MPT_INPUT, input, &wide[MPT_INPUT], &p->error);
   if (status == MPT_OK)
-    status = widen(p, MPT_WEIGHT, weight, &wide[MPT_WEIGHT], &p->error);
+    status = widen(p, MPT_WEIGHT, &matrix, &wide[MPT_WEIGHT], &p->error);
   if (status == MPT_OK)
     status = widen(p, MPT_GRAD_OUTPUT, grad_output, &wide[MPT_GRAD_OUTPUT], &p->error);
   if (status == MPT_OK)

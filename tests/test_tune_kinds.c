@@ -1,0 +1,156 @@
+/* The whole search runs on every kind of network: convolutions, a GPT, formats for each GEMM, pins,
+ * another reference. Small enough for a second; what it finds is checked where it must be so. */
+#include "base/file.h"
+#include "store/store.h"
+#include "tuner/tuner.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const char *const cnn =
+    "schema: mptune/workload@1\n"
+    "name: tiny-cnn\n"
+    "model: {preset: cnn, channels: [4], widths: [8], outputs: 3}\n"
+    "data: {kind: synthetic, samples: 256, shape: [1, 8, 8], classes: 3}\n"
+    "loss: cross_entropy\n"
+    "optimizer: {kind: adam, learning_rate: 1.0e-03}\n"
+    "batch: 16\nsteps: 12\nthreads: 1\nmetric: loss\n"
+    "budget: {worse_by: 5%}\ntarget: synthetic-bits\n";
+
+static const char *const gpt =
+    "schema: mptune/workload@1\n"
+    "name: tiny-gpt\n"
+    "model: {preset: gpt, width: 16, blocks: 1, heads: 2}\n"
+    "data: {kind: synthetic, samples: 64, sequence: 16, vocabulary: 32}\n"
+    "loss: cross_entropy\n"
+    "optimizer: {kind: adamw, learning_rate: 1.0e-03}\n"
+    "batch: 4\nsteps: 12\nthreads: 1\nmetric: loss\n"
+    "budget: {worse_by: 5%}\ntarget: synthetic-bits\n";
+
+typedef struct tuned {
+  char directory[64];
+  tuner_summary summary;
+  mpt_policy *policy;
+} tuned;
+
+static void tune(const char *text, const char *more, tuned *t) {
+  mpt_error error = {0};
+  char path[128], whole[2048];
+  strcpy(t->directory, "/tmp/mptune-test-XXXXXX");
+  assert_non_null(mkdtemp(t->directory));
+  snprintf(path, sizeof path, "%s/workload.yaml", t->directory);
+  snprintf(whole, sizeof whole, "%s%s", text, more);
+  assert_int_equal(mpt_file_write(path, whole, strlen(whole), NULL), MPT_OK);
+  workload *w = NULL;
+  if (workload_load(path, &w, &error) != MPT_OK)
+    fail_msg("%d:%d: %s", error.line, error.column, error.message);
+  tuner_options o = tuner_options_default();
+  o.run = t->directory;
+  if (tuner_run(w, &o, &t->summary, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  snprintf(path, sizeof path, "%s/policy.yaml", t->directory);
+  if (mpt_policy_load(path, &t->policy, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  workload_free(w);
+}
+
+static void finish(tuned *t) {
+  static const char *const files[] = {"workload.yaml", "policy.yaml",    "lock",
+                                      "run.sqlite",    "run.sqlite-wal", "run.sqlite-shm"};
+  char path[128];
+  for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+    snprintf(path, sizeof path, "%s/%s", t->directory, files[i]);
+    unlink(path);
+  }
+  rmdir(t->directory);
+  tuner_summary_clear(&t->summary);
+  mpt_policy_free(t->policy);
+}
+
+/* The formats that the written policy gives a layer of those it was made for. */
+static mpt_layer_policy formats_of(const mpt_policy *policy, const char *layer) {
+  int count = 0;
+  const mpt_layer_info *layers = mpt_policy_layers(policy, &count);
+  mpt_layer_policy *all = calloc((size_t)count, sizeof *all);
+  mpt_layer_policy found = {0};
+  bool any = false;
+  assert_non_null(all);
+  assert_int_equal(mpt_policy_resolve(policy, layers, count, NULL, all, NULL), MPT_OK);
+  for (int i = 0; i < count; i++) {
+    if (strcmp(layers[i].name, layer) != 0)
+      continue;
+    found = all[i];
+    any = true;
+  }
+  free(all);
+  assert_true(any);
+  return found;
+}
+
+static void a_network_of_convolutions_is_tuned(void **state) {
+  (void)state;
+  tuned t = {0};
+  tune(cnn, "", &t);
+  assert_true(t.summary.found);
+  char *scores = NULL;
+  store *s = NULL;
+  assert_int_equal(store_open(t.directory, STORE_READ, &s, NULL), MPT_OK);
+  assert_int_equal(store_get(s, "scores", &scores, NULL), MPT_OK);
+  store_close(s);
+  assert_non_null(scores);
+  assert_non_null(strstr(scores, "\"conv1\"")); /* its weight has four dimensions */
+  free(scores);
+  finish(&t);
+}
+
+static void a_gpt_is_tuned_with_formats_for_each_gemm(void **state) {
+  (void)state;
+  tuned t = {0};
+  tune(gpt, "per_gemm: true\n", &t);
+  assert_true(t.summary.found);
+  assert_true(t.summary.gain); /* fp32 is never the fastest here, and 5% is wide */
+  finish(&t);
+}
+
+static void pins_and_exclusions_hold(void **state) {
+  (void)state;
+  tuned t = {0};
+  tune(gpt, "pins: [{layers: head, format: fp32}]\nexclude: [fp8]\n", &t);
+  assert_int_equal(formats_of(t.policy, "head").gemm[MPT_FPROP].precision, MPT_PRECISION_FP32);
+  const mpt_layer_policy fc1 = formats_of(t.policy, "blocks.0.mlp.fc1");
+  for (int g = 0; g < MPT_GEMM_COUNT; g++)
+    assert_int_not_equal(fc1.gemm[g].precision, MPT_PRECISION_FP8);
+  for (int i = 0; i < t.summary.row_count; i++)
+    if (strcmp(t.summary.rows[i].label, "all-fp8") == 0)
+      assert_true(t.summary.rows[i].excluded);
+  finish(&t);
+}
+
+static void another_reference_is_compared_with(void **state) {
+  (void)state;
+  tuned t = {0};
+  tune(gpt, "reference: bf16\n", &t);
+  for (int i = 0; i < t.summary.row_count; i++) {
+    const tuner_row *row = &t.summary.rows[i];
+    assert_int_equal(row->reference, strcmp(row->label, "all-bf16") == 0);
+    /* Slower than the reference: timed, not trained. */
+    if (strcmp(row->label, "all-fp32") == 0)
+      assert_true(row->worse_by != row->worse_by);
+  }
+  finish(&t);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_network_of_convolutions_is_tuned),
+      cmocka_unit_test(a_gpt_is_tuned_with_formats_for_each_gemm),
+      cmocka_unit_test(pins_and_exclusions_hold),
+      cmocka_unit_test(another_reference_is_compared_with),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
