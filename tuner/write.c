@@ -178,14 +178,14 @@ static void blocking_layers(const search *s, const candidate *c, mpt_text *text)
   }
 }
 
-/* The fastest uniform policy beside the winner that was not shown to miss the budget: what a person
+/* The fastest uniform policy beside the winner that nothing speaks against: what a person
  * would have used without a search. */
 static const candidate *next_best_uniform(const search *s, const candidate *winner) {
   const candidate *best = NULL;
   for (int i = 0; i < s->candidate_count; i++) {
     const candidate *c = s->candidates[i];
     if (!c->uniform || c == winner || c->verdict == MPT_VERDICT_FAIL ||
-        !(candidate_mean(c) <= s->margin))
+        c->verdict == MPT_VERDICT_INCONCLUSIVE || !(candidate_mean(c) <= s->margin))
       continue;
     if (best == NULL || c->cost.total < best->cost.total)
       best = c;
