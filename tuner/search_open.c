@@ -179,6 +179,12 @@ mpt_status search_open(search *s, const workload *w, const tuner_options *option
   s->steps = options->evaluation_steps > 0 ? options->evaluation_steps : w->steps;
   s->sign = w->metric == METRIC_LOSS ? 1 : -1;
   MPT_RETURN_IF_FAILED(dataset_open(&w->data, &s->data, error));
+  /* Before a directory is made for what cannot be trained. */
+  if (w->batch > dataset_get_info(s->data)->training)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "a batch of %lld samples is more than the %lld there are to train on; make the "
+                    "batch smaller",
+                    (long long)w->batch, (long long)dataset_get_info(s->data)->training);
   MPT_RETURN_IF_FAILED(build_graphs(s, error));
   MPT_RETURN_IF_FAILED(
       profile_load(options->target != NULL ? options->target : w->target, &s->profile, error));

@@ -1,6 +1,5 @@
 #include "cli/commands.h"
 #include "cli/summary.h"
-#include <string.h>
 
 static const cli_option options[] = {
     {"policy", 'p', CLI_POLICY, 0, "FILE", "policy to evaluate, or all-FORMAT; may be given again",
@@ -14,14 +13,6 @@ static const cli_option options[] = {
     {"steps", 0, CLI_INTEGER, CLI_OFFSET(steps), "N",
      "train this long instead of the workload's steps", 1, 1000000000},
 };
-
-/* A file, or "all-fp8" and the like. */
-static mpt_status load(const char *word, mpt_policy **policy, mpt_error *error) {
-  mpt_precision precision;
-  if (strncmp(word, "all-", 4) == 0 && mpt_precision_parse(word + 4, &precision, NULL) == MPT_OK)
-    return mpt_policy_uniform(precision, policy, error);
-  return mpt_policy_load(word, policy, error);
-}
 
 static int evaluate(const cli_values *values, const workload *w,
                     const mpt_policy *const *policies) {
@@ -62,7 +53,7 @@ static int run(const cli_values *values) {
   if (workload_load(values->arguments[0], &w, &error) != MPT_OK)
     return cli_failed(&error);
   for (int i = 0; i < values->policy_count && code == EXIT_DONE; i++)
-    if (load(values->policies[i], &policies[i], &error) != MPT_OK)
+    if (cli_load_policy(values->policies[i], &policies[i], &error) != MPT_OK)
       code = cli_failed(&error);
   if (code == EXIT_DONE)
     code = evaluate(values, w, (const mpt_policy *const *)policies);

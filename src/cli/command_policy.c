@@ -108,7 +108,8 @@ static int run_show(const cli_values *values) {
         cli_real(result.worse_by), "upper_bound", cli_real(result.upper_bound), "step_time_ratio",
         cli_real(result.step_time_ratio), "time_measured", result.time_measured));
   } else {
-    printf("policy   %s\ndefault  %s, %d rules, made for %d layers\n", mpt_policy_name(policy),
+    printf("policy   %s\ndefault  %s, %d rules, made for %d layers\n",
+           mpt_policy_name(policy)[0] != '\0' ? mpt_policy_name(policy) : "(no name)",
            mpt_precision_name(mpt_policy_default(policy)), mpt_policy_rule_count(policy), layers);
     show_result(&result);
   }

@@ -8,7 +8,7 @@
 
 static const cli_option options[] = {
     {"policy", 'p', CLI_POLICY, 0, "FILE",
-     "policy to train under (default: the workload's reference)", 0, 0},
+     "policy to train under, or all-FORMAT (default: the workload's reference)", 0, 0},
     {"seed", 0, CLI_INTEGER, CLI_OFFSET(seed), "N", "seed of weights, batches and dropout (1)", 0,
      1000000000},
     {"steps", 0, CLI_INTEGER, CLI_OFFSET(steps), "N",
@@ -37,7 +37,7 @@ static mpt_status load_policy(const cli_values *values, const workload *w, mpt_p
                               mpt_error *error) {
   if (values->policy_count == 0)
     return mpt_policy_uniform(w->reference, policy, error);
-  MPT_RETURN_IF_FAILED(mpt_policy_load(values->policies[0], policy, error));
+  MPT_RETURN_IF_FAILED(cli_load_policy(values->policies[0], policy, error));
   const mpt_policy_result result = mpt_policy_get_result(*policy);
   if (result.verdict != MPT_VERDICT_PASS)
     mpt_log_warning("%s: this policy's verdict is '%s': it was not shown to meet a budget",

@@ -59,7 +59,13 @@ static char *typed_line(int count, char **words) {
   for (int i = 1; i < count; i++) {
     const bool plain =
         words[i][0] != '\0' && strpbrk(words[i], " \t\n'\"\\$*?[]{}&|;<>()#~`!") == NULL;
-    mpt_text_addf(&text, plain ? " %s" : " '%s'", words[i]);
+    mpt_text_add(&text, plain ? " " : " '");
+    for (const char *c = words[i]; *c != '\0'; c++)
+      if (*c == '\'')
+        mpt_text_add(&text, "'\\''"); /* ends the quotes, a quote, begins them again */
+      else
+        mpt_text_add_bytes(&text, c, 1);
+    mpt_text_add(&text, plain ? "" : "'");
   }
   return text.data;
 }

@@ -1,4 +1,5 @@
 /* What commands share: exit codes, directories, tables, figures for people. */
+#include "base/error.h"
 #include "base/progress.h"
 #include "cli/cli.h"
 #include <math.h>
@@ -39,6 +40,15 @@ void cli_run_directory(const cli_values *values, const char *name, char *path, s
   snprintf(path, size, "%s", base);
   for (int i = 2; values->fresh && access(path, F_OK) == 0; i++)
     snprintf(path, size, "%s-%d", base, i);
+}
+
+mpt_status cli_load_policy(const char *word, mpt_policy **policy, mpt_error *error) {
+  mpt_precision precision;
+  if (strncmp(word, "all-", 4) == 0 && access(word, F_OK) != 0) {
+    MPT_RETURN_IF_FAILED(mpt_precision_parse(word + 4, &precision, error));
+    return mpt_policy_uniform(precision, policy, error);
+  }
+  return mpt_policy_load(word, policy, error);
 }
 
 void cli_duration(double seconds, char *text, size_t size) {

@@ -175,14 +175,14 @@ static mpt_status read_number(const table *t, int line, const char *start, const
                      remedy);
 }
 
-static mpt_status put_label(const data_spec *spec, const table *t, int line, double value,
-                            dataset *data, int64_t sample, mpt_error *error) {
+static mpt_status put_label(const data_spec *spec, const table *t, int line, int column,
+                            double value, dataset *data, int64_t sample, mpt_error *error) {
   if (spec->classes == 0) {
     data->targets[sample] = (float)value;
     return MPT_OK;
   }
   if (value < 0 || value >= (double)spec->classes || value != floor(value))
-    return mpt_fail_at(error, MPT_ERROR_SYNTAX, t->path, line, 0,
+    return mpt_fail_at(error, MPT_ERROR_SYNTAX, t->path, line, column,
                        "label %g is out of range: there are %lld classes, 0 to %lld", value,
                        (long long)spec->classes, (long long)spec->classes - 1);
   data->labels[sample] = (int32_t)value;
@@ -197,11 +197,15 @@ static mpt_status read_line(const data_spec *spec, const table *t, int line, con
     return mpt_fail_at(error, MPT_ERROR_SYNTAX, t->path, line, 1,
                        "%d fields; the lines before have %d", count, t->columns);
   const char *at = start;
-  for (int i = 0; i < count; i++)
+  int label_column = 0;
+  for (int i = 0; i < count; i++) {
+    if (i == t->label)
+      label_column = (int)(at - start) + 1;
     MPT_RETURN_IF_FAILED(read_number(t, line, start, at, &values[i], &at, error));
+  }
   for (int i = 0; i < t->taken_count; i++)
     data->features[sample * t->taken_count + i] = (float)values[t->taken[i]];
-  return put_label(spec, t, line, values[t->label], data, sample, error);
+  return put_label(spec, t, line, label_column, values[t->label], data, sample, error);
 }
 
 static mpt_status read_lines(const data_spec *spec, const table *t, const char *first,

@@ -233,7 +233,7 @@ static bool each_folder(bool (*visit)(void *context, const char *folder), void *
 typedef struct search {
   const char *name;
   char path[512];
-  mpt_text known;
+  mpt_text known, seen;
 } search;
 
 static bool find_in(void *context, const char *folder) {
@@ -251,8 +251,13 @@ static bool list_in(void *context, const char *folder) {
     return false;
   for (size_t i = 0; i < found.gl_pathc; i++) {
     const char *base = strrchr(found.gl_pathv[i], '/') + 1;
-    mpt_text_addf(&s->known, "%s%.*s", s->known.length > 0 ? ", " : "",
-                  (int)(strlen(base) - strlen(".yaml")), base);
+    char name[256]; /* between bars, so that none is found within another */
+    snprintf(name, sizeof name, "|%.*s|", (int)(strlen(base) - strlen(".yaml")), base);
+    if (s->seen.data != NULL && strstr(s->seen.data, name) != NULL)
+      continue; /* another folder has it too */
+    mpt_text_add(&s->seen, name);
+    mpt_text_addf(&s->known, "%s%.*s", s->known.length > 0 ? ", " : "", (int)strlen(name) - 2,
+                  name + 1);
   }
   globfree(&found);
   return false;
@@ -274,6 +279,7 @@ static mpt_status find_profile(const char *name, char path[512], mpt_error *erro
                                "no device profile '%s' (known: %s); a file is also taken", name,
                                s.known.data != NULL ? s.known.data : "none");
   mpt_text_free(&s.known);
+  mpt_text_free(&s.seen);
   return status;
 }
 

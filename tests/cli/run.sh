@@ -4,12 +4,12 @@
 # (NAME.stdout) and standard error (NAME.stderr), empty when absent. In expected output `@@` stands
 # for any text within a line, and a line `@@@` for any number of lines.
 #
-#   tests/cli/run.sh MPTUNE_BINARY [--refresh] [NAME...]
+#   tests/cli/run.sh MPTUNE_BINARY TOOL_BINARY [--refresh] [NAME...]
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 source_dir=$(cd "$here/../.." && pwd)
-binary=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-shift
+binary=$(realpath "$1") tool=$(realpath "$2")
+shift 2
 refresh=no
 if [ "${1:-}" = --refresh ]; then
   refresh=yes
@@ -20,12 +20,13 @@ fi
 matches() {
   local -a got want
   mapfile -t got <"$1"
-  mapfile -t want <"$2"
+  # As patterns: what is special in them is taken literally, but @@.
+  mapfile -t want < <(sed '/^@@@$/b; s/[][\\*?]/\\&/g; s/@@/*/g' "$2")
   match_from 0 0
 }
 
 match_from() { # indices into got and want
-  local g=$1 w=$2 pattern
+  local g=$1 w=$2
   while [ "$w" -lt "${#want[@]}" ]; do
     if [ "${want[$w]}" = '@@@' ]; then
       while [ "$g" -le "${#got[@]}" ]; do
@@ -35,10 +36,8 @@ match_from() { # indices into got and want
       return 1
     fi
     [ "$g" -lt "${#got[@]}" ] || return 1
-    printf -v pattern '%q' "${want[$w]}"
-    pattern=${pattern//@@/*}
     # shellcheck disable=SC2053 # the pattern is meant as one
-    [[ ${got[$g]} == $pattern ]] || return 1
+    [[ ${got[$g]} == ${want[$w]} ]] || return 1
     g=$((g + 1)) w=$((w + 1))
   done
   [ "$g" -eq "${#got[@]}" ]
@@ -49,6 +48,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 mkdir "$scratch/bin"
 ln -s "$binary" "$scratch/bin/mptune"
+ln -s "$tool" "$scratch/bin/tool"
 export PATH="$scratch/bin:$PATH" MPTUNE_PROFILES="$source_dir/profiles/devices" NO_COLOR=1
 export SOURCE="$source_dir" WORKLOADS="$source_dir/profiles/workloads" LC_ALL=C
 [ $# -gt 0 ] || set -- $(cd "$here" && ls ./*.sh | sed 's|^\./||; s|\.sh$||' | grep -v '^run$')

@@ -1,0 +1,3 @@
+. "$(dirname "$0")/common.bash"
+try doctor
+mptune doctor --json | tool json backends 0 formats

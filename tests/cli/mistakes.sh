@@ -1,0 +1,31 @@
+. "$(dirname "$0")/common.bash"
+small net.yaml
+try tuen net.yaml
+try xyzzy
+try policy
+try policy shwo p.yaml
+try tune
+try tune net.yaml other.yaml
+try tune net.yaml --sede 3
+try tune net.yaml --seed
+try tune net.yaml --seed x
+try tune net.yaml --seed -1
+try tune net.yaml --alpha nan
+try tune net.yaml --alpha 0
+try tune net.yaml --steps 0
+try tune net.yaml --max-time -1
+try tune net.yaml --color maybe
+try tune net.yaml --fresh=yes
+try tune net.yaml --target nvidia-h201
+try tune -x net.yaml
+try eval net.yaml
+try eval net.yaml --policy all-fp9
+try policy diff one.yaml
+try doctor now
+try formats 1 2
+try formats one
+try formats ''
+try frontier runs/none
+try report runs/none
+try report
+ls
