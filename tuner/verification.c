@@ -84,14 +84,16 @@ static double pair_deviation(const candidate *c) {
   return sqrt(squares / (c->verify_count - 1));
 }
 
-/* Whether the last look would pass if the differences went on as they are: an inconclusive policy
- * is given up early when it would not. That can only turn a pass into none, never the other way. */
-static bool may_still_pass(const candidate *c) {
+/* Whether the last look would pass if the mean turned out one and a half standard errors better
+ * than it is: an inconclusive policy is given up early when it would not. That can only turn a pass
+ * into none, never the other way; of those that would just pass it loses about one in 25. */
+static bool may_still_pass(const search *s, const candidate *c) {
   const int n = c->verify_count, last = verify_look_sizes[VERIFY_LOOKS - 1];
   if (n < verify_look_sizes[1] || n == last)
     return true;
-  const double quantile = gsl_cdf_tdist_Qinv(c->bound.alpha, last - 1);
-  return c->bound.mean + quantile * pair_deviation(c) / sqrt(last) < 0;
+  const double alpha = verify_alpha(VERIFY_LOOKS - 1, c->attempt, s->options->alpha);
+  const double quantile = gsl_cdf_tdist_Qinv(alpha, last - 1), deviation = pair_deviation(c);
+  return c->bound.mean - 1.5 * deviation / sqrt(n) + quantile * deviation / sqrt(last) < 0;
 }
 
 /* After a policy that did not pass: the next one must be predicted to cost less. How much less is
@@ -99,11 +101,12 @@ static bool may_still_pass(const candidate *c) {
 static mpt_status lower_ceiling(search *s, const candidate *c, mpt_error *error) {
   double predicted;
   MPT_RETURN_IF_FAILED(search_predict(s, c, &predicted, error));
+  if (predicted > s->ceiling) /* a uniform policy, which is verified all the same */
+    return MPT_OK;
   const int last = verify_look_sizes[VERIFY_LOOKS - 1];
   const double quantile =
       gsl_cdf_tdist_Qinv(s->options->alpha * pow(0.5, c->attempt + 1), last - 1);
   const double needed = s->margin - quantile * pair_deviation(c) / sqrt(last);
-  predicted = fmin(predicted, s->ceiling);
   s->ceiling =
       isfinite(needed) ? fmax(0.25 * predicted, fmin(0.9 * predicted, needed)) : 0.5 * predicted;
   return MPT_OK;
@@ -124,7 +127,7 @@ static mpt_status verify_candidate(search *s, candidate *c, int attempt, fresh_s
                                            real_or_null(c->bound.mean), "lower",
                                            real_or_null(c->bound.lower), "upper",
                                            real_or_null(c->bound.upper), "alpha", c->bound.alpha));
-    if (c->verdict != MPT_VERDICT_INCONCLUSIVE || !may_still_pass(c))
+    if (c->verdict != MPT_VERDICT_INCONCLUSIVE || !may_still_pass(s, c))
       break;
   }
   json_array_append_new(record, verification_json(c, f, looks));

@@ -14,10 +14,14 @@ static double spent(int look) {
   return log(1.0 + (M_E - 1.0) * information);
 }
 
+double verify_alpha(int look, int attempt, double alpha) {
+  return ldexp(alpha, -attempt) * (spent(look + 1) - spent(look));
+}
+
 verify_bound verify_look(const double *differences, int look, int attempt, double alpha) {
   const int n = verify_look_sizes[look];
   verify_bound bound = {.verdict = MPT_VERDICT_INCONCLUSIVE};
-  bound.alpha = ldexp(alpha, -attempt) * (spent(look + 1) - spent(look));
+  bound.alpha = verify_alpha(look, attempt, alpha);
   for (int i = 0; i < n; i++)
     if (!isfinite(differences[i])) {
       bound.verdict = MPT_VERDICT_FAIL;

@@ -14,6 +14,9 @@ typedef struct verify_bound {
   double alpha;        /* spent at this look, one-sided */
 } verify_bound;
 
+/* What look `look` spends of `alpha`, one-sided, for the `attempt`-th policy verified. */
+double verify_alpha(int look, int attempt, double alpha);
+
 /* The verdict at look `look` (0-based) over differences[0..n), n = verify_look_sizes[look], for the
  * `attempt`-th policy verified (1-based, gets alpha * 2^-attempt). Pass when the upper bound is
  * below 0, fail when the lower bound is above.

@@ -28,8 +28,6 @@
 #define MOST_TRAININGS 26
 #define EQUAL_TIME     0.01
 
-static const double budgets[] = {0.01, 0.02, 0.05}; /* of the reference's mean metric */
-
 typedef struct truth {
   double metric[POLICIES][SEEDS]; /* NaN: not known yet; Inf: diverged */
   double seconds[POLICIES];
@@ -282,9 +280,9 @@ int main(int argc, char **argv) {
     network n;
     open_network(argv[1], i, &n);
     find_truth(argv[1], &n, &t);
-    for (size_t b = 0; b < sizeof budgets / sizeof budgets[0]; b++)
+    for (int b = 0; b < KNOWN_BUDGETS; b++)
       for (int k = 1; k <= searches; k++)
-        failed += !try_budget(argv[1], i, &n, &t, budgets[b], k);
+        failed += !try_budget(argv[1], i, &n, &t, known_networks[i].budgets[b], k);
     close_network(&n);
   }
   return failed > 0;
