@@ -80,6 +80,28 @@ static void a_search_that_has_only_the_reference(void **state) {
   free(page);
 }
 
+/* The end of a search in which nothing permitted trains: no policy, and not unfinished. */
+static void a_search_that_wrote_no_policy(void **state) {
+  fixture_fill(*state, FIXTURE_REFERENCE);
+  store *s = fixture_open(*state, STORE_WRITE);
+  fixture_note(s, "winner",
+               json_pack("{s:s,s:b,s:s,s:b,s:[],s:f,s:i}", "verdict", "fail", "gain", false,
+                         "message", "nothing permitted trains; the layers that block: head",
+                         "predicted", true, "rows", "tuning_seconds", 1.5, "evaluations", 1));
+  store_close(s);
+  for (int kind = REPORT_HTML; kind <= REPORT_MARKDOWN; kind++) {
+    char *page = NULL;
+    mpt_error error = {0};
+    if (report_text(*state, (report_kind)kind, &page, &error) != MPT_OK)
+      fail_msg("%s", error.message);
+    has(page, "Nothing permitted meets the budget");
+    has(page, "the layers that block: head.");
+    has_not(page, "not finished");
+    has_not(page, "mptune train");
+    free(page);
+  }
+}
+
 static void a_search_that_has_nothing(void **state) {
   char *page = text_of(*state, FIXTURE_DEFINITION, REPORT_HTML);
   has(page, "Nothing was trained yet.");
@@ -211,6 +233,7 @@ int main(void) {
       TEST(no_gain_in_a_sentence),
       TEST(a_budget_not_met_in_a_sentence),
       TEST(a_search_that_has_only_the_reference),
+      TEST(a_search_that_wrote_no_policy),
       TEST(a_search_that_has_nothing),
       TEST(damaged_notes_are_unknown),
       TEST(what_the_issue_asks_for_is_there),

@@ -210,6 +210,43 @@ static void nothing_permitted_that_passes_is_not_found(void **state) {
   workload_free(w);
 }
 
+/* The search is over, and says so: a report of it must not call it unfinished. */
+static void nothing_permitted_that_trains_is_a_result(void **state) {
+  char run[600];
+  workload *w = tiny(*state, OVERFLOWING ADAM LARGE "exclude: [fp32, tf32, bf16, fp8]\n");
+  tuner_options options = options_in(*state, "nothing", run);
+  tuner_summary summary = tune(w, &options);
+  assert_false(summary.found);
+  assert_non_null(strstr(summary.message, "the layers that block"));
+  assert_non_null(strstr(summary.message, "large (input overflows fp16"));
+  assert_string_equal(summary.policy_path, "");
+  char *winner = note(run, "winner");
+  assert_null(strstr(winner, "\"policy\""));
+  assert_non_null(strstr(winner, "nothing permitted trains"));
+  free(winner);
+  tuner_summary_clear(&summary);
+  workload_free(w);
+}
+
+static void observing_says_where_a_reference_diverged(void **state) {
+  char run[600];
+  mpt_error error = {0};
+  tuner_observation seen;
+  workload *good = tiny(*state, MLP ADAM LARGE);
+  tuner_options options = options_in(*state, "observed", run);
+  assert_int_equal(tuner_observe(good, &options, &seen, &error), MPT_OK);
+  assert_string_equal(seen.failure, "");
+  assert_int_equal(strlen(seen.key), 64);
+  workload_free(good);
+  workload *bad =
+      tiny(*state, MLP "optimizer: {kind: sgd, learning_rate: 1.0e+06, momentum: 0.9}\n" LARGE);
+  options = options_in(*state, "observed-bad", run);
+  assert_int_equal(tuner_observe(bad, &options, &seen, &error), MPT_OK);
+  assert_non_null(strstr(seen.failure, "layer '"));
+  assert_non_null(strstr(seen.failure, "at step "));
+  workload_free(bad);
+}
+
 static void slower_than_an_excluded_reference_is_still_a_winner(void **state) {
   char run[600];
   workload *w = tiny(*state, MLP ADAM LARGE "reference: bf16\nexclude: [bf16, fp16, fp8]\n");
@@ -275,6 +312,8 @@ int main(void) {
       IN_A_DIRECTORY(a_reference_that_diverges_is_named),
       IN_A_DIRECTORY(a_candidate_that_diverges_does_not_end_the_search),
       IN_A_DIRECTORY(nothing_permitted_that_passes_is_not_found),
+      IN_A_DIRECTORY(nothing_permitted_that_trains_is_a_result),
+      IN_A_DIRECTORY(observing_says_where_a_reference_diverged),
       IN_A_DIRECTORY(slower_than_an_excluded_reference_is_still_a_winner),
       IN_A_DIRECTORY(no_more_candidates_are_trained_than_asked_for),
       IN_A_DIRECTORY(a_budget_that_only_the_reference_meets_is_no_gain),

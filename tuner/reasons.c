@@ -64,16 +64,6 @@ typedef struct alternative {
   const char *veto;
 } alternative;
 
-static const char *veto_of(const search *s, int unit, int choice) {
-  const mpt_layer_policy *formats = &s->space->units[unit].choices[choice];
-  for (int g = 0; g < MPT_GEMM_COUNT; g++) {
-    const layer_score *score = &s->sensitivity->unit[unit][g][formats->gemm[g].precision];
-    if (score->veto[0] != '\0')
-      return score->veto;
-  }
-  return NULL;
-}
-
 /* The fastest policy that differs from the winner in this unit's choice alone. */
 static mpt_status fastest_alternative(search *s, const candidate *winner, int unit, int *choice,
                                       mpt_layer_policy *assignment, alternative *best,
@@ -94,7 +84,7 @@ static mpt_status fastest_alternative(search *s, const candidate *winner, int un
     const double saved = winner->cost.total - parts.total;
     if (saved <= best->saved)
       continue;
-    *best = (alternative){.choice = c, .saved = saved, .veto = veto_of(s, unit, c)};
+    *best = (alternative){.choice = c, .saved = saved, .veto = sensitivity_choice_veto(s, unit, c)};
     best->more = s->increase[unit][c] - s->increase[unit][own];
   }
   return MPT_OK;

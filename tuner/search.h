@@ -144,6 +144,8 @@ void sensitivity_free(sensitivity *s);
 mpt_status sensitivity_fit(search *s, mpt_error *error);
 /* Predicted from the scores alone, whatever was measured since. */
 double sensitivity_score(const search *s, int unit, const mpt_layer_policy *formats);
+/* Why a unit should not have one of its choices, though nothing else may be permitted; or NULL. */
+const char *sensitivity_choice_veto(const search *s, int unit, int choice);
 /* Whether the policy has a format that is vetoed where it has it; why, or NULL. */
 const char *sensitivity_veto_of(const search *s, const candidate *c);
 /* INFINITY in s->increase where a choice is vetoed; 0 elsewhere. */

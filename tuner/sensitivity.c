@@ -169,6 +169,16 @@ const char *sensitivity_veto_of(const search *s, const candidate *c) {
   return NULL;
 }
 
+const char *sensitivity_choice_veto(const search *s, int unit, int choice) {
+  const mpt_layer_policy *formats = &s->space->units[unit].choices[choice];
+  for (int g = 0; g < MPT_GEMM_COUNT; g++) {
+    const layer_score *score = &s->sensitivity->unit[unit][g][formats->gemm[g].precision];
+    if (score->veto[0] != '\0')
+      return score->veto;
+  }
+  return NULL;
+}
+
 double sensitivity_score(const search *s, int unit, const mpt_layer_policy *formats) {
   const mpt_layer_policy *reference = &s->reference.assignment[s->space->units[unit].layer];
   double sum = 0;

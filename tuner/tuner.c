@@ -81,13 +81,19 @@ fail:
   return status;
 }
 
-mpt_status tuner_observe(const workload *w, const tuner_options *options, mpt_error *error) {
+mpt_status tuner_observe(const workload *w, const tuner_options *options, tuner_observation *seen,
+                         mpt_error *error) {
   search s;
   store_evaluation evaluation = {0};
   mpt_status status = MPT_OK;
   MPT_TRY(search_open(&s, w, options, error));
   s.reference_seed[0] = options->seed;
   MPT_TRY(observe_reference(&s, &evaluation, error));
+  *seen = (tuner_observation){0};
+  memcpy(seen->key, evaluation.key, sizeof seen->key);
+  if (evaluation.diverged)
+    snprintf(seen->failure, sizeof seen->failure, "%s",
+             evaluation.failure == NULL ? "not finite" : evaluation.failure);
 fail:
   mpt_progress_end();
   store_evaluation_clear(&evaluation);

@@ -46,8 +46,14 @@ mpt_status tuner_run(const workload *w, const tuner_options *options, tuner_summ
                      mpt_error *error);
 void tuner_summary_clear(tuner_summary *summary);
 
-/* Statistics only: one instrumented reference run in the store of options->run. */
-mpt_status tuner_observe(const workload *w, const tuner_options *options, mpt_error *error);
+/* Statistics only: one instrumented reference run in the store of options->run; `key` is its own
+ * there. A reference that diverges is MPT_OK with `failure` (layer and step), else empty. */
+typedef struct tuner_observation {
+  char key[65];
+  char failure[256];
+} tuner_observation;
+mpt_status tuner_observe(const workload *w, const tuner_options *options, tuner_observation *seen,
+                         mpt_error *error);
 
 /* Evaluates policies (resolved, one assignment of the graph's layers each) under `seeds` seeds
  * against the reference; fills rows like tuner_run. */

@@ -178,6 +178,24 @@ static void blocking_layers(const search *s, const candidate *c, mpt_text *text)
   }
 }
 
+/* The layers that have no format left in which the reference's own values fit. */
+static void hopeless_layers(const search *s, mpt_text *text) {
+  const char *separator = "; the layers that block: ";
+  for (int u = 0; u < s->space->unit_count; u++) {
+    const space_unit *unit = &s->space->units[u];
+    const char *veto = NULL;
+    for (int c = 0; c < unit->choice_count; c++) {
+      veto = sensitivity_choice_veto(s, u, c);
+      if (veto == NULL)
+        break;
+    }
+    if (veto == NULL)
+      continue;
+    mpt_text_addf(text, "%s%s (%s)", separator, s->graph->layers[unit->layer].info.name, veto);
+    separator = ", ";
+  }
+}
+
 /* The fastest uniform policy beside the winner that nothing speaks against: what a person
  * would have used without a search. */
 static const candidate *next_best_uniform(const search *s, const candidate *winner) {
@@ -214,16 +232,17 @@ static char *message_of(const search *s, const candidate *winner, const candidat
                  "no gain: no faster policy was verified to meet the budget; the reference's "
                  "formats stay");
   } else if (written != NULL) {
-    const double needed = written->attempt > 0 && isfinite(written->bound.upper)
-                              ? written->bound.upper + s->margin
-                              : known_difference(s, written);
+    const bool bounded = written->attempt > 0 && isfinite(written->bound.upper);
+    const double needed = bounded ? written->bound.upper + s->margin : known_difference(s, written);
     mpt_text_addf(&text,
                   "nothing permitted meets the budget; %s is the most accurate policy, a "
-                  "budget of %.3g%% would pass it",
-                  written->label, 100 * relative(s, needed));
+                  "budget of %s%.3g%% would pass it%s",
+                  written->label, bounded ? "" : "about ", 100 * relative(s, needed),
+                  bounded ? "" : " (not verified)");
     blocking_layers(s, written, &text);
   } else {
     mpt_text_add(&text, "nothing permitted trains without diverging");
+    hopeless_layers(s, &text);
   }
   return text.failed ? NULL : text.data;
 }
@@ -252,6 +271,15 @@ static mpt_status summary_rows(search *s, candidate *winner, tuner_summary *summ
   return MPT_OK;
 }
 
+static mpt_status set_winner(search *s, json_t *note, mpt_error *error) {
+  char *text = note == NULL ? NULL : json_dumps(note, JSON_REAL_PRECISION(17));
+  json_decref(note);
+  mpt_status status = text == NULL ? mpt_fail_memory(error, "the winner's record", 0)
+                                   : store_set(s->store, "winner", text, error);
+  free(text);
+  return status;
+}
+
 static mpt_status note_winner(search *s, const candidate *winner, const candidate *written,
                               mpt_verdict verdict, const tuner_summary *summary, mpt_error *error) {
   json_t *reasons = NULL;
@@ -268,12 +296,18 @@ static mpt_status note_winner(search *s, const candidate *winner, const candidat
       (json_int_t)written->memory_bytes, "reasons", reasons, "rows", rows_json(s, summary),
       "tuning_seconds", summary->tuning_seconds, "payback_seconds",
       real_or_null(summary->payback_seconds), "evaluations", summary->evaluations);
-  char *text = note == NULL ? NULL : json_dumps(note, JSON_REAL_PRECISION(17));
-  json_decref(note);
-  mpt_status status = text == NULL ? mpt_fail_memory(error, "the winner's record", 0)
-                                   : store_set(s->store, "winner", text, error);
-  free(text);
-  return status;
+  return set_winner(s, note, error);
+}
+
+/* The search is over and there is no policy that could be written. */
+static mpt_status note_nothing(search *s, const tuner_summary *summary, mpt_error *error) {
+  return set_winner(s,
+                    json_pack("{s:s,s:b,s:s,s:b,s:o,s:f,s:i}", "verdict",
+                              mpt_verdict_name(MPT_VERDICT_FAIL), "gain", false, "message",
+                              summary->message == NULL ? "" : summary->message, "predicted", true,
+                              "rows", rows_json(s, summary), "tuning_seconds",
+                              summary->tuning_seconds, "evaluations", summary->evaluations),
+                    error);
 }
 
 /* Everything that training cost, by this process and those before it that this one continues. */
@@ -309,8 +343,10 @@ mpt_status stage_write(search *s, candidate *winner, tuner_summary *summary, mpt
   MPT_RETURN_IF_FAILED(predictor_increases(s->predictor, 0, s->increase, error));
   summary->message = message_of(s, winner, written, summary);
   MPT_RETURN_IF_FAILED(summary_rows(s, winner, summary, error));
-  if (written == NULL)
-    return MPT_OK;
+  if (written == NULL) {
+    summary->policy_path[0] = '\0';
+    return note_nothing(s, summary, error);
+  }
   MPT_RETURN_IF_FAILED(write_policy(s, written, verdict, error));
   return note_winner(s, winner, written, verdict, summary, error);
 }

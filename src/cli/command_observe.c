@@ -13,10 +13,7 @@ static const cli_option options[] = {
      "train this long instead of the workload's steps", 1, 1000000000},
 };
 
-/* The formats that can lose values, and the scale at which each is judged: fp8 at its own best,
- * fp16 as it is. */
-static const mpt_format narrow[] = {MPT_FP16, MPT_FP8_E4M3, MPT_FP8_E5M2};
-enum { NARROW = sizeof narrow / sizeof narrow[0] };
+#define ALWAYS_SHOWN (1u << MPT_FP16 | 1u << MPT_FP8_E4M3 | 1u << MPT_FP8_E5M2)
 
 typedef struct observed {
   char layer[MPT_MAX_NAME];
@@ -45,7 +42,8 @@ static observed *merge_rows(const store_statistics *rows, int count, int *merged
   return all;
 }
 
-/* Shares of the non-zero values: upper bounds, exact outside the binades that hold a limit. */
+/* What of the non-zero values overflows, is subnormal, vanishes: upper bounds, exact outside the
+ * binades that hold a limit. fp8 at its own best scale, the others as they are. */
 static bool shares(const observed *o, mpt_format format, double share[3]) {
   const mpt_statistics *x = &o->statistics;
   const bool fp8 = format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
@@ -60,35 +58,74 @@ static bool shares(const observed *o, mpt_format format, double share[3]) {
   return true;
 }
 
+/* The formats with a column: those that lose nothing anywhere share a line below the table. */
+static unsigned shown_formats(const observed *all, int count) {
+  unsigned shown = ALWAYS_SHOWN;
+  for (int f = 0; f < MPT_FORMAT_COUNT; f++) {
+    for (int i = 0; i < count; i++) {
+      double share[3];
+      if (shares(&all[i], (mpt_format)f, share) && share[0] + share[1] + share[2] > 0)
+        shown |= 1u << f;
+    }
+  }
+  return shown;
+}
+
+static void print_left_out(unsigned shown) {
+  const char *separator = "";
+  for (int f = 0; f < MPT_FORMAT_COUNT; f++) {
+    if ((shown >> f & 1) != 0)
+      continue;
+    printf("%s%s", separator, mpt_format_get((mpt_format)f)->name);
+    separator = ", ";
+  }
+  if (separator[0] != '\0')
+    puts(": nothing overflows, is subnormal or vanishes");
+}
+
+/* "12%", and never "1e+02%". */
+static void percent(double share, char text[24]) {
+  snprintf(text, 24, share >= 0.0995 ? "%.0f%%" : "%.2g%%", 100 * share);
+}
+
 static void print_table(const observed *all, int count) {
-  cli_table table = {.columns = 5 + NARROW};
+  const unsigned shown = shown_formats(all, count);
+  cli_table table = {.columns = 5};
   const char *head[CLI_MAX_COLUMNS] = {"layer", "operand", "amax", "binades", "zeros"};
-  char titles[NARROW][64];
-  for (int f = 0; f < NARROW; f++) {
-    snprintf(titles[f], sizeof titles[f], "%s over/sub/vanish", mpt_format_get(narrow[f])->name);
-    head[5 + f] = titles[f];
+  char titles[MPT_FORMAT_COUNT][64];
+  for (int f = 0; f < MPT_FORMAT_COUNT; f++) {
+    if ((shown >> f & 1) == 0)
+      continue;
+    snprintf(titles[f], sizeof titles[f], "%s over/sub/vanish",
+             mpt_format_get((mpt_format)f)->name);
+    head[table.columns++] = titles[f];
   }
   cli_table_row(&table, head);
   for (int i = 0; i < count; i++) {
     const mpt_statistics *x = &all[i].statistics;
-    char amax[24], range[24], zeros[24], cells[NARROW][64];
+    char amax[24], range[24], zeros[24], cells[MPT_FORMAT_COUNT][96];
     const char *row[CLI_MAX_COLUMNS] = {all[i].layer, mpt_operand_name(all[i].operand), amax, range,
                                         zeros};
     snprintf(amax, sizeof amax, "%.4g", (double)mpt_statistics_amax(x));
     snprintf(range, sizeof range, "%.0f", mpt_statistics_dynamic_range(x));
-    snprintf(zeros, sizeof zeros, "%.2g%%", 100 * (double)x->zeros / (double)x->count);
-    for (int f = 0; f < NARROW; f++) {
+    percent((double)x->zeros / (double)x->count, zeros);
+    for (int f = 0, column = 5; f < MPT_FORMAT_COUNT; f++) {
       double share[3];
-      if (shares(&all[i], narrow[f], share))
-        snprintf(cells[f], sizeof cells[f], "%.2g%% %.2g%% %.2g%%", 100 * share[0], 100 * share[1],
-                 100 * share[2]);
-      else
-        snprintf(cells[f], sizeof cells[f], "-");
-      row[5 + f] = cells[f];
+      char part[3][24];
+      if ((shown >> f & 1) == 0)
+        continue;
+      snprintf(cells[f], sizeof cells[f], "-");
+      if (shares(&all[i], (mpt_format)f, share)) {
+        for (int k = 0; k < 3; k++)
+          percent(share[k], part[k]);
+        snprintf(cells[f], sizeof cells[f], "%s %s %s", part[0], part[1], part[2]);
+      }
+      row[column++] = cells[f];
     }
     cli_table_row(&table, row);
   }
   cli_table_print(&table);
+  print_left_out(shown);
 }
 
 static void print_json(const observed *all, int count) {
@@ -96,11 +133,11 @@ static void print_json(const observed *all, int count) {
   for (int i = 0; i < count; i++) {
     const mpt_statistics *x = &all[i].statistics;
     json_t *formats = json_object();
-    for (int f = 0; f < NARROW; f++) {
+    for (int f = 0; f < MPT_FORMAT_COUNT; f++) {
       double share[3];
-      if (!shares(&all[i], narrow[f], share))
+      if (!shares(&all[i], (mpt_format)f, share))
         continue;
-      json_object_set_new(formats, mpt_format_get(narrow[f])->name,
+      json_object_set_new(formats, mpt_format_get((mpt_format)f)->name,
                           json_pack("{s:f,s:f,s:f}", "overflow", share[0], "subnormal", share[1],
                                     "vanish", share[2]));
     }
@@ -114,14 +151,15 @@ static void print_json(const observed *all, int count) {
   cli_print_json(json_pack("{s:o}", "statistics", rows));
 }
 
-static mpt_status show(const cli_values *values, const char *directory, mpt_error *error) {
+static mpt_status show(const cli_values *values, const char *directory,
+                       const tuner_observation *seen, mpt_error *error) {
   store *s = NULL;
   store_statistics *rows = NULL;
   observed *all = NULL;
   int count = 0, merged = 0;
   mpt_status status = MPT_OK;
   MPT_TRY(store_open(directory, STORE_READ, &s, error));
-  MPT_TRY(store_all_statistics(s, NULL, &rows, &count, error));
+  MPT_TRY(store_all_statistics(s, seen->key, &rows, &count, error));
   all = merge_rows(rows, count, &merged);
   if (all == NULL)
     status = mpt_fail_memory(error, "statistics", (size_t)count * sizeof *all);
@@ -150,9 +188,12 @@ static int run(const cli_values *values) {
   o.evaluation_steps = values->steps;
   o.interrupted = &cli_interrupted;
   cli_catch_signals();
-  mpt_status status = tuner_observe(w, &o, &error);
+  tuner_observation seen;
+  mpt_status status = tuner_observe(w, &o, &seen, &error);
   if (status == MPT_OK)
-    status = show(values, directory, &error);
+    status = show(values, directory, &seen, &error);
+  if (status == MPT_OK && seen.failure[0] != '\0')
+    status = mpt_fail(&error, MPT_ERROR_NONFINITE, "the reference diverged: %s", seen.failure);
   workload_free(w);
   return status == MPT_OK ? EXIT_DONE : cli_failed(&error);
 }
@@ -164,8 +205,10 @@ const cli_command command_observe = {
     .argument_high = 1,
     .summary = "statistics of every layer in one run of the reference",
     .examples = "  mptune observe profiles/workloads/text-gpt.yaml\n",
-    .text = "Shares are of the non-zero values, over all sampled steps: what overflows, what is\n"
-            "subnormal, what vanishes (rounds to zero); fp8 at its best power-of-two scale.\n",
+    .text =
+        "Of the non-zero values over all sampled steps: the shares that overflow, are subnormal,\n"
+        "vanish (round to zero), as upper bounds. fp8 is at its best power-of-two scale, fp16\n"
+        "as it is, without a loss scale.\n",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .run = run,

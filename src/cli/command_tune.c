@@ -37,7 +37,9 @@ static int finish(const cli_values *values, const workload *w, const tuner_summa
       cli_duration(summary->payback_seconds, payback, sizeof payback);
       printf(" and pays back after %s of training on the target", payback);
     }
-    printf("\npolicy: %s\nreport: %s\n", summary->policy_path, summary->report_path);
+    if (summary->policy_path[0] != '\0')
+      printf("\npolicy: %s", summary->policy_path);
+    printf("\nreport: %s\n", summary->report_path);
   }
   return summary->found ? EXIT_DONE : EXIT_NO_POLICY;
 }

@@ -38,8 +38,9 @@ static void add_row(mpt_text *page, const report_layer *layer) {
 
 void html_layer_map(const report_data *d, mpt_text *page) {
   mpt_text_add(page, "<section id=\"formats\"><h2>Formats</h2>");
-  if (d->layer_count == 0 || json_object_size(d->winner) == 0) {
-    mpt_text_add(page, "<p>No policy was chosen yet.</p></section>");
+  if (d->layer_count == 0 || !report_has_policy(d)) {
+    html_add(page, "<p>No policy was %s.</p></section>",
+             json_object_size(d->winner) == 0 ? "chosen yet" : "written");
     return;
   }
   html_add(page,

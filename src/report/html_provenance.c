@@ -39,9 +39,11 @@ static void add_claims(const report_data *d, mpt_text *page) {
 
 static void add_use(const report_data *d, mpt_text *page) {
   html_add(page, "<section id=\"apply\"><h2>How to apply the policy</h2>");
-  if (json_object_size(d->winner) == 0) {
-    mpt_text_add(page, "<p>Once the search has chosen one, it is in <code>policy.yaml</code>, "
-                       "beside this report.</p></section>");
+  if (!report_has_policy(d)) {
+    mpt_text_add(page, json_object_size(d->winner) == 0
+                           ? "<p>Once the search has chosen one, it is in "
+                             "<code>policy.yaml</code>, beside this report.</p></section>"
+                           : "<p>There is none.</p></section>");
     return;
   }
   html_add(page,

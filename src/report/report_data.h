@@ -81,6 +81,8 @@ const char *report_row_verdict(const report_data *data, const json_t *row);
 const char *report_times(const report_data *data); /* "predicted" or "measured" */
 /* "0.5%", as the workload states it. */
 const char *report_budget(const report_data *data);
+/* Whether the search wrote a policy: it may be unfinished, or have found none that trains. */
+bool report_has_policy(const report_data *data);
 
 /* ---- figures.c: numbers for people, always with their unit ---- */
 #define FIGURE_SIZE 40

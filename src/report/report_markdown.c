@@ -42,6 +42,11 @@ static void add_verdict(const report_data *d, mpt_text *page) {
     mpt_text_addf(page, "- %.*s\n", (int)(end - line), line);
     line = end + 1;
   }
+  if (!member_true(d->winner, "gain") && member_text(d->winner, "message", "")[0] != '\0') {
+    mpt_text_add(page, "\n");
+    add_plain(page, member_text(d->winner, "message", ""));
+    mpt_text_add(page, ".\n");
+  }
   report_verdict_clear(&v);
 }
 
@@ -72,7 +77,7 @@ static void add_policies(const report_data *d, mpt_text *page) {
 }
 
 static void add_layers(const report_data *d, mpt_text *page) {
-  if (json_object_size(d->winner) == 0 || d->layer_count == 0)
+  if (!report_has_policy(d) || d->layer_count == 0)
     return;
   mpt_text_addf(page,
                 "\n## Formats\n\nTimes that a format saves are %s.\n\n"
@@ -129,7 +134,7 @@ void report_markdown(const report_data *d, mpt_text *page) {
     add_plain(page, member_text(target, "name", "unknown"));
   }
   mpt_text_add(page, ".\n");
-  if (json_object_size(d->winner) > 0)
+  if (report_has_policy(d))
     mpt_text_addf(page, "\n## Apply\n\n    mptune train %s --policy %s/policy.yaml\n",
                   member_text(d->definition, "workload_path", "WORKLOAD"), d->run);
   if (member_text(d->definition, "command", "")[0] != '\0') {

@@ -8,6 +8,10 @@ const char *report_times(const report_data *data) {
   return data->predicted ? "predicted" : "measured";
 }
 
+bool report_has_policy(const report_data *data) {
+  return member_text(data->winner, "policy", "")[0] != '\0';
+}
+
 const char *report_budget(const report_data *data) {
   return member_text(json_object_get(data->definition, "budget"), "text", "unknown");
 }
@@ -123,6 +127,18 @@ static void say_not_met(const report_data *d, mpt_text *text) {
   mpt_text_add(text, ".");
 }
 
+static void say_nothing(const report_data *d, mpt_text *text) {
+  char figure[FIGURE_SIZE];
+  mpt_text_add(text, "Nothing permitted meets the budget of ");
+  number(text, report_budget(d));
+  mpt_text_add(text, ": of ");
+  snprintf(figure, sizeof figure, "%d", tried(d));
+  number(text, figure);
+  mpt_text_add(text, tried(d) == 1
+                         ? " policy trained, none came to its end; no policy was written."
+                         : " policies trained, none came to its end; no policy was written.");
+}
+
 static void say_unfinished(const report_data *d, mpt_text *text) {
   char figure[FIGURE_SIZE];
   if (d->evaluation_count == 0) {
@@ -190,6 +206,9 @@ void report_verdict_make(const report_data *data, report_verdict *v) {
   if (!there) {
     v->word = "unfinished";
     say_unfinished(data, &v->sentence);
+  } else if (!report_has_policy(data)) {
+    v->word = word;
+    say_nothing(data, &v->sentence);
   } else if (member_true(data->winner, "gain")) {
     v->word = word;
     say_gain(data, &v->sentence);
