@@ -106,5 +106,5 @@ int main(int argc, char **argv) {
     std::printf("%s: %llu inputs, %llu wrong so far\n", mpt_format_get(format)->name, count, wrong);
     std::fflush(stdout);
   }
-  return wrong > 0;
+  return wrong > 0 ? 1 : 0;
 }

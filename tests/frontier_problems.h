@@ -67,9 +67,8 @@ static chain chain_make(gsl_rng *random, const problem_kind *kind) {
         p.seconds[i][c] = p.seconds[0][c], p.increase[i][c] = p.increase[0][c];
       if (c > 0 && gsl_rng_uniform(random) < kind->veto_share)
         p.increase[i][c] = INFINITY;
-      if (p.copies[i] != NULL)
-        p.copies[i][c] =
-            (1u << gsl_rng_uniform_int(random, 6)) | (1u << gsl_rng_uniform_int(random, 6));
+      for (int k = 0; p.copies[i] != NULL && k < 2; k++)
+        p.copies[i][c] |= 1u << gsl_rng_uniform_int(random, 6);
     }
     if (i == 0)
       continue;
@@ -127,14 +126,14 @@ static frontier_problem problem_of(const chain *p) {
     const int m = l->choice_count = p->choice_count[i], b = i > 0 ? p->choice_count[i - 1] : 0;
     const bool inside = i > 0 && p->group[i] >= 0 && p->group[i] == p->group[i - 1];
     l->seconds = p->seconds[i], l->increase = p->increase[i];
-    l->conversion = i > 0 ? calloc((size_t)(b * m), sizeof(double)) : NULL;
+    l->conversion = i > 0 ? calloc((size_t)b * (size_t)m, sizeof(double)) : NULL;
     for (int q = 0; q < b; q++)
       for (int c = 0; c < m; c++)
         l->conversion[q * m + c] = p->conversion[i][q][c];
     l->memory_count = inside ? 0 : 1;
     here[0] = 0;
     if (inside) {
-      l->next = calloc((size_t)(made.layers[i - 1].memory_count * b), sizeof(int));
+      l->next = calloc((size_t)made.layers[i - 1].memory_count * (size_t)b, sizeof(int));
       for (int k = 0; k < made.layers[i - 1].memory_count * b; k++) {
         const uint32_t mask = before[k / b] | p->copies[i - 1][k % b];
         int at = 0;
@@ -145,7 +144,7 @@ static frontier_problem problem_of(const chain *p) {
         l->next[k] = at;
       }
     }
-    l->memory_seconds = calloc((size_t)(l->memory_count * m), sizeof(double));
+    l->memory_seconds = calloc((size_t)l->memory_count * (size_t)m, sizeof(double));
     for (int k = 0; p->group[i] >= 0 && k < l->memory_count * m; k++)
       for (int bit = 0; bit < 32; bit++)
         if ((p->copies[i][k % m] & ~here[k / m]) >> bit & 1)

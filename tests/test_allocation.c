@@ -15,30 +15,30 @@ static atomic_int allocations;
 
 #ifndef __SANITIZE_ADDRESS__ /* which replaces malloc itself */
 void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *block, size_t size);
+void *__libc_calloc(size_t nmemb, size_t size);
+void *__libc_realloc(void *ptr, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 
 void *malloc(size_t size) {
   atomic_fetch_add(&allocations, 1);
   return __libc_malloc(size);
 }
-void *calloc(size_t count, size_t size) {
+void *calloc(size_t nmemb, size_t size) {
   atomic_fetch_add(&allocations, 1);
-  return __libc_calloc(count, size);
+  return __libc_calloc(nmemb, size);
 }
-void *realloc(void *block, size_t size) {
+void *realloc(void *ptr, size_t size) {
   atomic_fetch_add(&allocations, 1);
-  return __libc_realloc(block, size);
+  return __libc_realloc(ptr, size);
 }
 void *aligned_alloc(size_t alignment, size_t size) {
   atomic_fetch_add(&allocations, 1);
   return __libc_memalign(alignment, size);
 }
-int posix_memalign(void **block, size_t alignment, size_t size) {
+int posix_memalign(void **memptr, size_t alignment, size_t size) {
   atomic_fetch_add(&allocations, 1);
-  *block = __libc_memalign(alignment, size);
-  return *block == NULL ? 12 : 0;
+  *memptr = __libc_memalign(alignment, size);
+  return *memptr == NULL ? 12 : 0;
 }
 #endif
 

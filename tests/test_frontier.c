@@ -82,7 +82,7 @@ static void compare_budgets(gsl_rng *random, const chain *p) {
 
 static void against_brute_force(problem_kind kind, int problems) {
   gsl_rng *random = gsl_rng_alloc(gsl_rng_mt19937);
-  gsl_rng_set(random, (unsigned long)(kind.layers * 1000 + kind.levels));
+  gsl_rng_set(random, (unsigned long)kind.layers * 1000 + (unsigned long)kind.levels);
   for (int turn = 0; turn < problems; turn++) {
     chain p = chain_make(random, &kind);
     compare_budgets(random, &p);

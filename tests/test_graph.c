@@ -34,8 +34,7 @@ static void an_mlp_has_its_sizes(void **state) {
   assert_int_equal(fc1->info.shape[0], 5);
   assert_int_equal(fc1->info.shape[1], 7);
   assert_int_equal(fc1->info.rows, 4);
-  assert_false(
-      g->tensors[g->input].gradient); /* the first layer has no dgrad */
+  assert_false(g->tensors[g->input].gradient); /* the first layer has no dgrad */
   assert_true(g->tensors[fc1->output].gradient);
   assert_int_equal(graph_find(g, "nothing"), -1);
   graph_free(g);
@@ -59,23 +58,19 @@ static void a_gpt_has_its_sizes_tied_or_not(void **state) {
   (void)state;
   test_model m;
   const int64_t v = 11, t = 8, c = 16,
-                block = 2 * c + 3 * c * c + 3 * c + c * c + c + 2 * 4 * c * c +
-                        5 * c;
+                block = 2 * c + 3 * c * c + 3 * c + c * c + c + 2 * 4 * c * c + 5 * c;
   test_gpt(&m, v, t, c, 2, false);
   graph *g = build(&m, 3);
   assert_int_equal(g->parameters, v * c + t * c + 2 * block + 2 * c + v * c);
   assert_int_equal(g->rows, 3 * t);
-  assert_int_equal(g->layers[graph_find(g, "blocks.1.attn.core")].input_count,
-                   1);
+  assert_int_equal(g->layers[graph_find(g, "blocks.1.attn.core")].input_count, 1);
   graph_free(g);
   test_gpt(&m, v, t, c, 2, true);
   g = build(&m, 3);
   assert_int_equal(g->parameters, v * c + t * c + 2 * block + 2 * c);
-  assert_int_equal(g->layers[graph_find(g, "head")].tied_to,
-                   graph_find(g, "embed"));
+  assert_int_equal(g->layers[graph_find(g, "head")].tied_to, graph_find(g, "embed"));
   /* the stream is read by the norm and by the sum, last by the sum */
-  const graph_tensor *stream =
-      &g->tensors[g->layers[graph_find(g, "embed")].output];
+  const graph_tensor *stream = &g->tensors[g->layers[graph_find(g, "embed")].output];
   assert_int_equal(stream->consumer_count, 2);
   assert_int_equal(stream->last_consumer, graph_find(g, "blocks.0.add"));
   graph_free(g);
@@ -89,23 +84,19 @@ static void edges_are_stored_as_the_design_says(void **state) {
   mpt_layer_policy a[8];
   for (int i = 0; i < g->layer_count; i++)
     a[i] = mpt_layer_policy_of(MPT_PRECISION_BF16);
-  int fc1 = graph_find(g, "fc1"), fc2 = graph_find(g, "fc2"),
-      relu = graph_find(g, "relu1");
+  int fc1 = graph_find(g, "fc1"), fc2 = graph_find(g, "fc2"), relu = graph_find(g, "relu1");
   a[fc1] = mpt_layer_policy_of(MPT_PRECISION_TF32);
   a[fc2].gemm[MPT_DGRAD] = mpt_gemm_policy_of(MPT_DGRAD, MPT_PRECISION_FP16);
   assert_int_equal(graph_tensor_format(g, a, g->input), MPT_FP32);
-  assert_int_equal(graph_tensor_format(g, a, fc1 + 1),
-                   MPT_FP32); /* tf32 stores fp32 */
+  assert_int_equal(graph_tensor_format(g, a, fc1 + 1), MPT_FP32); /* tf32 stores fp32 */
   assert_int_equal(graph_tensor_format(g, a, relu + 1), MPT_BF16);
-  assert_int_equal(graph_gradient_format(g, a, relu + 1),
-                   MPT_FP16); /* fc2's dgrad */
-  assert_int_equal(graph_gradient_format(g, a, g->output),
-                   MPT_BF16); /* as the output */
+  assert_int_equal(graph_gradient_format(g, a, relu + 1), MPT_FP16);  /* fc2's dgrad */
+  assert_int_equal(graph_gradient_format(g, a, g->output), MPT_BF16); /* as the output */
   graph_free(g);
 }
 
-static double total(const graph *g, mpt_precision precision,
-                    const optimizer_spec *optimizer, double *operations) {
+static double total(const graph *g, mpt_precision precision, const optimizer_spec *optimizer,
+                    double *operations) {
   mpt_layer_policy a[TEST_MAX_LAYERS];
   graph_pass passes[256];
   for (int i = 0; i < g->layer_count; i++)
@@ -133,10 +124,9 @@ static void passes_count_what_is_read_and_written(void **state) {
   m.w.optimizer.kind = OPTIMIZER_ADAM;
   graph *g = build(&m, 4);
   double hidden = 4 * 5, logits = 4 * 3, parameters = (double)g->parameters;
-  double elements =
-      2 * (2 + 3) * hidden  /* two activations, forward and backward */
-      + 2 * hidden + logits /* bias gradients */
-      + 3 * logits;         /* loss */
+  double elements = 2 * (2 + 3) * hidden  /* two activations, forward and backward */
+                    + 2 * hidden + logits /* bias gradients */
+                    + 3 * logits;         /* loss */
   assert_true(total(g, MPT_PRECISION_FP32, &m.w.optimizer, &operations) ==
               4 * elements + 28 * parameters);
   assert_true(total(g, MPT_PRECISION_FP8, &m.w.optimizer, &operations) ==
@@ -195,28 +185,23 @@ static void layers_that_do_not_fit_are_refused(void **state) {
 
   test_mlp(&m, 7, 5, 3);
   strcpy(m.layers[1].kind, "rleu");
-  refuse(&m, MPT_ERROR_SYNTAX,
-         "layer 'relu1': unknown kind 'rleu' (known: linear, conv2d");
+  refuse(&m, MPT_ERROR_SYNTAX, "layer 'relu1': unknown kind 'rleu' (known: linear, conv2d");
 
   test_mlp(&m, 7, 5, 3);
   m.info.classes = 10;
-  refuse(&m, MPT_ERROR_SHAPE,
-         "layer 'head': it has 3 outputs, and the data has 10 classes");
+  refuse(&m, MPT_ERROR_SHAPE, "layer 'head': it has 3 outputs, and the data has 10 classes");
 
   test_mlp(&m, 7, 5, 3);
   m.info.rank = 3, m.info.shape[1] = m.info.shape[2] = 4;
-  refuse(&m, MPT_ERROR_SHAPE,
-         "layer 'fc1': it cannot read an image [batch, 7, 4, 4]");
+  refuse(&m, MPT_ERROR_SHAPE, "layer 'fc1': it cannot read an image [batch, 7, 4, 4]");
 
   test_cnn(&m, 8, 6, 3);
   m.layers[3].kernel = 9;
-  refuse(&m, MPT_ERROR_SHAPE,
-         "layer 'conv2': its kernel 9 does not fit in 4 x 4");
+  refuse(&m, MPT_ERROR_SHAPE, "layer 'conv2': its kernel 9 does not fit in 4 x 4");
 
   test_cnn(&m, 8, 6, 3);
   m.layers[2].padding = 2;
-  refuse(&m, MPT_ERROR_SHAPE,
-         "layer 'pool1': its padding 2 is more than half of its kernel 2");
+  refuse(&m, MPT_ERROR_SHAPE, "layer 'pool1': its padding 2 is more than half of its kernel 2");
 
   test_mlp(&m, 7, 5, 3);
   test_layer(&m, "residual", "sum", "head", "fc1", NULL);
@@ -228,8 +213,7 @@ static void layers_that_do_not_fit_are_refused(void **state) {
 
   test_mlp(&m, 7, 5, 3);
   test_layer(&m, "relu", "late", "nowhere", NULL);
-  refuse(&m, MPT_ERROR_SYNTAX,
-         "layer 'late': there is no layer 'nowhere' before it");
+  refuse(&m, MPT_ERROR_SYNTAX, "layer 'late': there is no layer 'nowhere' before it");
 
   test_mlp(&m, 7, 5, 3);
   test_layer(&m, "linear", "other", "fc1", NULL)->features = 3;
@@ -245,27 +229,23 @@ static void layers_that_do_not_fit_are_refused(void **state) {
 
   test_mlp(&m, 7, 5, 3);
   strcpy(m.layers[4].tied_to, "fc1");
-  refuse(&m, MPT_ERROR_SHAPE,
-         "its weight is [3, 5], that of 'fc1', which it is tied to, [5, 7]");
+  refuse(&m, MPT_ERROR_SHAPE, "its weight is [3, 5], that of 'fc1', which it is tied to, [5, 7]");
 
   test_gpt(&m, 11, 8, 16, 1, false);
   m.layers[0].positions = 4;
-  refuse(&m, MPT_ERROR_SHAPE,
-         "layer 'embed': it has 4 positions for a sequence of 8");
+  refuse(&m, MPT_ERROR_SHAPE, "layer 'embed': it has 4 positions for a sequence of 8");
 
   test_gpt(&m, 11, 8, 16, 1, false);
   m.layers[3].heads = 5;
   refuse(&m, MPT_ERROR_SHAPE, "its width 16 is not a multiple of 5 heads");
 
   test_gpt(&m, 11, 8, 16, 1, false);
-  strcpy(m.layers[0].kind, "linear"),
-      m.layers[0].vocabulary = m.layers[0].positions = 0;
+  strcpy(m.layers[0].kind, "linear"), m.layers[0].vocabulary = m.layers[0].positions = 0;
   refuse(&m, MPT_ERROR_SHAPE, "layer 'embed': a linear cannot read token ids");
 
   test_mlp(&m, 7, 5, 3);
   test_layer(&m, "scale", "twice", NULL)->output_scale = 3.0;
-  refuse(&m, MPT_ERROR_SHAPE,
-         "layer 'twice': its output_scale 3 is not a power of two");
+  refuse(&m, MPT_ERROR_SHAPE, "layer 'twice': its output_scale 3 is not a power of two");
 
   test_mlp(&m, 7, 1000000000000, 3);
   m.layers[2].features = 1000000000000;

@@ -62,8 +62,7 @@ static mpt_status run_open(run *r, int model, int optimizer, mpt_error *error) {
   reference_model(&r->m, model);
   r->m.w.optimizer = reference_optimizer(optimizer, model);
   r->m.w.batch = 8, r->m.w.steps = STEPS;
-  mpt_status status =
-      test_data(&r->m, r->m.info.tokens ? 4000 : 1000, &r->data, error);
+  mpt_status status = test_data(&r->m, r->m.info.tokens ? 4000 : 1000, &r->data, error);
   if (status != MPT_OK)
     return status;
   r->m.info = *dataset_get_info(r->data);
@@ -90,36 +89,34 @@ static void agrees(int model, int optimizer) {
   run r;
   train_result result;
   mpt_error error = {0};
-  json_t *root =
-      json_load_file(MPTUNE_SOURCE_DIR "/tests/reference/losses.json", 0, NULL);
-  json_t *losses = json_object_get(
-      json_object_get(json_object_get(root, "losses"), model_names[model]),
-      optimizer_names[optimizer]);
+  json_t *root = json_load_file(MPTUNE_SOURCE_DIR "/tests/reference/losses.json", 0, NULL);
+  json_t *losses =
+      json_object_get(json_object_get(json_object_get(root, "losses"), model_names[model]),
+                      optimizer_names[optimizer]);
   assert_int_equal(json_array_size(losses), STEPS);
   if (run_open(&r, model, optimizer, &error) != MPT_OK ||
-      train_run(&r.options, &result, &error) != MPT_OK)
+      train_run(&r.options, &result, &error) != MPT_OK) {
     fail_msg("%s", error.message);
+    return;
+  }
   double worst = 0.0;
   for (int i = 0; i < STEPS; i++) {
     double expected = json_real_value(json_array_get(losses, (size_t)i));
     worst = fmax(worst, fabs(result.losses[i] / expected - 1.0));
     if (fabs(result.losses[i] - expected) > 1e-4 * fabs(expected))
-      fail_msg("step %d: the loss is %.8f, PyTorch's %.8f", i, result.losses[i],
-               expected);
+      fail_msg("step %d: the loss is %.8f, PyTorch's %.8f", i, result.losses[i], expected);
   }
-  assert_true(fabs(result.losses[STEPS - 1] - result.losses[0]) >
-              1e-2); /* it moved */
-  print_message("%s, %s: within %.1e\n", model_names[model],
-                optimizer_names[optimizer], worst);
+  assert_true(fabs(result.losses[STEPS - 1] - result.losses[0]) > 1e-2); /* it moved */
+  print_message("%s, %s: within %.1e\n", model_names[model], optimizer_names[optimizer], worst);
   train_result_clear(&result);
   run_close(&r);
   json_decref(root);
 }
 
-#define AGREES(name, model, optimizer)                                         \
-  static void name(void **state) {                                             \
-    (void)state;                                                               \
-    agrees(model, optimizer);                                                  \
+#define AGREES(name, model, optimizer)                                                             \
+  static void name(void **state) {                                                                 \
+    (void)state;                                                                                   \
+    agrees(model, optimizer);                                                                      \
   }
 AGREES(an_mlp_with_sgd, 0, 0)
 AGREES(an_mlp_with_adam, 0, 1)
@@ -136,14 +133,11 @@ AGREES(a_gpt_with_adamw, 2, 2)
 static bool write_batches(const run *r, const char *path) {
   dataset_batch batch;
   FILE *file = fopen(path, "wb");
-  bool good =
-      file != NULL && dataset_batch_make(r->data, 8, &batch, NULL) == MPT_OK;
+  bool good = file != NULL && dataset_batch_make(r->data, 8, &batch, NULL) == MPT_OK;
   size_t inputs = (size_t)r->g->tensors[0].count, labels = (size_t)r->g->rows;
   for (int step = 0; good && step < STEPS; step++) {
-    good = dataset_training_batch(r->data, r->options.seed, step, &batch,
-                                  NULL) == MPT_OK;
-    const void *data =
-        batch.ids != NULL ? (const void *)batch.ids : batch.features;
+    good = dataset_training_batch(r->data, r->options.seed, step, &batch, NULL) == MPT_OK;
+    const void *data = batch.ids != NULL ? (const void *)batch.ids : batch.features;
     good = good && fwrite(data, 4, inputs, file) == inputs &&
            fwrite(batch.labels, 4, labels, file) == labels;
   }
@@ -159,18 +153,15 @@ static int export(const char *directory) {
     train_result result;
     mpt_error error = {0};
     char weights[512], batches[512];
-    snprintf(weights, sizeof weights, "%s/%s.weights", directory,
-             model_names[model]);
-    snprintf(batches, sizeof batches, "%s/%s.batches", directory,
-             model_names[model]);
+    snprintf(weights, sizeof weights, "%s/%s.weights", directory, model_names[model]);
+    snprintf(batches, sizeof batches, "%s/%s.batches", directory, model_names[model]);
     if (run_open(&r, model, 0, &error) == MPT_OK) {
       r.options.save_initial = weights;
       if (train_run(&r.options, &result, &error) == MPT_OK)
         train_result_clear(&result);
     }
     if (error.status != MPT_OK || !write_batches(&r, batches)) {
-      fprintf(stderr, "cannot export %s: %s\n", model_names[model],
-              error.message);
+      fprintf(stderr, "cannot export %s: %s\n", model_names[model], error.message);
       return 1;
     }
     run_close(&r);

@@ -10,30 +10,30 @@ int main(void) {
 static long allocations;
 
 void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *old, size_t size);
+void *__libc_calloc(size_t nmemb, size_t size);
+void *__libc_realloc(void *ptr, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 
 void *malloc(size_t size) {
   __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
   return __libc_malloc(size);
 }
-void *calloc(size_t count, size_t size) {
+void *calloc(size_t nmemb, size_t size) {
   __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
-  return __libc_calloc(count, size);
+  return __libc_calloc(nmemb, size);
 }
-void *realloc(void *old, size_t size) {
+void *realloc(void *ptr, size_t size) {
   __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
-  return __libc_realloc(old, size);
+  return __libc_realloc(ptr, size);
 }
 void *aligned_alloc(size_t alignment, size_t size) {
   __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
   return __libc_memalign(alignment, size);
 }
-int posix_memalign(void **out, size_t alignment, size_t size) {
+int posix_memalign(void **memptr, size_t alignment, size_t size) {
   __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);
-  *out = __libc_memalign(alignment, size);
-  return *out == NULL ? 12 : 0;
+  *memptr = __libc_memalign(alignment, size);
+  return *memptr == NULL ? 12 : 0;
 }
 
 static void ignore(void *context, int64_t step, int layer, mpt_operand operand,

@@ -38,7 +38,7 @@ static void fashion(void **state) {
   (void)state;
   static const char *const names[] = {"fashion-mlp", "fashion-cnn"};
   for (int i = 0; i < 2; i++) {
-    dataset *data;
+    dataset *data = NULL;
     workload *w = load(names[i], &data);
     const dataset_info *info = dataset_get_info(data);
     assert_int_equal(info->rank, 3);
@@ -57,7 +57,7 @@ static void breast_cancer(void **state) {
   static const char *const names[] = {"breast-cancer", "tiny-classifier"};
   static const int features[] = {30, 10};
   for (int i = 0; i < 2; i++) {
-    dataset *data;
+    dataset *data = NULL;
     workload *w = load(names[i], &data);
     const dataset_info *info = dataset_get_info(data);
     assert_int_equal(info->shape[0], features[i]);
@@ -71,7 +71,7 @@ static void breast_cancer(void **state) {
 
 static void english_text(void **state) {
   (void)state;
-  dataset *data;
+  dataset *data = NULL;
   workload *w = load("text-gpt", &data);
   const dataset_info *info = dataset_get_info(data);
   dataset_batch batch;

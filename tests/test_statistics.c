@@ -32,11 +32,11 @@ static exact_counts count_one_by_one(mpt_format format, int exponent, const floa
 }
 
 /* Values in the binade that holds `limit` * 2^-exponent. */
-static uint64_t in_binade(const mpt_statistics *s, double limit, int exponent) {
+static double in_binade(const mpt_statistics *s, double limit, int exponent) {
   int e;
   frexp(ldexp(limit, -exponent), &e);
   int bin = e - 1 + 127;
-  return bin > 254 ? 0 : s->histogram[bin < 0 ? 0 : bin];
+  return bin > 254 ? 0 : (double)s->histogram[bin < 0 ? 0 : bin];
 }
 
 static void check_range(mpt_format format, int exponent, const float *x, int64_t n) {

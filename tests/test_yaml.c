@@ -159,10 +159,10 @@ static void many_keys_take_no_quadratic_time(void **state) {
     length += (size_t)sprintf(text + length, "k%zu: 1\n", i);
   const double start = seconds();
   mpt_yaml_free(parse(text));
-  length += (size_t)sprintf(text + length, "k7: 2\n");
+  sprintf(text + length, "k7: 2\n");
   refuse(text, (int)count + 1, 1, "duplicate key 'k7' (first on line 8)");
-  assert_true(seconds() - start < 20.0);
   free(text);
+  assert_true(seconds() - start < 20.0);
 }
 
 static void files_that_cannot_be_read_say_why(void **state) {

@@ -180,10 +180,10 @@ static mpt_status record_of(const search *s, train_result *result, store_evaluat
   e->total_seconds = result->total_seconds;
   e->memory_bytes = result->memory_bytes;
   e->time = (int64_t)time(NULL);
-  if (result->failure[0] != '\0')
-    e->failure = strdup(result->failure);
   if (result->stopped)
     e->failure = strdup("given up early: far behind the reference");
+  else if (result->failure[0] != '\0')
+    e->failure = strdup(result->failure);
   e->losses = result->losses; /* handed over */
   e->loss_count = result->steps_done;
   result->losses = NULL;

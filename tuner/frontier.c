@@ -290,7 +290,9 @@ static bool make_potentials(solver *s, int slot) {
 /* Takes the completion of slot `slot` behind label `from` of stage `i` as the best so far, when it
  * is; from -1 is the start. */
 static void offer(solver *s, int slot, int i, int64_t from) {
-  const label at = from < 0 ? (label){.parent = -1} : s->labels[from];
+  label at = {.parent = -1};
+  if (from >= 0)
+    at = s->labels[from];
   const potential *rest = &s->stages[i].of[slot][at.state];
   const double seconds = at.seconds + rest->seconds, increase = at.increase + rest->increase;
   if (increase > s->budget ||

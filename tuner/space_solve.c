@@ -353,7 +353,7 @@ static mpt_status make_memories(builder *b, int i, const memories *before, memor
   frontier_layer *l = &b->problem.layers[i];
   const int count = i > 0 ? b->space->units[i - 1].choice_count : 1;
   int *choices = calloc((size_t)i + 1, sizeof *choices);
-  l->next = calloc((size_t)(before->count * count), sizeof *l->next);
+  l->next = calloc((size_t)before->count * (size_t)count, sizeof *l->next);
   MPT_TRY(open_units(b, i, here, error));
   if (choices == NULL || l->next == NULL) {
     status = mpt_fail_memory(error, "the solver's memories", (size_t)i * sizeof *choices);

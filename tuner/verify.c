@@ -1,4 +1,5 @@
 #include "tuner/verify.h"
+#include <assert.h>
 #include <gsl/gsl_cdf.h>
 #include <gsl/gsl_statistics_double.h>
 #include <math.h>
@@ -7,6 +8,7 @@ const int verify_look_sizes[VERIFY_LOOKS] = {3, 5, 8, 12};
 
 /* Share of alpha spent once `look` looks have been taken. */
 static double spent(int look) {
+  assert(look >= 0 && look <= VERIFY_LOOKS);
   if (look == 0)
     return 0.0;
   const double information =

@@ -36,7 +36,8 @@ static mpt_status cpu_allocate(void *context, size_t bytes, void **data, mpt_err
   void *memory = aligned_alloc(ALIGNMENT, whole);
   if (memory == NULL)
     return mpt_fail_memory(error, "a tensor", bytes);
-  *data = memset(memory, 0, whole);
+  memset(memory, 0, whole);
+  *data = memory;
   return MPT_OK;
 }
 

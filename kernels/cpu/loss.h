@@ -34,7 +34,7 @@ static inline mpt_status loss_check_labels(const char *name, const int32_t *labe
 /* Whether x[label] is the first of the row's largest values. */
 static inline bool loss_is_largest(const float *x, int64_t n, int32_t label) {
   for (int64_t i = 0; i < n; i++)
-    if (x[i] > x[label] || (x[i] == x[label] && i < label))
+    if (x[i] > x[label] || (i < label && x[i] == x[label]))
       return false;
   return x[label] == x[label];
 }

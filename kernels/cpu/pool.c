@@ -138,26 +138,27 @@ static void backward_run(const pool_task *t, pool_run *run, const float *x, cons
 /* Both passes: of a plane of x and y, forward, or of grad_x and grad_y. */
 static void pool_part(void *context, int task) {
   const pool_task *t = context;
+  const bool forward = t->grad_x == NULL;
   int64_t begin, end, pixels = t->height * t->width, outputs = t->out_height * t->out_width;
   mpt_cpu_part(t->x->shape[0] * t->x->shape[1], 1, t->tasks, task, &begin, &end);
   pool_run run;
   for (int64_t plane = begin; plane < end; plane++) {
     const float *x = (const float *)t->x->data + plane * pixels;
-    float *y = (float *)(t->y != NULL ? t->y : t->grad_y)->data + plane * outputs;
-    float *grad_x = t->grad_x != NULL ? (float *)t->grad_x->data + plane * pixels : NULL;
-    if (grad_x != NULL)
+    float *y = (float *)(forward ? t->y : t->grad_y)->data + plane * outputs;
+    float *grad_x = forward ? NULL : (float *)t->grad_x->data + plane * pixels;
+    if (!forward)
       memset(grad_x, 0, (size_t)pixels * sizeof(float));
     for (run.oh = 0; run.oh < t->out_height; run.oh++)
       for (run.first = 0; run.first < t->out_width; run.first += RUN) {
         int64_t left = t->out_width - run.first;
         run.count = left < RUN ? left : RUN;
         float *at = y + run.oh * t->out_width + run.first;
-        if (grad_x == NULL)
+        if (forward)
           forward_run(t, &run, x, at);
         else
           backward_run(t, &run, x, at, grad_x);
       }
-    if (grad_x == NULL)
+    if (forward)
       mpt_cpu_round(t->y, y, outputs);
     else
       mpt_cpu_round(t->grad_x, grad_x, pixels);

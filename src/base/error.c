@@ -3,6 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#undef mpt_fail
+#undef mpt_fail_at
+#undef mpt_fail_memory
+
 static const char *const status_texts[MPT_STATUS_COUNT] = {
 #define TEXT(name, text) text,
     MPT_STATUS_LIST(TEXT)

@@ -16,6 +16,12 @@ mpt_status mpt_fail_at(mpt_error *error, mpt_status status, const char *file, in
 /* MPT_ERROR_MEMORY: "out of memory for <what> (<bytes> bytes)". */
 mpt_status mpt_fail_memory(mpt_error *error, const char *what, size_t bytes);
 
+#ifdef __clang_analyzer__ /* sees one file at a time, and so not that a failure is never MPT_OK */
+#define mpt_fail(error, status, ...)    (mpt_fail(error, status, __VA_ARGS__), status)
+#define mpt_fail_at(error, status, ...) (mpt_fail_at(error, status, __VA_ARGS__), status)
+#define mpt_fail_memory(...)            (mpt_fail_memory(__VA_ARGS__), MPT_ERROR_MEMORY)
+#endif
+
 /* Leaves through `fail` when a call does not succeed; the enclosing function has a `status`. */
 #define MPT_TRY(call)                                                                              \
   do {                                                                                             \

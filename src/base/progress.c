@@ -29,10 +29,6 @@ static bool colored(int file) {
   return (no == NULL || no[0] == '\0') && isatty(file);
 }
 
-bool mpt_color_stdout(void) {
-  return colored(STDOUT_FILENO);
-}
-
 void mpt_log_configure(int level, mpt_color color) {
   verbosity = level;
   color_mode = color;

@@ -8,7 +8,7 @@
 typedef enum mpt_color { MPT_COLOR_AUTO, MPT_COLOR_ALWAYS, MPT_COLOR_NEVER } mpt_color;
 
 /* Process-wide, set once by the command: 0 quiet (errors only), 1 normal, 2 verbose. */
-void mpt_log_configure(int verbosity, mpt_color color);
+void mpt_log_configure(int level, mpt_color color);
 
 void mpt_log_note(const char *format, ...) __attribute__((format(printf, 1, 2)));    /* normal */
 void mpt_log_detail(const char *format, ...) __attribute__((format(printf, 1, 2)));  /* verbose */
@@ -23,6 +23,5 @@ void mpt_progress_update(const char *stage, const char *format, ...)
 void mpt_progress_end(void);
 
 /* Whether standard output takes colour, by flag, NO_COLOR and terminal. */
-bool mpt_color_stdout(void);
 
 #endif

@@ -132,7 +132,7 @@ mpt_status files_find(const data_spec *spec, const char *pattern, file_list *fil
 }
 
 void files_free(file_list *files) {
-  for (int i = 0; i < files->count; i++)
+  for (int i = 0; files->paths != NULL && i < files->count; i++)
     free(files->paths[i]);
   free(files->paths);
   *files = (file_list){0};

@@ -90,7 +90,7 @@ static void teacher_answer(const teacher *t, const double *z, double *out) {
 /* ---- features ---- */
 
 static void put_answer(const data_spec *spec, const double *out, int64_t sample, dataset *data) {
-  if (spec->classes == 0) {
+  if (data->labels == NULL) {
     for (int64_t o = 0; o < spec->targets; o++)
       data->targets[sample * spec->targets + o] = (float)out[o];
     return;

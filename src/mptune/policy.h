@@ -178,15 +178,16 @@ MPT_API mpt_status mpt_policy_resolve(const mpt_policy *policy, const mpt_layer_
                                       mpt_layer_policy *assignment, mpt_error *error);
 
 /* What two policies decide differently for those layers: for each a line "NAME FROM -> TO\n" with
- * the texts of mpt_layer_policy_text, and a line "loss_scale FROM -> TO\n"; "" when they agree. Both
- * are resolved with `options` (NULL: the default). The caller frees *text with free(). */
+ * the texts of mpt_layer_policy_text, and a line "loss_scale FROM -> TO\n"; "" when they agree.
+ * Both are resolved with `options` (NULL: the default). The caller frees *text with free(). */
 MPT_API mpt_status mpt_policy_diff(const mpt_policy *from, const mpt_policy *to,
                                    const mpt_layer_info *layers, int count,
                                    const mpt_resolve_options *options, char **text,
                                    mpt_error *error);
 
 /* Whether `name` matches the glob: * ? [abc] [a-c] [!abc], characters being those of UTF-8, as
- * Python's fnmatchcase and C's fnmatch without escapes and flags. A '[' without its ']' is itself. */
+ * Python's fnmatchcase and C's fnmatch without escapes and flags. A '[' without its ']' is itself.
+ */
 MPT_API bool mpt_glob_match(const char *glob, const char *name);
 
 #ifdef __cplusplus

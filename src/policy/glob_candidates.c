@@ -199,12 +199,12 @@ static int digit_wanted(const hole_number *numbers, int count, const char *prefi
 /* The longest runs of digits after `prefix` that are all wanted, with what fills the width. */
 static void add_runs(maker *m, const char *pattern, const hole_number *numbers, int count,
                      const char *prefix, size_t width) {
-  for (char low = '0'; low <= '9'; low++) {
-    if (digit_wanted(numbers, count, prefix, low, width) != 1)
+  for (int low = '0'; low <= '9'; low++) {
+    if (digit_wanted(numbers, count, prefix, (char)low, width) != 1)
       continue;
-    char high = low, next = low;
-    while (++next <= '9') {
-      const int wanted = digit_wanted(numbers, count, prefix, next, width);
+    int high = low;
+    for (int next = low + 1; next <= '9'; next++) {
+      const int wanted = digit_wanted(numbers, count, prefix, (char)next, width);
       if (wanted < 0)
         break;
       high = wanted > 0 ? next : high;

@@ -53,9 +53,10 @@ static bool countable(mpt_t t) {
 void op_tensor(op_check *c, const char *what, mpt_t t) {
   if (c->status != MPT_OK)
     return;
-  op_require(c, t != NULL && t->data != NULL, "%s is NULL", what);
-  if (c->status != MPT_OK)
+  if (t == NULL || t->data == NULL) {
+    op_require(c, false, "%s is NULL", what);
     return;
+  }
   op_require(c, t->rank >= 1 && t->rank <= MPT_MAX_RANK, "%s has rank %d, expected 1 to %d", what,
              t->rank, MPT_MAX_RANK);
   op_require(c, (unsigned)t->format < MPT_FORMAT_COUNT, "%s is of an unknown format", what);

@@ -118,7 +118,7 @@ static void check_operand_formats(op_check *c, mpt_format a, mpt_format b) {
 mpt_status mpt_gemm(mpt_queue *queue, const mpt_gemm_args *args, mpt_error *error) {
   op_check c = OP_CHECK(queue, gemm, error);
   op_require(&c, args != NULL, "the arguments are NULL");
-  if (c.status != MPT_OK)
+  if (args == NULL || c.status != MPT_OK)
     return c.status;
   mpt_t a = args->a, b = args->b, out = args->out;
   op_tensor(&c, "a", a);

@@ -199,7 +199,7 @@ mpt_status mpt_dropout(mpt_queue *queue, const mpt_tensor *x, float probability,
 /* ---- attention ---- */
 static void check_attention(op_check *c, const mpt_attention_args *args) {
   op_require(c, args != NULL, "the arguments are NULL");
-  if (c->status != MPT_OK)
+  if (args == NULL || c->status != MPT_OK)
     return;
   mpt_t q = args->query;
   op_tensor(c, "query", q);

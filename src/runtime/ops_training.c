@@ -84,7 +84,7 @@ mpt_status mpt_gradient_check(mpt_queue *queue, const mpt_tensor *const *gradien
   op_require(&c, gradients != NULL && count >= 1, "there are no gradients");
   op_require(&c, state != NULL, "state is NULL");
   op_require(&c, max_norm >= 0, "max_norm is %g, expected at least 0", (double)max_norm);
-  for (int i = 0; c.status == MPT_OK && i < count; i++)
+  for (int i = 0; gradients != NULL && c.status == MPT_OK && i < count; i++)
     op_contiguous(&c, "a gradient", gradients[i]);
   return c.status != MPT_OK
              ? c.status

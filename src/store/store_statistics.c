@@ -6,7 +6,8 @@
 
 /* A run that was killed after its statistics and before its record writes them again. */
 mpt_status store_put_statistics(store *s, const char *key, int64_t step, const char *layer,
-                                mpt_operand operand, const mpt_statistics *x, mpt_error *error) {
+                                mpt_operand operand, const mpt_statistics *statistics,
+                                mpt_error *error) {
   query q = query_begin(s, "INSERT OR REPLACE INTO statistics (key, step, layer, operand, count, "
                            "zeros, nans, infinities, amax_bits, amin_bits, sum, sum_of_squares, "
                            "histogram) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
@@ -14,15 +15,15 @@ mpt_status store_put_statistics(store *s, const char *key, int64_t step, const c
   bind_integer(&q, step);
   bind_text(&q, layer);
   bind_integer(&q, operand);
-  bind_integer(&q, (int64_t)x->count);
-  bind_integer(&q, (int64_t)x->zeros);
-  bind_integer(&q, (int64_t)x->nans);
-  bind_integer(&q, (int64_t)x->infinities);
-  bind_integer(&q, x->amax_bits);
-  bind_integer(&q, x->amin_bits);
-  bind_real(&q, x->sum);
-  bind_real(&q, x->sum_of_squares);
-  bind_blob(&q, x->full ? x->histogram : NULL, sizeof x->histogram);
+  bind_integer(&q, (int64_t)statistics->count);
+  bind_integer(&q, (int64_t)statistics->zeros);
+  bind_integer(&q, (int64_t)statistics->nans);
+  bind_integer(&q, (int64_t)statistics->infinities);
+  bind_integer(&q, statistics->amax_bits);
+  bind_integer(&q, statistics->amin_bits);
+  bind_real(&q, statistics->sum);
+  bind_real(&q, statistics->sum_of_squares);
+  bind_blob(&q, statistics->full ? statistics->histogram : NULL, sizeof statistics->histogram);
   return query_end(&q, error);
 }
 

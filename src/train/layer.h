@@ -138,6 +138,5 @@ double pass_sum(const graph *g, const mpt_layer_policy *assignment, int layer, i
 /* `data` as rows of the tensor's last dimension. */
 mpt_tensor layer_rows(const mpt_tensor *tensor);
 /* Forward and backward that do nothing. */
-mpt_status layer_nothing(layer_run *run, mpt_error *error);
 
 #endif

@@ -38,8 +38,3 @@ mpt_tensor layer_rows(const mpt_tensor *tensor) {
   rows.strides[1] = 1;
   return rows;
 }
-
-mpt_status layer_nothing(layer_run *run, mpt_error *error) {
-  (void)run, (void)error;
-  return MPT_OK;
-}

@@ -49,7 +49,7 @@ void network_set_randomness(network *n, uint64_t seed, uint64_t pass);
 const mpt_tensor *network_output(const network *n);
 const mpt_tensor *network_output_gradient(const network *n);
 mpt_status network_forward(network *n, mpt_error *error);
-mpt_status network_forward_layer(network *n, int layer, mpt_error *error);
+mpt_status network_forward_layer(network *n, int index, mpt_error *error);
 /* From the output's gradient; adds to the parameters' gradients. `probe` may be NULL. */
 mpt_status network_backward(network *n, int64_t step, train_layer_probe *probe, void *context,
                             mpt_error *error);

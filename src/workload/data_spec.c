@@ -5,10 +5,6 @@
 
 static const char *const kind_words[] = {"idx", "csv", "bytes", "tokens", "synthetic", NULL};
 
-const char *data_kind_name(data_kind kind) {
-  return kind_words[kind];
-}
-
 #define SIZE(key, low)                                                                             \
   { #key, FIELD_INTEGER, false, offsetof(data_spec, key), 0, low, WORKLOAD_MAX_SIZE, NULL }
 #define FILE_NAME(key, index)                                                                      \

@@ -84,7 +84,6 @@ typedef struct data_spec {
   int line, column;
 } data_spec;
 data_spec data_spec_default(data_kind kind);
-const char *data_kind_name(data_kind kind);
 
 typedef enum loss_kind { LOSS_CROSS_ENTROPY, LOSS_NLL, LOSS_BINARY, LOSS_MSE } loss_kind;
 typedef enum optimizer_kind { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW } optimizer_kind;
@@ -155,6 +154,6 @@ void model_free(model_spec *model);
  * schedule, batch, steps, loss scale and the content of the checkpoint; not budget, pins,
  * exclusions, target, names of files. A preset and the same layers written out give the same text.
  * The content of the data is added by the data set's hash. The caller frees *text with free(). */
-mpt_status workload_training_text(const workload *w, char **text, mpt_error *error);
+mpt_status workload_training_text(const workload *w, char **out, mpt_error *error);
 
 #endif

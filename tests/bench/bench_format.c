@@ -51,13 +51,13 @@ static void bench_cached(void) {
   float *in = numbers(CACHED), *out = numbers(CACHED);
   const mpt_vectors widest = mpt_vectors_widest();
   printf("ns per element, %d elements in cache\n%-10s", CACHED, "format");
-  for (mpt_vectors v = 0; v <= widest; v++)
+  for (mpt_vectors v = 0; v <= widest && v <= MPT_VECTORS_AVX512; v++)
     printf(" %9s", names[v]);
   printf(" %9s %9s %9s\n", "in place", "scalar", "ratio");
   for (mpt_format f = 0; f < MPT_FORMAT_COUNT; f++) {
     double array[3] = {1e9, 1e9, 1e9}, in_place = 1e9, scalar = 1e9;
     for (int turn = 0; turn < TURNS; turn++) {
-      for (mpt_vectors v = 0; v <= widest; v++)
+      for (mpt_vectors v = 0; v <= widest && v <= MPT_VECTORS_AVX512; v++)
         keep_less(&array[v], time_array(v, f, in, out));
       keep_less(&scalar, time_scalar(f, in, out));
       keep_less(&in_place, time_array(widest, f, out, out));

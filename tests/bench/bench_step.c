@@ -65,8 +65,10 @@ int main(int argc, char **argv) {
     for (int i = 0; i < count; i++) {
       double seconds;
       if (mpt_precision_parse(argv[3 + i], &precisions[i], &error) != MPT_OK ||
-          time_run(&options, precisions[i], assignment, &seconds, &error) != MPT_OK)
+          time_run(&options, precisions[i], assignment, &seconds, &error) != MPT_OK) {
+        free(assignment);
         return fail(&error);
+      }
       best[i] = round == 0 || seconds < best[i] ? seconds : best[i];
     }
   for (int i = 0; i < count; i++)
