@@ -102,7 +102,8 @@ mpt_status search_try(search *s, candidate *c, mpt_error *error);
 typedef enum standing { STANDING_UNKNOWN, STANDING_MEETS, STANDING_FAILS, STANDING_CLOSE } standing;
 /* Against the budget, after its search seeds and verification: adjust.c. */
 standing candidate_standing(const search *s, const candidate *c);
-/* The step time that a policy must stay below to be of use: the reference's, where it is permitted. */
+/* The step time that a policy must stay below to be of use: the reference's, where it is permitted.
+ */
 double search_limit(const search *s);
 double candidate_mean(const candidate *c); /* of difference[]; NaN when none */
 void candidate_clear(candidate *c);
