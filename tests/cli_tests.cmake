@@ -1,8 +1,12 @@
-# The command line, as files: script, expected exit code, expected output.
+# The command line, as files: script, expected exit code, expected output. And kill -9: three random
+# moments in the short tier, twenty in the long one.
 if(TARGET mptune-command)
   add_executable(cli_tool ${CMAKE_CURRENT_LIST_DIR}/cli/tool.c)
   target_link_libraries(cli_tool PRIVATE mptune_command)
-  add_test(NAME command_line COMMAND ${CMAKE_CURRENT_LIST_DIR}/cli/run.sh $<TARGET_FILE:mptune-command>
-           $<TARGET_FILE:cli_tool>)
-  set_tests_properties(command_line PROPERTIES LABELS short TIMEOUT 240)
+  set(programs $<TARGET_FILE:mptune-command> $<TARGET_FILE:cli_tool>)
+  add_test(NAME command_line COMMAND ${CMAKE_CURRENT_LIST_DIR}/cli/run.sh ${programs})
+  add_test(NAME kill COMMAND ${CMAKE_CURRENT_LIST_DIR}/kill.sh ${programs} 3)
+  set_tests_properties(command_line kill PROPERTIES LABELS short TIMEOUT 240)
+  add_test(NAME test_long_kill COMMAND ${CMAKE_CURRENT_LIST_DIR}/kill.sh ${programs} 20)
+  set_tests_properties(test_long_kill PROPERTIES LABELS long TIMEOUT 600)
 endif()

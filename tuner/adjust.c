@@ -133,7 +133,7 @@ static mpt_status note_step(search *s, const candidate *c, mpt_error *error) {
   return status;
 }
 
-static candidate *best_so_far(const search *s) {
+candidate *search_best(const search *s) {
   candidate *best = NULL;
   for (int i = 0; i < s->candidate_count; i++) {
     candidate *c = s->candidates[i];
@@ -162,7 +162,7 @@ static mpt_status try_candidate(search *s, candidate *c, mpt_error *error) {
     MPT_RETURN_IF_FAILED(
         predictor_observe(s->predictor, c->choice, mean, observation_deviation(s, c, mean), error));
   }
-  candidate *best = best_so_far(s);
+  candidate *best = search_best(s);
   if (best != NULL && !best->written) {
     best->written = true;
     MPT_RETURN_IF_FAILED(write_policy(s, best, MPT_VERDICT_UNVERIFIED, error));
@@ -288,7 +288,7 @@ static mpt_status adjust(search *s, mpt_layer_policy *assignment, int *choice, m
       return MPT_OK;
     candidate *c = NULL;
     MPT_RETURN_IF_FAILED(propose_new(s, 0, assignment, choice, &c, error));
-    const candidate *best = best_so_far(s);
+    const candidate *best = search_best(s);
     const double least = best != NULL ? best->cost.total : search_limit(s);
     /* What is not faster by more than noise than what already meets the budget is not worth a run.
      */

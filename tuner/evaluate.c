@@ -100,7 +100,7 @@ static void evaluation_key(const search *s, const candidate *c, uint64_t seed, c
 /* Watches a run: passes interruptions on, and stops a candidate whose training loss is hopeless. */
 typedef struct run_watch {
   const search *s;
-  const char *label;
+  const char *label, *purpose;
   bool may_stop;
   double excess;   /* running mean of loss - reference loss */
   double hopeless; /* excess above which the run is given up */
@@ -121,14 +121,44 @@ static void watch_layer(void *context, mpt_queue *queue, int64_t step, int layer
   hooks->on_layer(hooks->context, queue, step, layer, input, weight, grad_output);
 }
 
+static const char *stage_name(const char *purpose) {
+  static const char *const names[][2] = {{"reference", "reference"},
+                                         {"uniform", "uniform policies"},
+                                         {"candidate", "candidates"},
+                                         {"verify", "verification"}};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (strcmp(names[i][0], purpose) == 0)
+      return names[i][1];
+  return purpose;
+}
+
+/* What matters most comes first: a narrow terminal cuts the line's end off. */
+static void show_progress(const run_watch *watch, const train_step *step) {
+  const search *s = watch->s;
+  const double share = (double)(step->step + 1) / (double)step->steps;
+  const int left = s->planned > s->finished ? s->planned - s->finished : 1;
+  char time_left[48] = "", best[120] = "";
+  if (s->finished > 0) {
+    const double each = s->finished_seconds / s->finished;
+    const double seconds = fmax(0, left - share) * each;
+    snprintf(time_left, sizeof time_left, seconds < 120 ? " (%.0f s)" : " (%.0f minutes)",
+             seconds < 120 ? seconds : seconds / 60);
+  }
+  const candidate *fastest = search_best(s);
+  if (fastest != NULL)
+    snprintf(best, sizeof best, "; best so far %s at %.1f%%", fastest->label,
+             100 * fastest->cost.total / s->reference.cost.total);
+  mpt_progress_update(stage_name(watch->purpose),
+                      "%d done, at most %d left%s%s; now %s, seed %llu, %.0f%%", s->finished, left,
+                      time_left, best, watch->label, (unsigned long long)watch->seed, 100 * share);
+}
+
 static bool watch_step(void *context, const train_step *step) {
   run_watch *watch = context;
   const search *s = watch->s;
   if (search_interrupted(s))
     return false;
-  mpt_progress_update(watch->label, "seed %llu, step %lld of %lld, loss %.4f",
-                      (unsigned long long)watch->seed, (long long)step->step + 1,
-                      (long long)step->steps, step->loss);
+  show_progress(watch, step);
   if (!watch->may_stop || s->reference_losses == NULL)
     return true;
   const double rate = 2.0 / (1.0 + fmax(8.0, 0.1 * (double)step->steps));
@@ -197,12 +227,15 @@ mpt_status search_train(search *s, const candidate *c, uint64_t seed, const char
   evaluation_key(s, c, seed, key);
   bool found = false;
   MPT_RETURN_IF_FAILED(store_find_evaluation(s->store, key, &found, evaluation, error));
-  if (found)
+  if (found) {
+    s->finished++;
+    s->finished_seconds += evaluation->total_seconds;
     return MPT_OK;
+  }
   if (search_interrupted(s))
     return mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted");
 
-  run_watch watch = {.s = s, .label = c->label, .seed = seed, .hooks = hooks};
+  run_watch watch = {.s = s, .label = c->label, .purpose = purpose, .seed = seed, .hooks = hooks};
   watch.may_stop = strcmp(purpose, "candidate") == 0 && seed == s->reference_seed[0];
   /* Ten budgets of training loss behind, and half a percent of it at least: no verdict hangs on a
    * run that is this far off. */
@@ -244,6 +277,8 @@ mpt_status search_train(search *s, const candidate *c, uint64_t seed, const char
     if (status != MPT_OK)
       store_evaluation_clear(evaluation);
     s->trained_now++;
+    s->finished++;
+    s->finished_seconds += result.total_seconds;
   }
   train_result_clear(&result);
   return status;

@@ -63,8 +63,11 @@ typedef struct search {
 
   candidate **candidates;
   int candidate_count, candidate_capacity;
-  int trainings;   /* distinct (policy, seed) candidate trainings before verification */
-  int trained_now; /* of any purpose, in this process */
+  int trainings;           /* distinct (policy, seed) candidate trainings before verification */
+  int trained_now;         /* of any purpose, in this process */
+  int finished;            /* evaluations, trained or found in the store */
+  int planned;             /* how many there may be in all, for the progress line */
+  double finished_seconds; /* what they took when they were trained */
 
   double **increase; /* [unit][choice]: predicted, metric units; INFINITY: vetoed */
   struct predictor *predictor;
@@ -105,6 +108,8 @@ standing candidate_standing(const search *s, const candidate *c);
 /* The step time that a policy must stay below to be of use: the reference's, where it is permitted.
  */
 double search_limit(const search *s);
+/* The fastest that meets the budget so far, or NULL: adjust.c. */
+candidate *search_best(const search *s);
 double candidate_mean(const candidate *c); /* of difference[]; NaN when none */
 void candidate_clear(candidate *c);
 bool search_interrupted(const search *s);

@@ -65,6 +65,8 @@ mpt_status tuner_run(const workload *w, const tuner_options *options, tuner_summ
     MPT_TRY(dry_run(&s, summary, error));
     goto fail;
   }
+  s.planned = w->reference_seeds + options->max_evaluations +
+              2 * verify_look_sizes[VERIFY_LOOKS - 1]; /* pairs for one policy */
   MPT_TRY(stage_reference(&s, error));
   MPT_TRY(stage_sensitivity(&s, error));
   MPT_TRY(stage_adjust(&s, error));
@@ -88,6 +90,7 @@ mpt_status tuner_observe(const workload *w, const tuner_options *options, tuner_
   mpt_status status = MPT_OK;
   MPT_TRY(search_open(&s, w, options, error));
   s.reference_seed[0] = options->seed;
+  s.planned = 1;
   MPT_TRY(observe_reference(&s, &evaluation, error));
   *seen = (tuner_observation){0};
   memcpy(seen->key, evaluation.key, sizeof seen->key);
@@ -143,6 +146,7 @@ mpt_status tuner_evaluate(const workload *w, const tuner_options *options,
   *summary = (tuner_summary){.predicted = true, .proxy = w->priced.present};
   mpt_status status = MPT_OK;
   MPT_TRY(search_open(&s, &seeded, options, error));
+  s.planned = seeds * (count + 1);
   MPT_TRY(stage_reference(&s, error));
   summary->rows = calloc((size_t)count + 1, sizeof *summary->rows);
   if (summary->rows == NULL) {

@@ -100,7 +100,7 @@ static void roff_command(const cli_command *command, FILE *to) {
 
 void cli_print_manual(FILE *to) {
   fputs(
-      ".TH MPTUNE 1 \"\" \"mptune " MPTUNE_VERSION "\" \"User Commands\"\n"
+      ".TH MPTUNE 1 \"2026-11-24\" \"mptune " MPTUNE_VERSION "\" \"User Commands\"\n"
       ".SH NAME\nmptune \\- find the number format that each layer should train in\n"
       ".SH SYNOPSIS\n.B mptune\n.I command\n[\\fIoptions\\fR] [\\fIarguments\\fR]\n"
       ".SH DESCRIPTION\n"

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include <gsl/gsl_errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,6 +98,7 @@ static int run_command(const cli_command *command, int count, char **words, cons
 int main(int count, char **words) {
   /* GSL aborts the process on an error unless told otherwise; results are checked instead. */
   gsl_set_error_handler_off();
+  signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of the write that meets it */
   if (count < 2) {
     cli_print_overview(stderr);
     return EXIT_USAGE;
