@@ -218,13 +218,16 @@ static char *message_of(const search *s, const candidate *winner, const candidat
   if (winner != NULL) {
     mpt_text_addf(&text, "%s takes %.1f%% of the reference's step time (%s)", winner->label,
                   100 * winner->cost.total / s->reference.cost.total, how);
-    mpt_text_addf(&text, " and is worse by at most %.3g%% (budget %.3g%%) at %.3g%% confidence",
-                  100 * relative(s, winner->bound.upper + s->margin), 100 * relative(s, s->margin),
-                  100 * (1 - s->options->alpha));
+    const double share = relative(s, winner->bound.upper + s->margin);
+    mpt_text_addf(&text, " and is %s %.3g%% (budget %.3g%%) at %.3g%% confidence",
+                  share < 0 ? "better by at least" : "worse by at most", 100 * fabs(share),
+                  100 * relative(s, s->margin), 100 * (1 - s->options->alpha));
     const candidate *other = next_best_uniform(s, winner);
-    if (other != NULL)
-      mpt_text_addf(&text, "; it is %.2f times as fast as %s (%s)",
-                    other->cost.total / winner->cost.total, other->label, how);
+    const double ratio = other == NULL ? 0 : other->cost.total / winner->cost.total;
+    if (other != NULL && fabs(ratio - 1) <= SEARCH_EQUAL_TIME)
+      mpt_text_addf(&text, "; it is as fast as %s (%s)", other->label, how);
+    else if (other != NULL)
+      mpt_text_addf(&text, "; it is %.2f times as fast as %s (%s)", ratio, other->label, how);
     if (summary->proxy)
       mpt_text_add(&text, "; accuracy verified on the proxy");
   } else if (s->reference.permitted) {

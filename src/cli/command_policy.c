@@ -82,14 +82,16 @@ static const char *argument(const cli_values *values, int i) {
 static void show_result(const mpt_policy_result *r) {
   printf("verdict  %s", mpt_verdict_name(r->verdict));
   if (isfinite(r->upper_bound))
-    printf(", worse by at most %.3g%% at %.3g%% confidence", 100 * r->upper_bound,
-           100 * r->confidence);
+    printf(", %s %.3g%% at %.3g%% confidence",
+           r->upper_bound < 0 ? "better by at least" : "worse by at most",
+           100 * fabs(r->upper_bound), 100 * r->confidence);
   putchar('\n');
   if (isfinite(r->step_time_ratio))
     printf("time     %.1f%% of the reference's step (%s)\n", 100 * r->step_time_ratio,
            r->time_measured ? "measured" : "predicted");
   if (r->steps > 0)
-    printf("horizon  verified for %lld steps\n", (long long)r->steps);
+    printf("horizon  %s for %lld steps\n",
+           r->verdict == MPT_VERDICT_UNVERIFIED ? "trained" : "verified", (long long)r->steps);
 }
 
 static int run_show(const cli_values *values) {
