@@ -302,6 +302,29 @@ static void the_same_command_again_trains_nothing(void **state) {
   workload_free(w);
 }
 
+static void what_is_observed_later_changes_no_winner(void **state) {
+  static const char *const names[] = {"sensitivity", "winner"};
+  char run[600];
+  mpt_error error = {0};
+  tuner_observation seen;
+  workload *w = tiny(*state, MLP ADAM LARGE);
+  tuner_options options = options_in(*state, "observed-later", run), shorter = options;
+  tuner_summary first = tune(w, &options);
+  char *before[2] = {note(run, names[0]), note(run, names[1])};
+  shorter.evaluation_steps = 5;
+  assert_int_equal(tuner_observe(w, &shorter, &seen, &error), MPT_OK);
+  tuner_summary second = tune(w, &options);
+  for (int i = 0; i < 2; i++) {
+    char *after = note(run, names[i]);
+    assert_string_equal(before[i], after);
+    free(before[i]);
+    free(after);
+  }
+  tuner_summary_clear(&first);
+  tuner_summary_clear(&second);
+  workload_free(w);
+}
+
 #define IN_A_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -318,6 +341,7 @@ int main(void) {
       IN_A_DIRECTORY(no_more_candidates_are_trained_than_asked_for),
       IN_A_DIRECTORY(a_budget_that_only_the_reference_meets_is_no_gain),
       IN_A_DIRECTORY(the_same_command_again_trains_nothing),
+      IN_A_DIRECTORY(what_is_observed_later_changes_no_winner),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

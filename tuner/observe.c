@@ -3,6 +3,7 @@
  * made of. The run is the reference's first seed: instrumentation changes no result. */
 #include "base/error.h"
 #include "tuner/search.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,6 +60,10 @@ static mpt_status on_done(void *context, const char *key, mpt_error *error) {
   }
   if (status == MPT_OK)
     status = store_set(s->store, "scores", scores, error);
+  char own[80]; /* of this run: a later one, shorter or of another seed, does not replace them */
+  snprintf(own, sizeof own, "scores %s", key);
+  if (status == MPT_OK)
+    status = store_set(s->store, own, scores, error);
   if (status == MPT_OK)
     status = store_end(s->store, error);
   free(scores);
@@ -75,6 +80,8 @@ mpt_status observe_reference(search *s, store_evaluation *evaluation, mpt_error 
   hooks.probe_every = s->steps > PROBE_SAMPLES ? s->steps / PROBE_SAMPLES : 1;
   mpt_status status =
       search_train(s, &s->reference, s->reference_seed[0], "reference", &hooks, evaluation, error);
+  if (status == MPT_OK)
+    memcpy(s->observed_key, evaluation->key, sizeof s->observed_key);
   score_probe_close(o.probe);
   free(o.rows);
   return status;

@@ -17,7 +17,12 @@ typedef struct layer_seen {
 static mpt_status seen_layers(search *s, layer_seen *seen, mpt_error *error) {
   store_statistics *rows = NULL;
   int count = 0;
-  MPT_RETURN_IF_FAILED(store_all_statistics(s->store, NULL, &rows, &count, error));
+  MPT_RETURN_IF_FAILED(store_all_statistics(s->store, s->observed_key, &rows, &count, error));
+  if (count == 0) { /* a search of another seed trained this run, and observed its own */
+    free(rows);
+    rows = NULL;
+    MPT_RETURN_IF_FAILED(store_all_statistics(s->store, NULL, &rows, &count, error));
+  }
   for (int i = 0; i < count; i++) {
     const int layer = graph_find(s->graph, rows[i].layer);
     if (layer < 0)

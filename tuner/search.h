@@ -56,6 +56,7 @@ typedef struct search {
   uint64_t reference_seed[SEARCH_MAX_SEEDS];
   double reference_metric[SEARCH_MAX_SEEDS];
   double *reference_losses; /* of the first seed, [steps] */
+  char observed_key[65];    /* of the same run */
   double reference_mean, reference_deviation;
   double noise;   /* deviation of a paired difference, metric units */
   double ceiling; /* predicted increase that the next policy to be verified may have: the margin at
