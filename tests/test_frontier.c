@@ -158,44 +158,35 @@ static void test_a_budget_met_to_the_last_bit(void **state) {
   frontier_clear(&solution);
 }
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void time_problem(const char *name, problem_kind kind, double share, double limit_seconds) {
+static void count_labels(const char *name, problem_kind kind, double share, int64_t limit) {
   gsl_rng *random = gsl_rng_alloc(gsl_rng_mt19937);
-  double worst = 0.0;
   int64_t labels = 0;
   for (int turn = 0; turn < 3; turn++) {
     chain p = chain_make(random, &kind);
     frontier_solution solution;
-    const double start = now();
     assert_true(solve(&p, share * kind.layers * kind.choices, FRONTIER_LABELS, &solution));
-    worst = fmax(worst, now() - start);
     labels = solution.labels > labels ? solution.labels : labels;
     assert_true(solution.gap == 0.0);
     frontier_clear(&solution);
     chain_free(&p);
   }
-  print_message("%s: %.1f ms, %lld labels at most\n", name, 1e3 * worst, (long long)labels);
-  assert_true(worst < limit_seconds);
+  print_message("%s: %lld labels at most\n", name, (long long)labels);
+  assert_true(labels < limit);
   gsl_rng_free(random);
 }
 
-/* The limits are several times what a busy machine takes. */
+/* The work is counted, not timed: the limits are a few times what it takes today. */
 static void test_deep_networks(void **state) {
   (void)state;
   problem_kind kind = {.layers = 300, .choices = 5, .conversion = 1.0, .group_share = 0.3};
-  time_problem("300 layers, 5 choices, tight", kind, 0.02, 0.5);
-  time_problem("300 layers, 5 choices, middle", kind, 0.1, 0.5);
-  time_problem("300 layers, 5 choices, loose", kind, 0.3, 0.5);
+  count_labels("300 layers, 5 choices, tight", kind, 0.02, 200000);
+  count_labels("300 layers, 5 choices, middle", kind, 0.1, 200000);
+  count_labels("300 layers, 5 choices, loose", kind, 0.3, 200000);
   kind.equal_layers = true;
   kind.group_share = 0.0;
-  time_problem("300 like layers, 5 choices", kind, 0.1, 0.5);
+  count_labels("300 like layers, 5 choices", kind, 0.1, 200000);
   kind.layers = 60, kind.choices = 125, kind.equal_layers = false, kind.group_share = 0.3;
-  time_problem("60 layers, 125 choices", kind, 0.05, 5.0);
+  count_labels("60 layers, 125 choices", kind, 0.05, 5000);
 }
 
 static void test_a_label_limit_gives_a_bound(void **state) {

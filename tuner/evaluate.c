@@ -227,7 +227,12 @@ mpt_status search_train(search *s, const candidate *c, uint64_t seed, const char
   evaluation_key(s, c, seed, key);
   bool found = false;
   MPT_RETURN_IF_FAILED(store_find_evaluation(s->store, key, &found, evaluation, error));
-  if (found) {
+  bool enough = found;
+  if (found && hooks != NULL)
+    MPT_RETURN_IF_FAILED(hooks->is_done(hooks->context, key, &enough, error));
+  if (found && !enough)
+    store_evaluation_clear(evaluation);
+  if (enough) {
     s->finished++;
     s->finished_seconds += evaluation->total_seconds;
     return MPT_OK;
@@ -272,7 +277,7 @@ mpt_status search_train(search *s, const candidate *c, uint64_t seed, const char
     /* Before the record, so that a record means that all of it is there. */
     if (status == MPT_OK && hooks != NULL)
       status = hooks->on_done(hooks->context, key, error);
-    if (status == MPT_OK)
+    if (status == MPT_OK && !found)
       status = store_put_evaluation(s->store, evaluation, error);
     if (status != MPT_OK)
       store_evaluation_clear(evaluation);

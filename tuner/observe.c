@@ -58,8 +58,6 @@ static mpt_status on_done(void *context, const char *key, mpt_error *error) {
     status = store_put_statistics(s->store, key, row->step, row->layer, row->operand,
                                   &row->statistics, error);
   }
-  if (status == MPT_OK)
-    status = store_set(s->store, "scores", scores, error);
   char own[80]; /* of this run: a later one, shorter or of another seed, does not replace them */
   snprintf(own, sizeof own, "scores %s", key);
   if (status == MPT_OK)
@@ -70,10 +68,21 @@ static mpt_status on_done(void *context, const char *key, mpt_error *error) {
   return status;
 }
 
+static mpt_status is_done(void *context, const char *key, bool *done, mpt_error *error) {
+  const observer *o = context;
+  char own[80], *scores = NULL;
+  snprintf(own, sizeof own, "scores %s", key);
+  MPT_RETURN_IF_FAILED(store_get(o->s->store, own, &scores, error));
+  *done = scores != NULL;
+  free(scores);
+  return MPT_OK;
+}
+
 mpt_status observe_reference(search *s, store_evaluation *evaluation, mpt_error *error) {
   observer o = {.s = s};
   MPT_RETURN_IF_FAILED(score_probe_open(s->space, &s->w->loss_scale, &o.probe, error));
-  run_hooks hooks = {.on_statistics = on_statistics, .on_layer = on_layer, .on_done = on_done};
+  run_hooks hooks = {
+      .on_statistics = on_statistics, .on_layer = on_layer, .on_done = on_done, .is_done = is_done};
   hooks.context = &o;
   /* steps - 1 is a multiple of neither in general; the trainer samples its last step as well. */
   hooks.statistics_every = s->steps > OBSERVE_SAMPLES ? s->steps / OBSERVE_SAMPLES : 1;

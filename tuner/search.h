@@ -46,6 +46,7 @@ typedef struct search {
   profile *profile;
   space *space;
   store *store; /* NULL in a dry run */
+  bool owner;   /* of the run's notes */
 
   int64_t steps; /* of every evaluation */
   double sign;   /* +1: a larger metric is worse (loss); -1 */
@@ -80,7 +81,9 @@ typedef struct search {
 
 /* ---- evaluate.c: one training, or its record ---- */
 double search_now(void);
-mpt_status search_open(search *s, const workload *w, const tuner_options *options,
+/* `owner`: a search, whose notes ("definition", "reference") the run's report is about. Others that
+ * use the run leave them as they are. */
+mpt_status search_open(search *s, const workload *w, const tuner_options *options, bool owner,
                        mpt_error *error);
 void search_close(search *s);
 /* What an instrumented run calls: at sampled steps, and once it is done, before its record. */
@@ -89,6 +92,8 @@ typedef struct run_hooks {
   mpt_statistics_sink *on_statistics;
   train_layer_probe *on_layer;
   mpt_status (*on_done)(void *context, const char *key, mpt_error *error);
+  /* Whether the run with that key was instrumented: one that was not is trained again. */
+  mpt_status (*is_done)(void *context, const char *key, bool *done, mpt_error *error);
   void *context;
 } run_hooks;
 /* Trains `c` under `seed` unless the store has it; the record is cleared by the caller. `hooks` may
@@ -114,6 +119,9 @@ candidate *search_best(const search *s);
 double candidate_mean(const candidate *c); /* of difference[]; NaN when none */
 void candidate_clear(candidate *c);
 bool search_interrupted(const search *s);
+
+/* store_set, but a note that is there stays unless this is the run's owner. */
+mpt_status search_note(search *s, const char *name, const char *json, mpt_error *error);
 
 /* ---- the stages ---- */
 mpt_status stage_reference(search *s, mpt_error *error);   /* reference.c, with observe.c */

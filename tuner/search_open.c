@@ -81,11 +81,22 @@ static json_t *definition_json(const search *s, const char *workload_text) {
       (json_int_t)time(NULL));
 }
 
+mpt_status search_note(search *s, const char *name, const char *json, mpt_error *error) {
+  if (!s->owner) {
+    char *there = NULL;
+    MPT_RETURN_IF_FAILED(store_get(s->store, name, &there, error));
+    free(there);
+    if (there != NULL)
+      return MPT_OK;
+  }
+  return store_set(s->store, name, json, error);
+}
+
 static mpt_status store_json(search *s, const char *name, json_t *json, mpt_error *error) {
   char *text = json == NULL ? NULL : json_dumps(json, JSON_REAL_PRECISION(17));
   json_decref(json);
   mpt_status status =
-      text == NULL ? mpt_fail_memory(error, name, 0) : store_set(s->store, name, text, error);
+      text == NULL ? mpt_fail_memory(error, name, 0) : search_note(s, name, text, error);
   free(text);
   return status;
 }
@@ -173,9 +184,9 @@ static mpt_status earlier_work(search *s, mpt_error *error) {
   return MPT_OK;
 }
 
-mpt_status search_open(search *s, const workload *w, const tuner_options *options,
+mpt_status search_open(search *s, const workload *w, const tuner_options *options, bool owner,
                        mpt_error *error) {
-  *s = (search){.w = w, .options = options, .started = search_now()};
+  *s = (search){.owner = owner, .w = w, .options = options, .started = search_now()};
   s->steps = options->evaluation_steps > 0 ? options->evaluation_steps : w->steps;
   s->sign = w->metric == METRIC_LOSS ? 1 : -1;
   MPT_RETURN_IF_FAILED(dataset_open(&w->data, &s->data, error));

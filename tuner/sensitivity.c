@@ -94,8 +94,6 @@ mpt_status sensitivity_load(search *s, mpt_error *error) {
   char own[80];
   snprintf(own, sizeof own, "scores %s", s->observed_key);
   MPT_RETURN_IF_FAILED(store_get(s->store, own, &text, error));
-  if (text == NULL) /* a search of another seed trained this run, and observed its own */
-    MPT_RETURN_IF_FAILED(store_get(s->store, "scores", &text, error));
   json_error_t where;
   json_t *rows = text == NULL ? NULL : json_loads(text, 0, &where);
   free(text);

@@ -60,7 +60,7 @@ mpt_status tuner_run(const workload *w, const tuner_options *options, tuner_summ
   candidate *winner = NULL;
   *summary = (tuner_summary){0};
   mpt_status status = MPT_OK;
-  MPT_TRY(search_open(&s, w, options, error));
+  MPT_TRY(search_open(&s, w, options, true, error));
   if (options->dry_run) {
     MPT_TRY(dry_run(&s, summary, error));
     goto fail;
@@ -88,7 +88,7 @@ mpt_status tuner_observe(const workload *w, const tuner_options *options, tuner_
   search s;
   store_evaluation evaluation = {0};
   mpt_status status = MPT_OK;
-  MPT_TRY(search_open(&s, w, options, error));
+  MPT_TRY(search_open(&s, w, options, false, error));
   s.reference_seed[0] = options->seed;
   s.planned = 1;
   MPT_TRY(observe_reference(&s, &evaluation, error));
@@ -145,7 +145,7 @@ mpt_status tuner_evaluate(const workload *w, const tuner_options *options,
   seeded.reference_seeds = seeds;
   *summary = (tuner_summary){.predicted = true, .proxy = w->priced.present};
   mpt_status status = MPT_OK;
-  MPT_TRY(search_open(&s, &seeded, options, error));
+  MPT_TRY(search_open(&s, &seeded, options, false, error));
   s.planned = seeds * (count + 1);
   MPT_TRY(stage_reference(&s, error));
   summary->rows = calloc((size_t)count + 1, sizeof *summary->rows);

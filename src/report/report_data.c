@@ -73,6 +73,7 @@ static mpt_status load_notes(store *s, report_data *d, mpt_error *error) {
 static void find_reference(report_data *d) {
   double sum = 0, squares = 0;
   int count = 0;
+  snprintf(d->observed, sizeof d->observed, "%s", member_text(d->reference, "observed", ""));
   snprintf(d->reference_policy, sizeof d->reference_policy, "%s",
            member_text(d->reference, "policy", ""));
   for (int i = 0; i < d->evaluation_count; i++) {
@@ -229,7 +230,9 @@ static mpt_status load_statistics(store *s, report_data *d, mpt_error *error) {
   const char *key = NULL;
   for (int i = d->evaluation_count - 1; i >= 0; i--)
     if (strcmp(d->evaluations[i].policy, d->reference_policy) == 0)
-      key = d->evaluations[i].key; /* the first of them is the one observed */
+      key = d->evaluations[i].key; /* the first of them, where no note says which was observed */
+  if (d->observed[0] != '\0')
+    key = d->observed;
   if (key == NULL)
     return MPT_OK;
   store_statistics *rows = NULL;

@@ -40,6 +40,7 @@ typedef struct report_data {
   report_point *points; /* [policy_count], the fastest first */
   report_layer *layers;
   int layer_count;
+  char observed[65]; /* key of the instrumented run; empty: not said */
   char reference_policy[65];
   double reference_mean, reference_deviation, margin;     /* metric units; NaN */
   double sign;                                            /* +1: a larger metric is worse */
