@@ -8,8 +8,9 @@
 #include "tuner/tuner.h"
 #include "tuner/verify.h"
 
-#define SEARCH_MAX_SEEDS  64
-#define SEARCH_EQUAL_TIME 0.005 /* times within this share are the same */
+#define SEARCH_FRESH_SEEDS 1000ULL /* verification seeds begin this far above the search's */
+#define SEARCH_MAX_SEEDS   64
+#define SEARCH_EQUAL_TIME  0.005 /* times within this share are the same */
 
 /* A policy that the search looks at. */
 typedef struct candidate {

@@ -12,8 +12,7 @@
 #include <string.h>
 
 #define MAX_ATTEMPTS 6
-#define FRESH_SEEDS  1000 /* verification seeds begin this far above the search's */
-#define MAX_REPLACED 12   /* diverged reference seeds */
+#define MAX_REPLACED 12 /* diverged reference seeds */
 
 typedef struct fresh_seeds {
   uint64_t seed[SEARCH_MAX_SEEDS];
@@ -24,7 +23,8 @@ typedef struct fresh_seeds {
 /* One more seed on which the reference trains; one that diverges is reported and replaced. */
 static mpt_status add_seed(search *s, fresh_seeds *f, mpt_error *error) {
   for (;;) {
-    const uint64_t seed = s->options->seed + FRESH_SEEDS + (uint64_t)(f->count + f->replaced);
+    const uint64_t seed =
+        s->options->seed + SEARCH_FRESH_SEEDS + (uint64_t)(f->count + f->replaced);
     store_evaluation e = {0};
     MPT_RETURN_IF_FAILED(search_train(s, &s->reference, seed, "verify", NULL, &e, error));
     const bool usable = !e.diverged && isfinite(e.metric);

@@ -40,12 +40,31 @@ static mpt_policy_result result_of(const search *s, const candidate *c, mpt_verd
   return r;
 }
 
-static mpt_status set_provenance(search *s, mpt_policy *policy, mpt_error *error) {
-  char number[64], stamp[32];
+/* What was trained on: the search's seeds, and the fresh ones of verification. */
+static void describe_seeds(const search *s, const candidate *c, char *text, size_t size) {
+  const unsigned long long first = s->options->seed;
+  const int used = snprintf(text, size, "%llu to %llu in the search", first,
+                            first + (unsigned long long)s->reference_seeds - 1);
+  if (c->verify_count > 0 && used > 0 && (size_t)used < size)
+    snprintf(text + used, size - (size_t)used, ", %d fresh pairs from %llu", c->verify_count,
+             first + SEARCH_FRESH_SEEDS);
+}
+
+static mpt_status set_provenance(search *s, const candidate *c, mpt_verdict verdict,
+                                 mpt_policy *policy, mpt_error *error) {
+  char budget[64], seeds[96], backend[64], accuracy[64], stamp[32];
   const time_t now = time(NULL);
   struct tm utc;
   gmtime_r(&now, &utc);
   strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  describe_seeds(s, c, seeds, sizeof seeds);
+  snprintf(backend, sizeof backend, "cpu, numerics %d, %d threads", MPTUNE_CPU_NUMERICS,
+           s->w->threads);
+  snprintf(accuracy, sizeof accuracy, "%s on the %s",
+           verdict == MPT_VERDICT_PASS ? "verified" : "measured, not verified,",
+           s->w->priced.present ? "proxy" : "model");
+  snprintf(budget, sizeof budget, "%g%s", s->w->budget.worse_by * (s->w->budget.relative ? 100 : 1),
+           s->w->budget.relative ? "%" : "");
   const struct {
     const char *key, *value;
   } entries[] = {
@@ -54,18 +73,17 @@ static mpt_status set_provenance(search *s, mpt_policy *policy, mpt_error *error
       {"workload", s->w->name},
       {"workload_hash", s->training_hash},
       {"data_hash", dataset_get_info(s->data)->hash},
-      {"target", s->profile->device},
+      {"backend", backend},
+      {"target", s->profile_identity},
       {"times", s->profile->synthetic ? "predicted for a synthetic device" : "predicted"},
-      {"accuracy", s->w->priced.present ? "verified on the proxy" : "verified on the model"},
+      {"accuracy", accuracy},
+      {"seeds", seeds},
+      {"budget_worse_by", budget},
   };
   for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++)
     MPT_RETURN_IF_FAILED(
         mpt_policy_set_provenance(policy, entries[i].key, entries[i].value, error));
-  snprintf(number, sizeof number, "%llu", (unsigned long long)s->options->seed);
-  MPT_RETURN_IF_FAILED(mpt_policy_set_provenance(policy, "seed", number, error));
-  snprintf(number, sizeof number, "%g%s", s->w->budget.worse_by * (s->w->budget.relative ? 100 : 1),
-           s->w->budget.relative ? "%" : "");
-  return mpt_policy_set_provenance(policy, "budget_worse_by", number, error);
+  return MPT_OK;
 }
 
 mpt_status write_policy(search *s, const candidate *c, mpt_verdict verdict, mpt_error *error) {
@@ -78,7 +96,7 @@ mpt_status write_policy(search *s, const candidate *c, mpt_verdict verdict, mpt_
   snprintf(path, sizeof path, "%s/policy.yaml", s->options->run);
   MPT_TRY(mpt_policy_from_assignment(s->w->name, layers, c->assignment, s->graph->layer_count,
                                      s->w->loss_scale, &policy, error));
-  MPT_TRY(set_provenance(s, policy, error));
+  MPT_TRY(set_provenance(s, c, verdict, policy, error));
   const mpt_policy_result result = result_of(s, c, verdict);
   MPT_TRY(mpt_policy_set_result(policy, &result, error));
   MPT_TRY(mpt_policy_save(policy, path, error));
