@@ -176,7 +176,7 @@ static void add_gradient_copies(builder *b, int tensor) {
 
 static mpt_status make_terms(builder *b, mpt_error *error) {
   const graph *g = b->graph;
-  const size_t most = (size_t)(g->layer_count + 2 * g->tensor_count + 1);
+  const size_t most = (size_t)g->layer_count + 2 * (size_t)g->tensor_count + 1;
   b->terms = malloc(most * sizeof *b->terms);
   if (b->terms == NULL)
     return mpt_fail_memory(error, "the solver's terms", most * sizeof *b->terms);
