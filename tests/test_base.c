@@ -6,8 +6,8 @@
 #include "base/random.h"
 #include "base/text.h"
 #include <dirent.h>
-#include <fcntl.h>
 #include <math.h>
+#include <poll.h>
 #include <pty.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -234,9 +234,16 @@ static void captured(int file, int from, void (*body)(void), char *text, size_t 
   fflush(stderr);
   dup2(before, STDERR_FILENO);
   close(before);
-  fcntl(from, F_SETFL, O_NONBLOCK);
-  const ssize_t got = read(from, text, size - 1);
-  text[got < 0 ? 0 : got] = '\0';
+  /* A terminal hands on what was written a little later, in parts: read until it has been still. */
+  struct pollfd ready = {.fd = from, .events = POLLIN};
+  size_t used = 0;
+  while (used < size - 1 && poll(&ready, 1, 300) == 1) {
+    const ssize_t got = read(from, text + used, size - 1 - used);
+    if (got <= 0)
+      break;
+    used += (size_t)got;
+  }
+  text[used] = '\0';
 }
 
 static void write_messages(void) {
