@@ -3,6 +3,8 @@
 #include "base/file.h"
 #include "store/store.h"
 #include "tuner/tuner.h"
+#include <jansson.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -92,6 +94,61 @@ static mpt_layer_policy formats_of(const mpt_policy *policy, const char *layer) 
   return found;
 }
 
+static double metric_of(store *s, const char *policy, long long seed) {
+  store_evaluation *all = NULL;
+  int count = 0;
+  double metric = NAN;
+  assert_int_equal(store_all_evaluations(s, &all, &count, NULL), MPT_OK);
+  for (int i = 0; i < count; i++) {
+    if (strcmp(all[i].policy, policy) == 0 && (long long)all[i].seed == seed)
+      metric = all[i].metric;
+    store_evaluation_clear(&all[i]);
+  }
+  free(all);
+  return metric;
+}
+
+static json_t *note(store *s, const char *name) {
+  char *text = NULL;
+  assert_int_equal(store_get(s, name, &text, NULL), MPT_OK);
+  assert_non_null(text);
+  json_t *json = json_loads(text, 0, NULL);
+  free(text);
+  assert_non_null(json);
+  return json;
+}
+
+/* What verification judged, worked out again from the runs themselves: on a loss,
+ * D = candidate - reference - margin, paired by seed, on seeds that the search did not use. */
+static void verification_judges_fresh_pairs_less_the_margin(void **state) {
+  (void)state;
+  tuned t = {0};
+  tune(gpt, "", &t);
+  store *s = NULL;
+  assert_int_equal(store_open(t.directory, STORE_READ, &s, NULL), MPT_OK);
+  json_t *reference = note(s, "reference"), *verification = note(s, "verification");
+  const char *base = json_string_value(json_object_get(reference, "policy"));
+  const double mean = json_number_value(json_object_get(reference, "metric_mean"));
+  assert_true(json_array_size(verification) > 0);
+  size_t i, j;
+  json_t *attempt, *difference;
+  json_array_foreach(verification, i, attempt) {
+    const char *policy = json_string_value(json_object_get(attempt, "policy"));
+    json_array_foreach(json_object_get(attempt, "differences"), j, difference) {
+      const long long seed =
+          json_integer_value(json_array_get(json_object_get(attempt, "seeds"), j));
+      assert_true(seed > 3); /* the search has 1 to 3 */
+      const double expected = metric_of(s, policy, seed) - metric_of(s, base, seed) - 0.05 * mean;
+      assert_true(fabs(json_number_value(difference) - expected) < 1e-12);
+    }
+    assert_true(j >= 3);
+  }
+  json_decref(reference);
+  json_decref(verification);
+  store_close(s);
+  finish(&t);
+}
+
 static void a_network_of_convolutions_is_tuned(void **state) {
   (void)state;
   tuned t = {0};
@@ -153,6 +210,7 @@ static void another_reference_is_compared_with(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(verification_judges_fresh_pairs_less_the_margin),
       cmocka_unit_test(a_network_of_convolutions_is_tuned),
       cmocka_unit_test(a_gpt_is_tuned_with_formats_for_each_gemm),
       cmocka_unit_test(pins_and_exclusions_hold),
