@@ -10,6 +10,10 @@
 
 #include "mptune/ops.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef const mpt_tensor *mpt_t; /* a tensor argument: a view, read or written as the op says */
 
 /* ENTRY(name, arguments after the queue and before the error) */
@@ -19,8 +23,13 @@ typedef const mpt_tensor *mpt_t; /* a tensor argument: a view, read or written a
   ENTRY(accumulate_tensor, (mpt_queue *, mpt_t x, mpt_t y, mpt_error *))                           \
   ENTRY(add, (mpt_queue *, mpt_t a, mpt_t b, mpt_t out, mpt_error *))                              \
   ENTRY(cast, (mpt_queue *, mpt_t x, int scale_exponent, mpt_t y, mpt_cast_counts *, mpt_error *)) \
+  ENTRY(scale_measure, (mpt_queue *, mpt_t x, mpt_scale *, mpt_error *))                           \
+  ENTRY(quantize, (mpt_queue *, mpt_t x, mpt_scale *, unsigned flags, mpt_t y, mpt_t y_transposed, \
+                   mpt_error *))                                                                   \
   ENTRY(amax, (mpt_queue *, mpt_t x, uint32_t * amax_bits, mpt_error *))                           \
   ENTRY(collect, (mpt_queue *, mpt_t x, bool full, mpt_statistics *, mpt_error *))                 \
+  ENTRY(merge_statistics,                                                                          \
+        (mpt_queue *, mpt_statistics * into, mpt_statistics * from, mpt_error *))                  \
   ENTRY(quantization_error, (mpt_queue *, mpt_t x, mpt_format, int scale_exponent,                 \
                              double *error_squared, double *signal_squared, mpt_error *))          \
   ENTRY(gemm, (mpt_queue *, const mpt_gemm_args *, mpt_error *))                                   \
@@ -50,19 +59,24 @@ typedef const mpt_tensor *mpt_t; /* a tensor argument: a view, read or written a
   ENTRY(pool_backward,                                                                             \
         (mpt_queue *, mpt_pooling, mpt_t x, mpt_window, mpt_t grad_y, mpt_t grad_x, mpt_error *))  \
   ENTRY(dropout, (mpt_queue *, mpt_t x, float probability, mpt_dropout_key, mpt_t y, mpt_error *)) \
-  ENTRY(cross_entropy, (mpt_queue *, mpt_t logits, const int32_t *labels, float scale,             \
-                        double *loss, int64_t *correct, mpt_t grad_logits, mpt_error *))           \
-  ENTRY(nll, (mpt_queue *, mpt_t probabilities, const int32_t *labels, float scale, double *loss,  \
-              int64_t *correct, mpt_t grad_probabilities, mpt_error *))                            \
-  ENTRY(binary_cross_entropy, (mpt_queue *, mpt_t logits, mpt_t targets, float scale,              \
-                               double *loss, mpt_t grad_logits, mpt_error *))                      \
-  ENTRY(mean_squared_error, (mpt_queue *, mpt_t outputs, mpt_t targets, float scale, double *loss, \
-                             mpt_t grad_outputs, mpt_error *))                                     \
+  ENTRY(cross_entropy,                                                                             \
+        (mpt_queue *, mpt_t logits, const int32_t *labels, float scale, const mpt_step_state *,    \
+         double *loss, int64_t *correct, mpt_t grad_logits, mpt_error *))                          \
+  ENTRY(nll, (mpt_queue *, mpt_t probabilities, const int32_t *labels, float scale,                \
+              const mpt_step_state *, double *loss, int64_t *correct, mpt_t grad_probabilities,    \
+              mpt_error *))                                                                        \
+  ENTRY(binary_cross_entropy,                                                                      \
+        (mpt_queue *, mpt_t logits, mpt_t targets, float scale, const mpt_step_state *,            \
+         double *loss, mpt_t grad_logits, mpt_error *))                                            \
+  ENTRY(mean_squared_error,                                                                        \
+        (mpt_queue *, mpt_t outputs, mpt_t targets, float scale, const mpt_step_state *,           \
+         double *loss, mpt_t grad_outputs, mpt_error *))                                           \
   ENTRY(gradient_check, (mpt_queue *, mpt_t const *gradients, int count, float max_norm,           \
-                         mpt_step_state *, mpt_error *))                                           \
-  ENTRY(sgd_step,                                                                                  \
-        (mpt_queue *, mpt_t weight, mpt_t gradient, mpt_t momentum_buffer, float learning_rate,    \
-         float momentum, float weight_decay, const mpt_step_state *, mpt_error *))                 \
+                         mpt_step_state *, int64_t *overflows, mpt_error *))                       \
+  ENTRY(step_begin, (mpt_queue *, mpt_step_state *, mpt_scale * scales, int count, mpt_error *))   \
+  ENTRY(sgd_step, (mpt_queue *, mpt_t weight, mpt_t gradient, mpt_t momentum_buffer,               \
+                   float learning_rate, const float *learning_rate_factor, float momentum,         \
+                   float weight_decay, const mpt_step_state *, mpt_error *))                       \
   ENTRY(adam_step,                                                                                 \
         (mpt_queue *, mpt_t weight, mpt_t gradient, mpt_t first_moment, mpt_t second_moment,       \
          const mpt_adam_args *, const mpt_step_state *, mpt_error *))
@@ -73,11 +87,14 @@ typedef const mpt_tensor *mpt_t; /* a tensor argument: a view, read or written a
 typedef struct mpt_backend {
   const char *name;
   mpt_device_kind device_kind;
+  bool gemm_wants_rows_of_k; /* see mpt_gemm_wants_rows_of_k */
   mpt_status (*open)(const mpt_queue_config *, void **context, mpt_error *);
   void (*close)(void *context);
   mpt_status (*synchronize)(void *context, mpt_error *);
   mpt_status (*allocate)(void *context, size_t bytes, void **data, mpt_error *); /* zeroed */
   void (*release)(void *context, void *data);
+  mpt_status (*write)(void *context, const void *host, size_t bytes, void *data, mpt_error *);
+  mpt_status (*read)(void *context, const void *data, size_t bytes, void *host, mpt_error *);
   mpt_status (*upload)(void *context, const float *host, mpt_t tensor, mpt_error *);
   mpt_status (*download)(void *context, mpt_t tensor, float *host, mpt_error *);
   MPT_OPERATIONS(MPT_OPERATION_SLOT) /* optional slots, from here on */
@@ -91,5 +108,12 @@ struct mpt_queue {
 };
 
 extern const mpt_backend mpt_backend_cpu;
+#ifdef MPTUNE_CUDA
+extern const mpt_backend mpt_backend_cuda;
+#endif
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

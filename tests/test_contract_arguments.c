@@ -36,7 +36,7 @@ static void null_and_empty_tensors(contract *c) {
           &empty);
   REFUSED(MPT_ERROR_SHAPE, "empty", mpt_gemm, c->queue,
           &((mpt_gemm_args){.a = &empty, .b = &x, .out = &x, .alpha = 1}));
-  REFUSED(MPT_ERROR_SHAPE, "empty", mpt_mean_squared_error, c->queue, &empty, &empty, 1, NULL,
+  REFUSED(MPT_ERROR_SHAPE, "empty", mpt_mean_squared_error, c->queue, &empty, &empty, 1, NULL, NULL,
           NULL);
   assert_int_equal(mpt_add(c->queue, &x, NULL, &x, NULL), MPT_ERROR_ARGUMENT);
 }
@@ -70,8 +70,8 @@ static void shapes_that_do_not_fit(contract *c) {
   REFUSED(MPT_ERROR_SHAPE, "grad_bias", mpt_bias_backward, c->queue, &a, &v, false);
   REFUSED(MPT_ERROR_SHAPE, "gamma", mpt_layernorm_forward, c->queue, &a, &v, &v, 0, &a, &v, &v);
   REFUSED(MPT_ERROR_SHAPE, "grad_logits", mpt_cross_entropy, c->queue, &a, &(int32_t){0}, 1, NULL,
-          NULL, &b);
-  REFUSED(MPT_ERROR_SHAPE, "gradient", mpt_sgd_step, c->queue, &a, &b, NULL, 1, 0, 0,
+          NULL, NULL, &b);
+  REFUSED(MPT_ERROR_SHAPE, "gradient", mpt_sgd_step, c->queue, &a, &b, NULL, 1, NULL, 0, 0,
           &(mpt_step_state){0});
 }
 
@@ -150,9 +150,10 @@ static void ids_and_labels_out_of_range(contract *c) {
     REFUSED(MPT_ERROR_ARGUMENT, bad < 0 ? "ids[4] is -1, expected 0 to 9" : "ids[4] is 10",
             mpt_embedding_forward, c->queue, ids, &table, NULL, &y);
     REFUSED(MPT_ERROR_ARGUMENT, "ids[4]", mpt_embedding_backward, c->queue, ids, &y, &table, NULL);
-    REFUSED(MPT_ERROR_ARGUMENT, "labels[4]", mpt_cross_entropy, c->queue, &x, ids, 1, device_loss,
-            NULL, &y);
-    REFUSED(MPT_ERROR_ARGUMENT, "labels[4]", mpt_nll, c->queue, &x, ids, 1, device_loss, NULL, &y);
+    REFUSED(MPT_ERROR_ARGUMENT, "labels[4]", mpt_cross_entropy, c->queue, &x, ids, 1, NULL,
+            device_loss, NULL, &y);
+    REFUSED(MPT_ERROR_ARGUMENT, "labels[4]", mpt_nll, c->queue, &x, ids, 1, NULL, device_loss, NULL,
+            &y);
     c_download_bits(c, device_loss, &loss, sizeof loss);
     assert_true(loss == nothing);
     float *got = c_read(c, &y);
@@ -204,15 +205,17 @@ static void optimizers(contract *c) {
   mpt_step_state state = {.loss_scale = 1};
   mpt_adam_args args = {0};
   REFUSED(MPT_ERROR_ARGUMENT, "weight is fp16, expected fp32", mpt_sgd_step, c->queue, &half, &w,
-          NULL, 1, 0, 0, &state);
+          NULL, 1, NULL, 0, 0, &state, NULL);
   REFUSED(MPT_ERROR_ARGUMENT, "momentum needs a buffer", mpt_sgd_step, c->queue, &w, &w, NULL, 1,
-          0.9f, 0, &state);
-  REFUSED(MPT_ERROR_ARGUMENT, "state is NULL", mpt_sgd_step, c->queue, &w, &w, NULL, 1, 0, 0, NULL);
+          NULL, 0.9f, 0, &state);
+  REFUSED(MPT_ERROR_ARGUMENT, "state is NULL", mpt_sgd_step, c->queue, &w, &w, NULL, 1, NULL, 0, 0,
+          NULL);
   REFUSED(MPT_ERROR_ARGUMENT, "strided view", mpt_adam_step, c->queue, &w, &view, &w, &w, &args,
           &state);
-  REFUSED(MPT_ERROR_ARGUMENT, "no gradients", mpt_gradient_check, c->queue, NULL, 0, 0, &state);
+  REFUSED(MPT_ERROR_ARGUMENT, "no gradients", mpt_gradient_check, c->queue, NULL, 0, 0, &state,
+          NULL);
   REFUSED(MPT_ERROR_ARGUMENT, "a gradient is NULL", mpt_gradient_check, c->queue,
-          (const mpt_tensor *[]){NULL}, 1, 0, &state);
+          (const mpt_tensor *[]){NULL}, 1, 0, &state, NULL);
 }
 
 static void conversion(contract *c) {

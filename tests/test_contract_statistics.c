@@ -45,7 +45,7 @@ static void cast_rounds_scales_and_counts(contract *c) {
       int64_t n = counts[i];
       int exponent = exponents[c_integer(c, 0, 7)];
       float *x = draw(c, n, i % 3), *expected = c_floats(c, n);
-      mpt_cast_counts e = expect_cast((mpt_format)format, x, exponent, n, expected), got;
+      mpt_cast_counts e = expect_cast((mpt_format)format, x, exponent, n, expected), got = {0};
       mpt_tensor tx = c_tensor(c, MPT_FP32, x, C_SHAPE(n));
       mpt_tensor y = c_tensor(c, (mpt_format)format, NULL, C_SHAPE(n));
       C_RUN(mpt_cast, c->queue, &tx, exponent, &y, &got);
@@ -67,7 +67,7 @@ static void cast_counts_at_the_limits(contract *c) {
   const int64_t n = sizeof x / sizeof *x;
   mpt_tensor tx = c_tensor(c, MPT_FP32, x, C_SHAPE(n));
   mpt_tensor ty = c_tensor(c, MPT_FP8_E4M3, NULL, C_SHAPE(n));
-  mpt_cast_counts got;
+  mpt_cast_counts got = {0};
   C_RUN(mpt_cast, c->queue, &tx, 0, &ty, &got);
   float *read = c_read(c, &ty);
   assert_true(isnan(read[4]));
@@ -87,7 +87,7 @@ static void views_of_rows_are_honoured(contract *c) {
     float *x = draw(c, rows * wide, 0), *inner = c_floats(c, n), *rounded = c_floats(c, n);
     for (int64_t r = 0; r < rows; r++)
       memcpy(inner + r * columns, x + r * wide + OFFSET, (size_t)columns * sizeof *x);
-    mpt_cast_counts e = expect_cast(f, inner, 3, n, rounded), got;
+    mpt_cast_counts e = expect_cast(f, inner, 3, n, rounded), got = {0};
 
     mpt_tensor whole_x = c_tensor(c, MPT_FP32, x, C_SHAPE(rows, wide)), tx = middle(&whole_x);
     float *twos = c_floats(c, rows * wide);

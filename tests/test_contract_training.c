@@ -76,20 +76,26 @@ static int64_t count_correct(const loss_context *k, const float *x) {
   return correct;
 }
 
-typedef mpt_status label_loss(mpt_queue *, const mpt_tensor *, const int32_t *, float, double *,
-                              int64_t *, const mpt_tensor *, mpt_error *);
+static mpt_step_state *make_state(contract *c, mpt_step_state state) {
+  return c_upload_bits(c, &state, sizeof state);
+}
+
+typedef mpt_status label_loss(mpt_queue *, const mpt_tensor *, const int32_t *, float,
+                              const mpt_step_state *, double *, int64_t *, const mpt_tensor *,
+                              mpt_error *);
 
 typedef struct label_loss_context {
   label_loss *call;
   mpt_tensor x;
   const int32_t *labels;
   float scale;
+  const mpt_step_state *state;
   loss_outputs out;
 } label_loss_context;
 
 static void run_label_loss(contract *c, const void *context, const mpt_tensor *grad) {
   const label_loss_context *k = context;
-  C_RUN(k->call, c->queue, &k->x, k->labels, k->scale, k->out.loss, k->out.correct, grad);
+  C_RUN(k->call, c->queue, &k->x, k->labels, k->scale, k->state, k->out.loss, k->out.correct, grad);
 }
 
 static void check_label_loss(contract *c, label_loss *call, c_function *reference, bool positive,
@@ -100,8 +106,11 @@ static void check_label_loss(contract *c, label_loss *call, c_function *referenc
     x[i] = positive ? 0.01f + fabsf(x[i]) : 3 * x[i];
   int32_t *labels = random_labels(c, rows, columns);
   loss_context k = {rows, columns, labels, NULL};
-  label_loss_context run = {call, c_tensor(c, MPT_FP32, x, C_SHAPE(rows, columns)),
-                            c_upload_bits(c, labels, (size_t)rows * sizeof(int32_t)), 1024,
+  label_loss_context run = {call,
+                            c_tensor(c, MPT_FP32, x, C_SHAPE(rows, columns)),
+                            c_upload_bits(c, labels, (size_t)rows * sizeof(int32_t)),
+                            4,
+                            make_state(c, (mpt_step_state){.loss_scale = 256}),
                             make_outputs(c)};
   mpt_tensor grad = c_tensor(c, MPT_FP32, NULL, C_SHAPE(rows, columns));
   double *wide = c_widen(c, x, n), expected = reference(&k, wide);
@@ -113,7 +122,7 @@ static void check_label_loss(contract *c, label_loss *call, c_function *referenc
   run.out = make_outputs(c);
   run_label_loss(c, &run, NULL);
   assert_loss(c, run.out, expected);
-  C_RUN(call, c->queue, &run.x, run.labels, 1, NULL, NULL, NULL);
+  C_RUN(call, c->queue, &run.x, run.labels, 1, NULL, NULL, NULL, NULL);
   c_rounds(c, run_label_loss, &run, C_SHAPE(rows, columns));
   if (!gradient)
     return;
@@ -142,8 +151,8 @@ static void ties_go_to_the_first_class(contract *c) {
   int32_t labels[2] = {0, 2};
   mpt_tensor logits = c_tensor(c, MPT_FP32, x, C_SHAPE(2, 3));
   loss_outputs out = make_outputs(c);
-  C_RUN(mpt_cross_entropy, c->queue, &logits, c_upload_bits(c, labels, sizeof labels), 1, out.loss,
-        out.correct, NULL);
+  C_RUN(mpt_cross_entropy, c->queue, &logits, c_upload_bits(c, labels, sizeof labels), 1, NULL,
+        out.loss, out.correct, NULL);
   int64_t correct;
   c_download_bits(c, out.correct, &correct, sizeof correct);
   assert_int_equal(correct, 1);
@@ -155,7 +164,8 @@ static void a_vanished_probability_has_a_finite_loss(contract *c) {
   mpt_tensor tp = c_tensor(c, MPT_FP32, p, C_SHAPE(1, 2));
   mpt_tensor grad = c_tensor(c, MPT_FP32, NULL, C_SHAPE(1, 2));
   loss_outputs out = make_outputs(c);
-  C_RUN(mpt_nll, c->queue, &tp, c_upload_bits(c, &label, sizeof label), 1, out.loss, NULL, &grad);
+  C_RUN(mpt_nll, c->queue, &tp, c_upload_bits(c, &label, sizeof label), 1, NULL, out.loss, NULL,
+        &grad);
   assert_loss(c, out, 126 * log(2));
   float *got = c_read(c, &grad);
   assert_true(got[0] == 0 && got[1] == 0);
@@ -168,8 +178,8 @@ static void a_nan_logit_makes_the_loss_nan(contract *c) {
   loss_outputs out = make_outputs(c);
   double zero = 0;
   out.loss = c_upload_bits(c, &zero, sizeof zero);
-  C_RUN(mpt_cross_entropy, c->queue, &logits, c_upload_bits(c, &label, sizeof label), 1, out.loss,
-        NULL, NULL);
+  C_RUN(mpt_cross_entropy, c->queue, &logits, c_upload_bits(c, &label, sizeof label), 1, NULL,
+        out.loss, NULL, NULL);
   assert_true(isnan(read_loss(c, out)));
 }
 
@@ -191,17 +201,18 @@ static double mean_squared_error(const void *context, const double *x) {
 }
 
 typedef mpt_status element_loss(mpt_queue *, const mpt_tensor *, const mpt_tensor *, float,
-                                double *, const mpt_tensor *, mpt_error *);
+                                const mpt_step_state *, double *, const mpt_tensor *, mpt_error *);
 
 typedef struct element_loss_context {
   element_loss *call;
   mpt_tensor x, targets;
+  const mpt_step_state *state;
   loss_outputs out;
 } element_loss_context;
 
 static void run_element_loss(contract *c, const void *context, const mpt_tensor *grad) {
   const element_loss_context *k = context;
-  C_RUN(k->call, c->queue, &k->x, &k->targets, 512, k->out.loss, grad);
+  C_RUN(k->call, c->queue, &k->x, &k->targets, 2, k->state, k->out.loss, grad);
 }
 
 static void check_element_loss(contract *c, element_loss *call, c_function *reference, int64_t rows,
@@ -215,13 +226,13 @@ static void check_element_loss(contract *c, element_loss *call, c_function *refe
   loss_context k = {rows, columns, NULL, c_widen(c, targets, n)};
   element_loss_context run = {call, c_tensor(c, MPT_FP32, x, C_SHAPE(rows, columns)),
                               c_tensor(c, MPT_FP32, targets, C_SHAPE(rows, columns)),
-                              make_outputs(c)};
+                              make_state(c, (mpt_step_state){.loss_scale = 256}), make_outputs(c)};
   mpt_tensor grad = c_tensor(c, MPT_FP32, NULL, C_SHAPE(rows, columns));
   double *wide = c_widen(c, x, n), expected = reference(&k, wide);
   run_element_loss(c, &run, &grad);
   float *got = c_read(c, &grad);
   assert_loss(c, run.out, expected);
-  C_RUN(call, c->queue, &run.x, &run.targets, 1, NULL, NULL);
+  C_RUN(call, c->queue, &run.x, &run.targets, 1, NULL, NULL, NULL);
   c_rounds(c, run_element_loss, &run, C_SHAPE(rows, columns));
   if (!gradient)
     return;
@@ -244,10 +255,6 @@ static void element_losses_and_gradients(contract *c) {
 }
 
 /* ---- the check of gradients ---- */
-static mpt_step_state *make_state(contract *c, mpt_step_state state) {
-  return c_upload_bits(c, &state, sizeof state);
-}
-
 static mpt_step_state read_state(contract *c, mpt_step_state *device) {
   mpt_step_state state;
   c_download_bits(c, device, &state, sizeof state);
@@ -270,7 +277,7 @@ static void gradient_norm_and_clip(contract *c) {
   for (int i = 0; i < 3; i++) {
     mpt_step_state *device = make_state(
         c, (mpt_step_state){.loss_scale = 256, .overflow = 1, .applied = 7, .clip = NAN});
-    C_RUN(mpt_gradient_check, c->queue, gradients, 3, (float)limits[i], device);
+    C_RUN(mpt_gradient_check, c->queue, gradients, 3, (float)limits[i], device, NULL);
     mpt_step_state state = read_state(c, device);
     assert_int_equal(state.overflow, 0);
     assert_int_equal(state.applied, 7);
@@ -288,7 +295,7 @@ static void one_bad_gradient_is_seen_wherever_it_is(contract *c) {
     values[i % 2 ? n - 1 : c_integer(c, 0, (int)n - 1)] = bad[i % 3];
     mpt_tensor t = c_tensor(c, MPT_FP32, values, C_SHAPE(n));
     mpt_step_state *device = make_state(c, (mpt_step_state){.loss_scale = 1});
-    C_RUN(mpt_gradient_check, c->queue, (const mpt_tensor *[]){&t}, 1, 1, device);
+    C_RUN(mpt_gradient_check, c->queue, (const mpt_tensor *[]){&t}, 1, 1, device, NULL);
     assert_int_not_equal(read_state(c, device).overflow, 0);
   }
 }
@@ -297,7 +304,7 @@ static void the_largest_floats_are_no_overflow(contract *c) {
   float largest[3] = {3.4e38f, -3.4e38f, 3.4e38f};
   mpt_tensor t = c_tensor(c, MPT_FP32, largest, C_SHAPE(3));
   mpt_step_state *device = make_state(c, (mpt_step_state){.loss_scale = 65536, .overflow = 1});
-  C_RUN(mpt_gradient_check, c->queue, (const mpt_tensor *[]){&t}, 1, 0, device);
+  C_RUN(mpt_gradient_check, c->queue, (const mpt_tensor *[]){&t}, 1, 0, device, NULL);
   assert_int_equal(read_state(c, device).overflow, 0);
 }
 
@@ -318,7 +325,7 @@ static void check_sgd(contract *c, optimizer_case k) {
     float *grad = c_random(c, k.n);
     mpt_tensor tgrad = c_tensor(c, MPT_FP32, grad, C_SHAPE(k.n));
     C_RUN(mpt_sgd_step, c->queue, &tw, &tgrad, k.momentum > 0 ? &tm : NULL, (float)k.learning_rate,
-          (float)k.momentum, (float)k.weight_decay, make_state(c, state));
+          NULL, (float)k.momentum, (float)k.weight_decay, make_state(c, state));
     for (int64_t i = 0; !k.overflow && i < k.n; i++) {
       double g = 0.5 * (double)grad[i] / 8 + k.weight_decay * weight[i];
       momentum[i] = k.momentum * momentum[i] + g;
@@ -347,7 +354,7 @@ static void check_adam(contract *c, optimizer_case k) {
   mpt_tensor tw = c_tensor(c, MPT_FP32, w, C_SHAPE(k.n));
   mpt_tensor tfirst = c_tensor(c, MPT_FP32, c_floats(c, k.n), C_SHAPE(k.n));
   mpt_tensor tsecond = c_tensor(c, MPT_FP32, c_floats(c, k.n), C_SHAPE(k.n));
-  mpt_adam_args args = {(float)k.learning_rate, 0.9f,       0.99f, 1e-8f,
+  mpt_adam_args args = {(float)k.learning_rate, NULL,       0.9f, 0.99f, 1e-8f,
                         (float)k.weight_decay,  k.decoupled};
   double b1 = (double)args.beta1, b2 = (double)args.beta2;
   mpt_step_state state = {.loss_scale = 8, .overflow = k.overflow, .clip = 0.5f};

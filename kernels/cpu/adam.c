@@ -41,7 +41,9 @@ mpt_status mpt_cpu_adam_step(mpt_queue *queue, mpt_t weight, mpt_t gradient, mpt
   if (state->overflow)
     return MPT_OK;
   double b1 = (double)args->beta1, b2 = (double)args->beta2, t = (double)state->applied + 1;
-  double rate = (double)args->learning_rate, decay = (double)args->weight_decay;
+  double rate = (double)args->learning_rate *
+                (args->learning_rate_factor != NULL ? (double)*args->learning_rate_factor : 1.0);
+  double decay = (double)args->weight_decay;
   adam_task task = {.weight = weight,
                     .gradient = gradient,
                     .first = first_moment,

@@ -46,6 +46,18 @@ static void cpu_release(void *context, void *data) {
   free(data);
 }
 
+static mpt_status cpu_write(void *context, const void *host, size_t bytes, void *data,
+                            mpt_error *error) {
+  (void)context, (void)error;
+  memcpy(data, host, bytes);
+  return MPT_OK;
+}
+
+static mpt_status cpu_read(void *context, const void *data, size_t bytes, void *host,
+                           mpt_error *error) {
+  return cpu_write(context, data, bytes, host, error);
+}
+
 static mpt_status cpu_upload(void *context, const float *host, mpt_t tensor, mpt_error *error) {
   (void)context, (void)error;
   mpt_format_round_array(tensor->format, host, 1.0f, tensor->data,
@@ -67,6 +79,8 @@ const mpt_backend mpt_backend_cpu = {
     .synchronize = cpu_synchronize,
     .allocate = cpu_allocate,
     .release = cpu_release,
+    .write = cpu_write,
+    .read = cpu_read,
     .upload = cpu_upload,
     .download = cpu_download,
     .fill = mpt_cpu_fill,
@@ -74,6 +88,9 @@ const mpt_backend mpt_backend_cpu = {
     .accumulate_tensor = mpt_cpu_accumulate_tensor,
     .add = mpt_cpu_add,
     .cast = mpt_cpu_cast,
+    .scale_measure = mpt_cpu_scale_measure,
+    .quantize = mpt_cpu_quantize,
+    .merge_statistics = mpt_cpu_merge_statistics,
     .amax = mpt_cpu_amax,
     .collect = mpt_cpu_collect,
     .quantization_error = mpt_cpu_quantization_error,
@@ -101,6 +118,7 @@ const mpt_backend mpt_backend_cpu = {
     .binary_cross_entropy = mpt_cpu_binary_cross_entropy,
     .mean_squared_error = mpt_cpu_mean_squared_error,
     .gradient_check = mpt_cpu_gradient_check,
+    .step_begin = mpt_cpu_step_begin,
     .sgd_step = mpt_cpu_sgd_step,
     .adam_step = mpt_cpu_adam_step,
 };

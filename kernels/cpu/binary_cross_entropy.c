@@ -42,13 +42,14 @@ static void bce_part(void *context, int task) {
 }
 
 mpt_status mpt_cpu_binary_cross_entropy(mpt_queue *queue, mpt_t logits, mpt_t targets, float scale,
-                                        double *loss, mpt_t grad_logits, mpt_error *error) {
+                                        const mpt_step_state *state, double *loss,
+                                        mpt_t grad_logits, mpt_error *error) {
   (void)error;
   int64_t count = mpt_tensor_count(logits);
   bce_task t = {.logits = logits,
                 .targets = targets,
                 .grad = grad_logits,
-                .scale = scale / (float)count,
+                .scale = loss_gradient_scale(scale, state) / (float)count,
                 .tasks = mpt_cpu_tasks(queue, 32 * count)};
   mpt_cpu_parallel(queue, t.tasks, bce_part, &t);
   loss_sum(t.parts, t.tasks, count, loss, NULL);

@@ -55,7 +55,6 @@ mpt_status mpt_cpu_cast(mpt_queue *queue, mpt_t x, int scale_exponent, mpt_t y,
   mpt_cpu_parallel(queue, t.tasks, cast_part, &t);
   if (counts == NULL)
     return MPT_OK;
-  *counts = (mpt_cast_counts){0};
   for (int task = 0; task < t.tasks; task++) {
     const mpt_cast_counts *part = (mpt_cast_counts *)(t.scratch + (size_t)task * t.stride);
     counts->count += part->count;

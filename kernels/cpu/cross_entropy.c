@@ -55,14 +55,14 @@ static void cross_entropy_part(void *context, int task) {
 }
 
 mpt_status mpt_cpu_cross_entropy(mpt_queue *queue, mpt_t logits, const int32_t *labels, float scale,
-                                 double *loss, int64_t *correct, mpt_t grad_logits,
-                                 mpt_error *error) {
+                                 const mpt_step_state *state, double *loss, int64_t *correct,
+                                 mpt_t grad_logits, mpt_error *error) {
   int64_t rows = logits->shape[0], n = logits->shape[1];
   MPT_RETURN_IF_FAILED(loss_check_labels("cross_entropy", labels, rows, n, error));
   cross_entropy_task t = {.logits = logits,
                           .grad = grad_logits,
                           .labels = labels,
-                          .scale = scale / (float)rows,
+                          .scale = loss_gradient_scale(scale, state) / (float)rows,
                           .tasks = mpt_cpu_tasks(queue, 4 * rows * n)};
   MPT_RETURN_IF_FAILED(
       mpt_cpu_scratch(queue, t.tasks, (size_t)n * sizeof(float), &t.scratch, &t.stride, error));

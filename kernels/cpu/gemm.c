@@ -12,6 +12,7 @@ enum {
 typedef struct gemm_task {
   const mpt_gemm_args *args;
   int64_t m, n, k;
+  float alpha;
   int tasks;
   bool by_rows;
 } gemm_task;
@@ -40,7 +41,7 @@ static void multiply_block(const gemm_task *g, int64_t row, int64_t rows, int64_
   float *block = (float *)out->data + row * stride + column;
   cblas_sgemm(CblasRowMajor, args->transpose_a ? CblasTrans : CblasNoTrans,
               args->transpose_b ? CblasTrans : CblasNoTrans, (int)rows, (int)columns, (int)g->k,
-              args->alpha, element(args->a, args->transpose_a, row, 0), leading(args->a),
+              g->alpha, element(args->a, args->transpose_a, row, 0), leading(args->a),
               element(args->b, args->transpose_b, 0, column), leading(args->b), args->beta, block,
               (int)stride);
   if (args->bias != NULL)
@@ -72,8 +73,12 @@ static void gemm_part(void *context, int task) {
 
 mpt_status mpt_cpu_gemm(mpt_queue *queue, const mpt_gemm_args *args, mpt_error *error) {
   (void)error;
-  gemm_task g = {
-      args, args->out->shape[0], args->out->shape[1], args->a->shape[!args->transpose_a], 1, false};
+  gemm_task g = {.args = args,
+                 .m = args->out->shape[0],
+                 .n = args->out->shape[1],
+                 .k = args->a->shape[!args->transpose_a],
+                 .alpha = args->alpha * (args->scale_a != NULL ? *args->scale_a : 1.0f) *
+                          (args->scale_b != NULL ? *args->scale_b : 1.0f)};
   g.by_rows = g.m >= g.n;
   double products = (double)g.m * (double)g.n * (double)g.k;
   int64_t grains = ((g.by_rows ? g.m : g.n) + 15) / 16;

@@ -35,7 +35,8 @@ static void norm_part(void *context, int task) {
 }
 
 mpt_status mpt_cpu_gradient_check(mpt_queue *queue, mpt_t const *gradients, int count,
-                                  float max_norm, mpt_step_state *state, mpt_error *error) {
+                                  float max_norm, mpt_step_state *state, int64_t *overflows,
+                                  mpt_error *error) {
   (void)error;
   int64_t elements = 0;
   for (int i = 0; i < count; i++)
@@ -47,6 +48,10 @@ mpt_status mpt_cpu_gradient_check(mpt_queue *queue, mpt_t const *gradients, int 
     sum += t.parts[i];
   double norm = sqrt(sum) / (double)state->loss_scale;
   state->overflow = !isfinite(sum);
+  state->pending = 1;
+  for (int i = 0; overflows != NULL && state->overflow && i < count; i++)
+    if (!isfinite(sum_of_squares(gradients[i]->data, mpt_tensor_count(gradients[i]))))
+      overflows[i] = state->steps + 1;
   state->gradient_norm = (float)norm;
   state->clip = max_norm > 0 && norm > (double)max_norm ? (float)((double)max_norm / norm) : 1.0f;
   return MPT_OK;

@@ -22,6 +22,10 @@ static inline void loss_sum(const loss_part *parts, int tasks, int64_t count, do
     *correct = total.correct;
 }
 
+static inline float loss_gradient_scale(float scale, const mpt_step_state *state) {
+  return state != NULL ? scale * state->loss_scale : scale;
+}
+
 static inline mpt_status loss_check_labels(const char *name, const int32_t *labels, int64_t rows,
                                            int64_t classes, mpt_error *error) {
   for (int64_t r = 0; r < rows; r++)

@@ -48,13 +48,14 @@ static void mse_part(void *context, int task) {
 }
 
 mpt_status mpt_cpu_mean_squared_error(mpt_queue *queue, mpt_t outputs, mpt_t targets, float scale,
-                                      double *loss, mpt_t grad_outputs, mpt_error *error) {
+                                      const mpt_step_state *state, double *loss, mpt_t grad_outputs,
+                                      mpt_error *error) {
   (void)error;
   int64_t count = mpt_tensor_count(outputs);
   mse_task t = {.outputs = outputs,
                 .targets = targets,
                 .grad = grad_outputs,
-                .scale = 2.0f * scale / (float)count,
+                .scale = 2.0f * loss_gradient_scale(scale, state) / (float)count,
                 .tasks = mpt_cpu_tasks(queue, 2 * count)};
   mpt_cpu_parallel(queue, t.tasks, mse_part, &t);
   loss_sum(t.parts, t.tasks, count, loss, NULL);

@@ -35,13 +35,14 @@ static void nll_part(void *context, int task) {
 }
 
 mpt_status mpt_cpu_nll(mpt_queue *queue, mpt_t probabilities, const int32_t *labels, float scale,
-                       double *loss, int64_t *correct, mpt_t grad_probabilities, mpt_error *error) {
+                       const mpt_step_state *state, double *loss, int64_t *correct,
+                       mpt_t grad_probabilities, mpt_error *error) {
   int64_t rows = probabilities->shape[0], n = probabilities->shape[1];
   MPT_RETURN_IF_FAILED(loss_check_labels("nll", labels, rows, n, error));
   nll_task t = {.probabilities = probabilities,
                 .grad = grad_probabilities,
                 .labels = labels,
-                .scale = scale / (float)rows,
+                .scale = loss_gradient_scale(scale, state) / (float)rows,
                 .tasks = mpt_cpu_tasks(queue, rows * n)};
   mpt_cpu_parallel(queue, t.tasks, nll_part, &t);
   loss_sum(t.parts, t.tasks, rows, loss, correct);

@@ -39,8 +39,8 @@ static void sgd_part(void *context, int task) {
 }
 
 mpt_status mpt_cpu_sgd_step(mpt_queue *queue, mpt_t weight, mpt_t gradient, mpt_t momentum_buffer,
-                            float learning_rate, float momentum, float weight_decay,
-                            const mpt_step_state *state, mpt_error *error) {
+                            float learning_rate, const float *learning_rate_factor, float momentum,
+                            float weight_decay, const mpt_step_state *state, mpt_error *error) {
   (void)error;
   if (state->overflow)
     return MPT_OK;
@@ -48,7 +48,9 @@ mpt_status mpt_cpu_sgd_step(mpt_queue *queue, mpt_t weight, mpt_t gradient, mpt_
                 .gradient = gradient,
                 .momentum_buffer = momentum_buffer,
                 .gradient_scale = state->clip / state->loss_scale,
-                .learning_rate = learning_rate,
+                .learning_rate = learning_rate_factor != NULL
+                                     ? learning_rate * *learning_rate_factor
+                                     : learning_rate,
                 .momentum = momentum,
                 .weight_decay = weight_decay,
                 .tasks = mpt_cpu_tasks(queue, 2 * mpt_tensor_count(weight))};

@@ -6,6 +6,12 @@
  * backend lacks gives MPT_ERROR_UNSUPPORTED and is named; an empty tensor gives MPT_ERROR_SHAPE.
  * Sums are taken in an order that depends on shapes and the queue's threads alone, so results
  * repeat bit for bit.
+ *
+ * Everything that an operation reads or writes lies in the memory of the queue's device: besides
+ * tensors the ids, labels, losses, counts, statistics, scales and states that pointers lead to
+ * (mpt_memory_upload, mpt_memory_download). So no operation waits for the device. What is wrong
+ * with the data itself, a label out of range say, is found where the operation runs: the CPU's
+ * returns the error, on a GPU mpt_queue_synchronize does.
  */
 #ifndef MPTUNE_OPS_H
 #define MPTUNE_OPS_H
@@ -20,13 +26,24 @@ typedef enum mpt_activation { MPT_RELU, MPT_SIGMOID, MPT_TANH, MPT_GELU } mpt_ac
 typedef enum mpt_pooling { MPT_POOL_MAX, MPT_POOL_AVERAGE } mpt_pooling;
 
 /* Loss scale, overflow flag and optimizer step of a training step. Lives in the memory of the
- * device, so that no operation waits for the host. */
+ * device, so that no operation waits for the host. A caller without a session fills the first part
+ * itself and leaves the rest zero. */
 typedef struct mpt_step_state {
   float loss_scale;    /* what the loss gradient was multiplied by */
   int32_t overflow;    /* non-zero: a gradient is not finite, the update is skipped */
   int64_t applied;     /* optimizer steps applied so far; Adam's t is applied + 1 */
   float gradient_norm; /* of the unscaled gradients, before clipping */
   float clip;          /* factor by which the update multiplies unscaled gradients */
+
+  /* The session's: what mpt_step_begin moves. */
+  int64_t first_step;           /* the number of the step that is counted first */
+  int32_t pending;              /* the step before ended and is not counted yet: 1, or 2 when it had
+                                   no gradients to look at */
+  int32_t dynamic;              /* the loss scale moves */
+  float floor, ceiling;         /* between which it does */
+  int32_t at_floor;             /* it overflowed there: no loss scale helps */
+  int64_t good_steps, interval; /* since it moved; after which it doubles */
+  int64_t steps, skipped;       /* counted; of them, those whose update was skipped */
 } mpt_step_state;
 
 typedef struct mpt_cast_counts {
@@ -34,6 +51,24 @@ typedef struct mpt_cast_counts {
   uint64_t saturated; /* finite magnitudes above the limit, and infinities */
   uint64_t vanished;  /* non-zero values that became zero, of either sign */
 } mpt_cast_counts;
+
+/* The scale of a tensor's copy in a narrow format, a power of two, and what it rests on. In device
+ * memory; `history` leads to device memory too. */
+typedef struct mpt_scale {
+  float scale;   /* 2^e: the copy holds round(x * scale) */
+  float inverse; /* 2^-e: what a GEMM multiplies its product by */
+  int32_t format;
+  float max_finite;       /* of the format */
+  int32_t delayed;        /* from the history, else from the tensor itself */
+  int32_t margin;         /* delayed: binades left free above the largest amax seen */
+  int32_t length;         /* of the history */
+  int32_t filled, next;   /* entries in use, and where the next goes */
+  uint32_t *history;      /* amax bits of the last steps, a ring; NULL unless delayed */
+  uint32_t amax_bits;     /* largest of what was measured or cast in this step */
+  int32_t nonfinite;      /* whether any of it was Inf or NaN, in any step so far */
+  int64_t nonfinite_step; /* and the first such step */
+  mpt_cast_counts counts; /* of all casts that count */
+} mpt_scale;
 
 /* ---- memory ---- */
 MPT_API mpt_status mpt_fill(mpt_queue *queue, const mpt_tensor *x, float value, mpt_error *error);
@@ -48,16 +83,33 @@ MPT_API mpt_status mpt_add(mpt_queue *queue, const mpt_tensor *a, const mpt_tens
                            const mpt_tensor *out, mpt_error *error);
 
 /* ---- conversion and statistics ---- */
-/* y = round(x * 2^scale_exponent) to y's format, fp8 saturating; counts what saturated and what
- * vanished when `counts` is not NULL. */
+/* y = round(x * 2^scale_exponent) to y's format, fp8 saturating; adds to `counts` unless it is NULL
+ * what was cast, saturated and vanished. */
 MPT_API mpt_status mpt_cast(mpt_queue *queue, const mpt_tensor *x, int scale_exponent,
                             const mpt_tensor *y, mpt_cast_counts *counts, mpt_error *error);
+/* Sets scale and inverse from the amax of x itself (mpt_scale_exponent, no margin), and moves
+ * scale->amax_bits up to it. */
+MPT_API mpt_status mpt_scale_measure(mpt_queue *queue, const mpt_tensor *x, mpt_scale *scale,
+                                     mpt_error *error);
+
+enum {
+  MPT_QUANTIZE_COUNT = 1, /* add to scale->counts */
+  MPT_QUANTIZE_AMAX = 2   /* move scale->amax_bits up to the amax of x */
+};
+/* y = round(x * scale->scale), y_transposed its transpose: one pass over x [rows, columns] makes
+ * both. Either may be NULL; both have scale->format. */
+MPT_API mpt_status mpt_quantize(mpt_queue *queue, const mpt_tensor *x, mpt_scale *scale,
+                                unsigned flags, const mpt_tensor *y, const mpt_tensor *y_transposed,
+                                mpt_error *error);
 /* *amax_bits = integer maximum over the magnitude bits of x; 0x7f800000 Inf, above it NaN. */
 MPT_API mpt_status mpt_amax(mpt_queue *queue, const mpt_tensor *x, uint32_t *amax_bits,
                             mpt_error *error);
 /* Counts and extremes; with `full` also histogram and sums. */
 MPT_API mpt_status mpt_collect(mpt_queue *queue, const mpt_tensor *x, bool full,
                                mpt_statistics *statistics, mpt_error *error);
+/* Adds what `from` holds to `into`, as mpt_statistics_merge does; clears `from`. */
+MPT_API mpt_status mpt_merge_statistics(mpt_queue *queue, mpt_statistics *into,
+                                        mpt_statistics *from, mpt_error *error);
 /* Sum over the finite elements of (round(x*2^e)/2^e - x)^2 and of x^2, for signal to noise in
  * `format`. Infinite when a value overflows to infinity. */
 MPT_API mpt_status mpt_quantization_error(mpt_queue *queue, const mpt_tensor *x, mpt_format format,
@@ -65,16 +117,23 @@ MPT_API mpt_status mpt_quantization_error(mpt_queue *queue, const mpt_tensor *x,
                                           double *signal_squared, mpt_error *error);
 
 /* ---- GEMM ---- */
-/* out[m,n] = alpha * op(a)[m,k] * op(b)[k,n] + beta * out (+ bias[n]), accumulated in fp32, where
- * op transposes when asked. a and b hold values of their formats; both 16- or 32-bit and alike, or
- * both fp8 and not both e5m2: MPT_ERROR_ARGUMENT otherwise. tf32 operands are rounded by the
- * caller (mpt_cast). */
+/* out[m,n] = alpha * scale_a * scale_b * op(a)[m,k] * op(b)[k,n] + beta * out (+ bias[n]),
+ * accumulated in fp32, where op transposes when asked. a and b hold values of their formats; both
+ * 16- or 32-bit and alike, or both fp8 and not both e5m2: MPT_ERROR_ARGUMENT otherwise. tf32
+ * operands are rounded by the caller (mpt_cast). `fast` allows fp8 sums the width that tensor cores
+ * prefer; the CPU's are fp32 either way. */
 typedef struct mpt_gemm_args {
   const mpt_tensor *a, *b, *out;
-  const mpt_tensor *bias; /* [n], or NULL */
+  const mpt_tensor *bias; /* [n] fp32, or NULL */
   bool transpose_a, transpose_b;
+  bool fast;
   float alpha, beta;
+  const float *scale_a, *scale_b; /* one float each, as mpt_scale.inverse; NULL: 1 */
 } mpt_gemm_args;
+/* Whether fp8 products of this queue want op(a) [m,k] and op(b) [k,n] such that k runs along rows
+ * of memory in both (a not transposed, b transposed), as on Hopper's tensor cores: whoever makes
+ * the copies makes transposed ones too. Other layouts work and are slower. */
+MPT_API bool mpt_gemm_wants_rows_of_k(const mpt_queue *queue);
 MPT_API mpt_status mpt_gemm(mpt_queue *queue, const mpt_gemm_args *args, mpt_error *error);
 /* grad_bias[n] = sum over rows of grad[m,n] (+ grad_bias when `accumulate`). */
 MPT_API mpt_status mpt_bias_backward(mpt_queue *queue, const mpt_tensor *grad,
@@ -170,44 +229,55 @@ typedef struct mpt_dropout_key {
 MPT_API mpt_status mpt_dropout(mpt_queue *queue, const mpt_tensor *x, float probability,
                                mpt_dropout_key key, const mpt_tensor *y, mpt_error *error);
 
-/* ---- losses: the mean over rows, and its gradient times `scale` ---- */
+/* ---- losses: the mean over rows, and its gradient times `scale` and state->loss_scale ---- */
+/* `state` may be NULL: a loss scale of 1. */
 /* logits [rows, classes], labels [rows] in [0, classes). *loss and *correct (rows whose largest
- * logit is the label) may be NULL, and so may grad_logits. A label out of range is
- * MPT_ERROR_ARGUMENT. */
+ * logit is the label) may be NULL, and so may grad_logits, which may be `logits`. A label out of
+ * range is MPT_ERROR_ARGUMENT. */
 MPT_API mpt_status mpt_cross_entropy(mpt_queue *queue, const mpt_tensor *logits,
-                                     const int32_t *labels, float scale, double *loss,
-                                     int64_t *correct, const mpt_tensor *grad_logits,
-                                     mpt_error *error);
+                                     const int32_t *labels, float scale,
+                                     const mpt_step_state *state, double *loss, int64_t *correct,
+                                     const mpt_tensor *grad_logits, mpt_error *error);
 /* Cross-entropy of probabilities (a softmax layer's output): -log max(y[label], 2^-126). */
 MPT_API mpt_status mpt_nll(mpt_queue *queue, const mpt_tensor *probabilities, const int32_t *labels,
-                           float scale, double *loss, int64_t *correct,
+                           float scale, const mpt_step_state *state, double *loss, int64_t *correct,
                            const mpt_tensor *grad_probabilities, mpt_error *error);
 /* Binary cross-entropy of logits [rows, n] against targets [rows, n] in [0, 1]; mean over all. */
 MPT_API mpt_status mpt_binary_cross_entropy(mpt_queue *queue, const mpt_tensor *logits,
-                                            const mpt_tensor *targets, float scale, double *loss,
+                                            const mpt_tensor *targets, float scale,
+                                            const mpt_step_state *state, double *loss,
                                             const mpt_tensor *grad_logits, mpt_error *error);
 /* Mean squared error over all elements. */
 MPT_API mpt_status mpt_mean_squared_error(mpt_queue *queue, const mpt_tensor *outputs,
-                                          const mpt_tensor *targets, float scale, double *loss,
+                                          const mpt_tensor *targets, float scale,
+                                          const mpt_step_state *state, double *loss,
                                           const mpt_tensor *grad_outputs, mpt_error *error);
 
 /* ---- optimizers: fp32 master weights, predicated on state->overflow == 0 ---- */
 /* Looks at all gradients: sets state->overflow, gradient_norm (of gradients / loss_scale) and clip
- * = min(1, max_norm / norm), 1 when max_norm is 0. */
+ * = min(1, max_norm / norm), 1 when max_norm is 0. Where gradient i is not finite and `overflows`
+ * is not NULL, overflows[i] becomes state->steps + 1. */
 MPT_API mpt_status mpt_gradient_check(mpt_queue *queue, const mpt_tensor *const *gradients,
                                       int count, float max_norm, mpt_step_state *state,
-                                      mpt_error *error);
+                                      int64_t *overflows, mpt_error *error);
+/* A new step: counts the one before when it is pending (applied and good_steps, or skipped), moves
+ * the loss scale, pushes each scale's amax_bits into its history and takes its scale from there,
+ * notes what was not finite; then clears overflow, clip and amax_bits. `count` scales. */
+MPT_API mpt_status mpt_step_begin(mpt_queue *queue, mpt_step_state *state, mpt_scale *scales,
+                                  int count, mpt_error *error);
 /* g = clip * grad / loss_scale + weight_decay * w; m = momentum * m + g; w -= learning_rate * m.
- * `momentum_buffer` may be NULL when momentum is 0. */
+ * `momentum_buffer` may be NULL when momentum is 0. learning_rate_factor as in mpt_adam_args. */
 MPT_API mpt_status mpt_sgd_step(mpt_queue *queue, const mpt_tensor *weight,
                                 const mpt_tensor *gradient, const mpt_tensor *momentum_buffer,
-                                float learning_rate, float momentum, float weight_decay,
-                                const mpt_step_state *state, mpt_error *error);
+                                float learning_rate, const float *learning_rate_factor,
+                                float momentum, float weight_decay, const mpt_step_state *state,
+                                mpt_error *error);
 /* Adam (Kingma and Ba 2015, algorithm 1), weight decay added to the gradient, or decoupled as in
  * AdamW (Loshchilov and Hutter 2019, algorithm 2). */
 typedef struct mpt_adam_args {
   float learning_rate, beta1, beta2, epsilon, weight_decay;
   bool decoupled;
+  const float *learning_rate_factor; /* in device memory: multiplies learning_rate; NULL: 1 */
 } mpt_adam_args;
 MPT_API mpt_status mpt_adam_step(mpt_queue *queue, const mpt_tensor *weight,
                                  const mpt_tensor *gradient, const mpt_tensor *first_moment,

@@ -31,6 +31,7 @@ extern "C" {
   ENTRY(MPT_ERROR_VERSION, "a file was written by another version")                                \
   ENTRY(MPT_ERROR_BUSY, "in use by another process")                                               \
   ENTRY(MPT_ERROR_NONFINITE, "a value became infinite or not a number")                            \
+  ENTRY(MPT_ERROR_DEVICE, "the device or its driver failed")                                       \
   ENTRY(MPT_ERROR_INTERRUPTED, "interrupted")                                                      \
   ENTRY(MPT_ERROR_INTERNAL, "internal error")
 

@@ -48,7 +48,7 @@ typedef struct mpt_queue mpt_queue;
 
 typedef struct mpt_queue_config {
   uint32_t struct_size; /* sizeof(mpt_queue_config), set by _default() */
-  const char *backend;  /* "cpu" */
+  const char *backend;  /* "cpu", or "cuda" where it was built in */
   int device_index;
   int threads;  /* CPU threads that share each operation, 1 to 256; fixes the order of sums */
   void *stream; /* a CUDA stream to use, or NULL */
@@ -70,6 +70,13 @@ MPT_API int mpt_queue_threads(const mpt_queue *queue);
 MPT_API mpt_status mpt_memory_allocate(mpt_queue *queue, size_t bytes, void **data,
                                        mpt_error *error);
 MPT_API void mpt_memory_free(mpt_queue *queue, void *data); /* NULL is allowed */
+
+/* Bytes between host memory and the queue's. Upload takes what is in `host` before it returns and
+ * does not wait for the device; download waits for the queue and for completion. */
+MPT_API mpt_status mpt_memory_upload(mpt_queue *queue, const void *host, size_t bytes, void *data,
+                                     mpt_error *error);
+MPT_API mpt_status mpt_memory_download(mpt_queue *queue, const void *data, size_t bytes, void *host,
+                                       mpt_error *error);
 
 /* Between fp32 host memory and a contiguous tensor of the queue's device; waits for completion.
  * Upload rounds to the tensor's format. `host` has mpt_tensor_count elements. */

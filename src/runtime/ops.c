@@ -63,6 +63,48 @@ mpt_status mpt_cast(mpt_queue *queue, const mpt_tensor *x, int scale_exponent, c
              : queue->backend->cast(queue, &v[0], scale_exponent, &v[1], counts, error);
 }
 
+mpt_status mpt_scale_measure(mpt_queue *queue, const mpt_tensor *x, mpt_scale *scale,
+                             mpt_error *error) {
+  op_check c = OP_CHECK(queue, scale_measure, error);
+  mpt_tensor view;
+  op_tensor(&c, "x", x);
+  op_require(&c, scale != NULL, "scale is NULL");
+  op_flatten(&c, 1, &x, &view);
+  return c.status != MPT_OK ? c.status : queue->backend->scale_measure(queue, &view, scale, error);
+}
+
+mpt_status mpt_quantize(mpt_queue *queue, const mpt_tensor *x, mpt_scale *scale, unsigned flags,
+                        const mpt_tensor *y, const mpt_tensor *y_transposed, mpt_error *error) {
+  op_check c = OP_CHECK(queue, quantize, error);
+  op_tensor(&c, "x", x);
+  op_rank(&c, "x", x, 2);
+  op_require(&c, scale != NULL, "scale is NULL");
+  op_require(&c, y != NULL || y_transposed != NULL, "there is nothing to write");
+  if (y != NULL) {
+    op_tensor(&c, "y", y);
+    op_same_shape(&c, "y", y, x);
+    op_apart(&c, "y", y, "x", x);
+  }
+  if (y_transposed != NULL) {
+    op_tensor(&c, "y_transposed", y_transposed);
+    if (c.status == MPT_OK)
+      OP_SHAPE(&c, "y_transposed", y_transposed, x->shape[1], x->shape[0]);
+    op_apart(&c, "y_transposed", y_transposed, "x", x);
+    if (y != NULL)
+      op_format(&c, "y_transposed", y_transposed, y->format);
+  }
+  return c.status != MPT_OK
+             ? c.status
+             : queue->backend->quantize(queue, x, scale, flags, y, y_transposed, error);
+}
+
+mpt_status mpt_merge_statistics(mpt_queue *queue, mpt_statistics *into, mpt_statistics *from,
+                                mpt_error *error) {
+  op_check c = OP_CHECK(queue, merge_statistics, error);
+  op_require(&c, into != NULL && from != NULL, "statistics are NULL");
+  return c.status != MPT_OK ? c.status : queue->backend->merge_statistics(queue, into, from, error);
+}
+
 mpt_status mpt_amax(mpt_queue *queue, const mpt_tensor *x, uint32_t *amax_bits, mpt_error *error) {
   op_check c = OP_CHECK(queue, amax, error);
   mpt_tensor view;
@@ -113,6 +155,10 @@ static void check_operand_formats(op_check *c, mpt_format a, mpt_format b) {
              "the operands are %s and %s, expected two of one format, or two of fp8 and not both "
              "fp8_e5m2",
              mpt_format_get(a)->name, mpt_format_get(b)->name);
+}
+
+bool mpt_gemm_wants_rows_of_k(const mpt_queue *queue) {
+  return queue->backend->gemm_wants_rows_of_k;
 }
 
 mpt_status mpt_gemm(mpt_queue *queue, const mpt_gemm_args *args, mpt_error *error) {

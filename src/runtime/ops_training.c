@@ -12,8 +12,8 @@ static void check_gradient(op_check *c, const char *what, mpt_t gradient, mpt_t 
 }
 
 mpt_status mpt_cross_entropy(mpt_queue *queue, const mpt_tensor *logits, const int32_t *labels,
-                             float scale, double *loss, int64_t *correct,
-                             const mpt_tensor *grad_logits, mpt_error *error) {
+                             float scale, const mpt_step_state *state, double *loss,
+                             int64_t *correct, const mpt_tensor *grad_logits, mpt_error *error) {
   op_check c = OP_CHECK(queue, cross_entropy, error);
   mpt_tensor rows, grad_rows;
   op_tensor(&c, "logits", logits);
@@ -22,12 +22,12 @@ mpt_status mpt_cross_entropy(mpt_queue *queue, const mpt_tensor *logits, const i
   check_gradient(&c, "grad_logits", grad_logits, logits, &grad_rows);
   return c.status != MPT_OK
              ? c.status
-             : queue->backend->cross_entropy(queue, &rows, labels, scale, loss, correct,
+             : queue->backend->cross_entropy(queue, &rows, labels, scale, state, loss, correct,
                                              grad_logits ? &grad_rows : NULL, error);
 }
 
 mpt_status mpt_nll(mpt_queue *queue, const mpt_tensor *probabilities, const int32_t *labels,
-                   float scale, double *loss, int64_t *correct,
+                   float scale, const mpt_step_state *state, double *loss, int64_t *correct,
                    const mpt_tensor *grad_probabilities, mpt_error *error) {
   op_check c = OP_CHECK(queue, nll, error);
   mpt_tensor rows, grad_rows;
@@ -36,7 +36,7 @@ mpt_status mpt_nll(mpt_queue *queue, const mpt_tensor *probabilities, const int3
   op_matrix(&c, "probabilities", probabilities, &rows);
   check_gradient(&c, "grad_probabilities", grad_probabilities, probabilities, &grad_rows);
   return c.status != MPT_OK ? c.status
-                            : queue->backend->nll(queue, &rows, labels, scale, loss, correct,
+                            : queue->backend->nll(queue, &rows, labels, scale, state, loss, correct,
                                                   grad_probabilities ? &grad_rows : NULL, error);
 }
 
@@ -54,41 +54,53 @@ static void check_element_loss(op_check *c, const char *x_name, mpt_t x, mpt_t t
 }
 
 mpt_status mpt_binary_cross_entropy(mpt_queue *queue, const mpt_tensor *logits,
-                                    const mpt_tensor *targets, float scale, double *loss,
+                                    const mpt_tensor *targets, float scale,
+                                    const mpt_step_state *state, double *loss,
                                     const mpt_tensor *grad_logits, mpt_error *error) {
   op_check c = OP_CHECK(queue, binary_cross_entropy, error);
   mpt_tensor v[3];
   check_element_loss(&c, "logits", logits, targets, "grad_logits", grad_logits, v);
   return c.status != MPT_OK
              ? c.status
-             : queue->backend->binary_cross_entropy(queue, &v[0], &v[1], scale, loss,
+             : queue->backend->binary_cross_entropy(queue, &v[0], &v[1], scale, state, loss,
                                                     grad_logits ? &v[2] : NULL, error);
 }
 
 mpt_status mpt_mean_squared_error(mpt_queue *queue, const mpt_tensor *outputs,
-                                  const mpt_tensor *targets, float scale, double *loss,
+                                  const mpt_tensor *targets, float scale,
+                                  const mpt_step_state *state, double *loss,
                                   const mpt_tensor *grad_outputs, mpt_error *error) {
   op_check c = OP_CHECK(queue, mean_squared_error, error);
   mpt_tensor v[3];
   check_element_loss(&c, "outputs", outputs, targets, "grad_outputs", grad_outputs, v);
   return c.status != MPT_OK
              ? c.status
-             : queue->backend->mean_squared_error(queue, &v[0], &v[1], scale, loss,
+             : queue->backend->mean_squared_error(queue, &v[0], &v[1], scale, state, loss,
                                                   grad_outputs ? &v[2] : NULL, error);
 }
 
 /* ---- optimizers ---- */
 mpt_status mpt_gradient_check(mpt_queue *queue, const mpt_tensor *const *gradients, int count,
-                              float max_norm, mpt_step_state *state, mpt_error *error) {
+                              float max_norm, mpt_step_state *state, int64_t *overflows,
+                              mpt_error *error) {
   op_check c = OP_CHECK(queue, gradient_check, error);
   op_require(&c, gradients != NULL && count >= 1, "there are no gradients");
   op_require(&c, state != NULL, "state is NULL");
   op_require(&c, max_norm >= 0, "max_norm is %g, expected at least 0", (double)max_norm);
   for (int i = 0; gradients != NULL && c.status == MPT_OK && i < count; i++)
     op_contiguous(&c, "a gradient", gradients[i]);
-  return c.status != MPT_OK
-             ? c.status
-             : queue->backend->gradient_check(queue, gradients, count, max_norm, state, error);
+  return c.status != MPT_OK ? c.status
+                            : queue->backend->gradient_check(queue, gradients, count, max_norm,
+                                                             state, overflows, error);
+}
+
+mpt_status mpt_step_begin(mpt_queue *queue, mpt_step_state *state, mpt_scale *scales, int count,
+                          mpt_error *error) {
+  op_check c = OP_CHECK(queue, step_begin, error);
+  op_require(&c, state != NULL, "state is NULL");
+  op_require(&c, count == 0 || (count > 0 && scales != NULL), "scales is NULL");
+  return c.status != MPT_OK ? c.status
+                            : queue->backend->step_begin(queue, state, scales, count, error);
 }
 
 /* One of the fp32 tensors of an optimizer, shaped as the weight. */
@@ -99,8 +111,9 @@ static void check_parameter(op_check *c, const char *what, mpt_t t, mpt_t weight
 }
 
 mpt_status mpt_sgd_step(mpt_queue *queue, const mpt_tensor *weight, const mpt_tensor *gradient,
-                        const mpt_tensor *momentum_buffer, float learning_rate, float momentum,
-                        float weight_decay, const mpt_step_state *state, mpt_error *error) {
+                        const mpt_tensor *momentum_buffer, float learning_rate,
+                        const float *learning_rate_factor, float momentum, float weight_decay,
+                        const mpt_step_state *state, mpt_error *error) {
   op_check c = OP_CHECK(queue, sgd_step, error);
   mpt_tensor v[3];
   check_parameter(&c, "weight", weight, weight);
@@ -113,7 +126,8 @@ mpt_status mpt_sgd_step(mpt_queue *queue, const mpt_tensor *weight, const mpt_te
   return c.status != MPT_OK
              ? c.status
              : queue->backend->sgd_step(queue, &v[0], &v[1], momentum_buffer ? &v[2] : NULL,
-                                        learning_rate, momentum, weight_decay, state, error);
+                                        learning_rate, learning_rate_factor, momentum, weight_decay,
+                                        state, error);
 }
 
 mpt_status mpt_adam_step(mpt_queue *queue, const mpt_tensor *weight, const mpt_tensor *gradient,

@@ -2,7 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const mpt_backend *const backends[] = {&mpt_backend_cpu};
+static const mpt_backend *const backends[] = {
+    &mpt_backend_cpu,
+#ifdef MPTUNE_CUDA
+    &mpt_backend_cuda,
+#endif
+};
 enum { BACKENDS = sizeof backends / sizeof backends[0] };
 
 mpt_queue_config mpt_queue_config_default(void) {
@@ -35,7 +40,7 @@ mpt_status mpt_queue_open(const mpt_queue_config *config, mpt_queue **out, mpt_e
   if (config->threads < 1 || config->threads > 256)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "queue_open: threads is %d, expected 1 to 256",
                     config->threads);
-  const mpt_backend *backend;
+  const mpt_backend *backend = NULL;
   MPT_RETURN_IF_FAILED(find_backend(config->backend, &backend, error));
   mpt_queue *queue = calloc(1, sizeof *queue);
   if (queue == NULL)
@@ -86,6 +91,24 @@ mpt_status mpt_memory_allocate(mpt_queue *queue, size_t bytes, void **data, mpt_
 void mpt_memory_free(mpt_queue *queue, void *data) {
   if (data != NULL)
     queue->backend->release(queue->context, data);
+}
+
+mpt_status mpt_memory_upload(mpt_queue *queue, const void *host, size_t bytes, void *data,
+                             mpt_error *error) {
+  op_check c = OP_CHECK(queue, write, error);
+  op_require(&c, bytes == 0 || (host != NULL && data != NULL), "host or data is NULL");
+  return c.status != MPT_OK || bytes == 0
+             ? c.status
+             : queue->backend->write(queue->context, host, bytes, data, error);
+}
+
+mpt_status mpt_memory_download(mpt_queue *queue, const void *data, size_t bytes, void *host,
+                               mpt_error *error) {
+  op_check c = OP_CHECK(queue, read, error);
+  op_require(&c, bytes == 0 || (host != NULL && data != NULL), "host or data is NULL");
+  return c.status != MPT_OK || bytes == 0
+             ? c.status
+             : queue->backend->read(queue->context, data, bytes, host, error);
 }
 
 mpt_status mpt_tensor_upload(mpt_queue *queue, const float *host, const mpt_tensor *tensor,

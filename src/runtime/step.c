@@ -49,8 +49,8 @@ mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *const *g
                     "a step ends that has not begun: call mpt_session_step_begin first");
   if (session->mode == MPT_RUN_TRAIN) {
     if (count > 0)
-      MPT_RETURN_IF_FAILED(
-          mpt_gradient_check(session->queue, gradients, count, max_norm, session->state, error));
+      MPT_RETURN_IF_FAILED(mpt_gradient_check(session->queue, gradients, count, max_norm,
+                                              session->state, NULL, error));
     bool overflow = session->state->overflow != 0;
     session->report.steps++;
     if (overflow) {

@@ -26,15 +26,16 @@ mpt_status train_loss(training *t, float scale, double *loss, mpt_error *error) 
   const mpt_tensor *wanted = scale > 0.0f ? &gradient : NULL;
   switch (t->g->loss) {
   case LOSS_CROSS_ENTROPY:
-    return mpt_cross_entropy(queue, &outputs, t->batch.labels, scale, loss, NULL, wanted, error);
+    return mpt_cross_entropy(queue, &outputs, t->batch.labels, scale, NULL, loss, NULL, wanted,
+                             error);
   case LOSS_NLL:
-    return mpt_nll(queue, &outputs, t->batch.labels, scale, loss, NULL, wanted, error);
+    return mpt_nll(queue, &outputs, t->batch.labels, scale, NULL, loss, NULL, wanted, error);
   case LOSS_BINARY:
     MPT_RETURN_IF_FAILED(target_view(t, &outputs, &targets, error));
-    return mpt_binary_cross_entropy(queue, &outputs, &targets, scale, loss, wanted, error);
+    return mpt_binary_cross_entropy(queue, &outputs, &targets, scale, NULL, loss, wanted, error);
   case LOSS_MSE:
     MPT_RETURN_IF_FAILED(target_view(t, &outputs, &targets, error));
-    return mpt_mean_squared_error(queue, &outputs, &targets, scale, loss, wanted, error);
+    return mpt_mean_squared_error(queue, &outputs, &targets, scale, NULL, loss, wanted, error);
   }
   return mpt_fail(error, MPT_ERROR_INTERNAL, "there is no loss %d", (int)t->g->loss);
 }

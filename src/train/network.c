@@ -46,6 +46,8 @@ mpt_status network_open(const train_options *options, network **out, mpt_error *
   n->graph = options->graph;
   mpt_queue_config config = mpt_queue_config_default();
   config.threads = options->threads;
+  config.backend = options->backend;
+  config.device_index = options->device_index;
   MPT_TRY(mpt_queue_open(&config, &n->queue, error));
   MPT_TRY(open_session(n, options, error));
   MPT_TRY(network_take_parameters(n, &options->workload->optimizer, error));

@@ -11,6 +11,7 @@ train_options train_options_default(void) {
   return (train_options){.loss_scale = {MPT_LOSS_SCALE_DYNAMIC, 65536.0f},
                          .seed = 1,
                          .threads = 1,
+                         .backend = "cpu",
                          .statistics = MPT_STATISTICS_OFF,
                          .statistics_every = 1};
 }

@@ -28,6 +28,8 @@ typedef struct train_options {
   uint64_t seed;
   int64_t steps; /* horizon: the schedule is compressed to it, never cut off */
   int threads;
+  const char *backend; /* "cpu", "cuda" */
+  int device_index;    /* of the backend */
   mpt_statistics_mode statistics;
   int64_t statistics_every;
   mpt_statistics_sink *on_statistics;

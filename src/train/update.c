@@ -33,7 +33,7 @@ static mpt_status update(network *n, const network_parameter *p, const optimizer
   float decay = (float)decay_of(o, p);
   if (o->kind == OPTIMIZER_SGD)
     return mpt_sgd_step(n->queue, &p->weight, &p->gradient, n->moments > 0 ? &p->moments[0] : NULL,
-                        (float)learning_rate, (float)o->momentum, decay, state, error);
+                        (float)learning_rate, NULL, (float)o->momentum, decay, state, error);
   mpt_adam_args args = {.learning_rate = (float)learning_rate,
                         .beta1 = (float)o->beta1,
                         .beta2 = (float)o->beta2,

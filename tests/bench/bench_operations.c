@@ -130,7 +130,7 @@ static void bench_loss(int64_t rows, int64_t classes) {
   mpt_tensor x = MAKE(MPT_FP32, rows, classes), g = MAKE(out_format, rows, classes);
   double loss;
   snprintf(name, sizeof name, "cross_entropy %d x %d", (int)rows, (int)classes);
-  TIME(name, mpt_cross_entropy(queue, &x, labels, 1, &loss, NULL, &g, &error));
+  TIME(name, mpt_cross_entropy(queue, &x, labels, 1, NULL, &loss, NULL, &g, &error));
   free(labels);
 }
 
@@ -155,10 +155,10 @@ static void bench_optimizer(int64_t rows, int64_t columns) {
   snprintf(name, sizeof name, "adam %d x %d", (int)rows, (int)columns);
   TIME(name, mpt_adam_step(queue, &w, &g, &m, &v, &args, &state, &error));
   snprintf(name, sizeof name, "sgd %d x %d", (int)rows, (int)columns);
-  TIME(name, mpt_sgd_step(queue, &w, &g, &m, 1e-3f, 0.9f, 0, &state, &error));
+  TIME(name, mpt_sgd_step(queue, &w, &g, &m, 1e-3f, NULL, 0.9f, 0, &state, &error));
   const mpt_tensor *all[] = {&g};
   snprintf(name, sizeof name, "gradient_check %d x %d", (int)rows, (int)columns);
-  TIME(name, mpt_gradient_check(queue, all, 1, 1, &state, &error));
+  TIME(name, mpt_gradient_check(queue, all, 1, 1, &state, NULL, &error));
 }
 
 static void bench_convolution(void) {

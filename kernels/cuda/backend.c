@@ -1,0 +1,234 @@
+/* The CUDA backend: a queue is a stream and the memory that its operations share. */
+#include "kernels/cuda/cuda.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+mpt_status cuda_check(cudaError_t result, const char *what, mpt_error *error) {
+  if (result == cudaSuccess)
+    return MPT_OK;
+  if (result == cudaErrorMemoryAllocation)
+    return mpt_fail(error, MPT_ERROR_MEMORY, "%s: out of device memory", what);
+  return mpt_fail(error, MPT_ERROR_DEVICE, "%s: %s (%s)", what, cudaGetErrorString(result),
+                  cudaGetErrorName(result));
+}
+
+/* Why there is no device, in words that say what to do. */
+static mpt_status check_devices(int index, mpt_error *error) {
+  int count = 0;
+  cudaError_t result = cudaGetDeviceCount(&count);
+  if (result == cudaErrorInsufficientDriver)
+    return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
+                    "the cuda backend needs an NVIDIA driver for CUDA %d.%d or later, and none was "
+                    "found; use --backend cpu",
+                    CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+  if (result == cudaErrorNoDevice || (result == cudaSuccess && count == 0))
+    return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
+                    "the cuda backend found no GPU (is CUDA_VISIBLE_DEVICES set?); use --backend "
+                    "cpu");
+  MPT_RETURN_IF_FAILED(cuda_check(result, "cuda", error));
+  if (index < 0 || index >= count)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "there is no cuda device %d, only 0 to %d", index,
+                    count - 1);
+  return MPT_OK;
+}
+
+static void cuda_close(void *opaque) {
+  cuda_context *c = opaque;
+  if (c == NULL)
+    return;
+  cudaSetDevice(c->device);
+  if (c->stream != NULL)
+    cudaStreamSynchronize(c->stream);
+  cudaFree(c->scratch);
+  cudaFree(c->tickets);
+  cudaFree(c->gemm_workspace);
+  cudaFree(c->fault);
+  cudaFreeHost(c->staging);
+  if (c->staging_free != NULL)
+    cudaEventDestroy(c->staging_free);
+  if (c->owns_stream && c->stream != NULL)
+    cudaStreamDestroy(c->stream);
+  free(c);
+}
+
+static mpt_status take_memory(cuda_context *c, mpt_error *error) {
+  const char *what = "opening a cuda queue";
+  MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc(&c->scratch, CUDA_SCRATCH_BYTES), what, error));
+  MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc(&c->gemm_workspace, CUDA_GEMM_BYTES), what, error));
+  size_t tickets = CUDA_TICKETS * sizeof *c->tickets;
+  MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc((void **)&c->tickets, tickets), what, error));
+  MPT_RETURN_IF_FAILED(cuda_check(cudaMemsetAsync(c->tickets, 0, tickets, c->stream), what, error));
+  MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc((void **)&c->fault, sizeof *c->fault), what, error));
+  MPT_RETURN_IF_FAILED(
+      cuda_check(cudaMemsetAsync(c->fault, 0, sizeof *c->fault, c->stream), what, error));
+  MPT_RETURN_IF_FAILED(
+      cuda_check(cudaMallocHost((void **)&c->staging, CUDA_STAGING_BYTES), what, error));
+  return cuda_check(cudaEventCreateWithFlags(&c->staging_free, cudaEventDisableTiming), what,
+                    error);
+}
+
+static mpt_status cuda_open(const mpt_queue_config *config, void **out, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(check_devices(config->device_index, error));
+  mpt_status status = MPT_OK;
+  cuda_context *c = calloc(1, sizeof *c);
+  if (c == NULL)
+    return mpt_fail_memory(error, "a cuda queue", sizeof *c);
+  c->device = config->device_index;
+  MPT_TRY(cuda_check(cudaSetDevice(c->device), "cuda", error));
+  struct cudaDeviceProp p;
+  MPT_TRY(cuda_check(cudaGetDeviceProperties(&p, c->device), "cuda", error));
+  c->multiprocessors = p.multiProcessorCount;
+  c->capability = 10 * p.major + p.minor;
+  c->l2_bytes = (size_t)p.l2CacheSize;
+  snprintf(c->name, sizeof c->name, "%s", p.name);
+  if (c->capability < 80) {
+    status = mpt_fail(error, MPT_ERROR_UNSUPPORTED,
+                      "%s has compute capability %d.%d, the cuda backend needs 8.0 or later; use "
+                      "--backend cpu",
+                      c->name, p.major, p.minor);
+    goto fail;
+  }
+  c->stream = config->stream;
+  c->owns_stream = config->stream == NULL;
+  if (c->owns_stream)
+    MPT_TRY(
+        cuda_check(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "cuda", error));
+  MPT_TRY(take_memory(c, error));
+  *out = c;
+  return MPT_OK;
+fail:
+  cuda_close(c);
+  return status;
+}
+
+static mpt_status read_fault(cuda_context *c, mpt_error *error) {
+  cuda_fault fault;
+  MPT_RETURN_IF_FAILED(cuda_check(
+      cudaMemcpy(&fault, c->fault, sizeof fault, cudaMemcpyDeviceToHost), "cuda", error));
+  if (fault.kind == CUDA_FAULT_NONE)
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(cuda_check(cudaMemset(c->fault, 0, sizeof fault), "cuda", error));
+  return mpt_fail(error, MPT_ERROR_ARGUMENT, "%s %d of row %lld is not in 0 to %lld",
+                  fault.kind == CUDA_FAULT_LABEL ? "label" : "id", fault.value,
+                  (long long)fault.row, (long long)fault.limit - 1);
+}
+
+static mpt_status cuda_synchronize(void *opaque, mpt_error *error) {
+  cuda_context *c = opaque;
+  MPT_RETURN_IF_FAILED(cuda_check(cudaStreamSynchronize(c->stream), "cuda", error));
+  c->staging_used = 0;
+  return read_fault(c, error);
+}
+
+static mpt_status cuda_allocate(void *opaque, size_t bytes, void **data, mpt_error *error) {
+  cuda_context *c = opaque;
+  size_t left = 0, total = 0;
+  cudaError_t result = cudaMalloc(data, bytes > 0 ? bytes : 1);
+  if (result == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    cudaMemGetInfo(&left, &total);
+    return mpt_fail(error, MPT_ERROR_MEMORY,
+                    "out of memory on %s: %.2f GiB wanted, %.2f of %.2f GiB are free", c->name,
+                    (double)bytes / 1073741824.0, (double)left / 1073741824.0,
+                    (double)total / 1073741824.0);
+  }
+  MPT_RETURN_IF_FAILED(cuda_check(result, "cuda", error));
+  return cuda_check(cudaMemsetAsync(*data, 0, bytes > 0 ? bytes : 1, c->stream), "cuda", error);
+}
+
+static void cuda_release(void *opaque, void *data) {
+  (void)opaque;
+  cudaFree(data);
+}
+
+/* Small uploads go through the ring, so that the caller's memory is free at once and nobody waits;
+ * a ring that is full waits for what is on its way. Large ones wait for their copy. */
+static mpt_status cuda_write(void *opaque, const void *host, size_t bytes, void *data,
+                             mpt_error *error) {
+  cuda_context *c = opaque;
+  const char *what = "an upload to the device";
+  if (bytes > CUDA_STAGING_BYTES) {
+    MPT_RETURN_IF_FAILED(cuda_check(
+        cudaMemcpyAsync(data, host, bytes, cudaMemcpyHostToDevice, c->stream), what, error));
+    return cuda_check(cudaStreamSynchronize(c->stream), what, error);
+  }
+  size_t whole = (bytes + 255) / 256 * 256;
+  if (c->staging_used + whole > CUDA_STAGING_BYTES) {
+    MPT_RETURN_IF_FAILED(cuda_check(cudaEventRecord(c->staging_free, c->stream), what, error));
+    MPT_RETURN_IF_FAILED(cuda_check(cudaEventSynchronize(c->staging_free), what, error));
+    c->staging_used = 0;
+  }
+  char *place = c->staging + c->staging_used;
+  c->staging_used += whole;
+  memcpy(place, host, bytes);
+  return cuda_check(cudaMemcpyAsync(data, place, bytes, cudaMemcpyHostToDevice, c->stream), what,
+                    error);
+}
+
+static mpt_status cuda_read(void *opaque, const void *data, size_t bytes, void *host,
+                            mpt_error *error) {
+  cuda_context *c = opaque;
+  const char *what = "a download from the device";
+  MPT_RETURN_IF_FAILED(cuda_check(
+      cudaMemcpyAsync(host, data, bytes, cudaMemcpyDeviceToHost, c->stream), what, error));
+  return cuda_check(cudaStreamSynchronize(c->stream), what, error);
+}
+
+/* Pieces of a contiguous tensor go through scratch as fp32, converted on the device. */
+enum { PIECE = CUDA_SCRATCH_BYTES / sizeof(float) };
+
+static void view_piece(cuda_context *c, mpt_t tensor, int64_t first, int64_t count,
+                       mpt_tensor *floats, mpt_tensor *piece) {
+  *floats = mpt_tensor_of(c->scratch, MPT_FP32, 1, &count);
+  floats->device = tensor->device;
+  *piece = *floats;
+  piece->format = tensor->format;
+  piece->data = (char *)tensor->data + first * (mpt_format_get(tensor->format)->bits / 8);
+}
+
+static mpt_status cuda_upload(void *opaque, const float *host, mpt_t tensor, mpt_error *error) {
+  cuda_context *c = opaque;
+  mpt_queue queue = {.backend = &mpt_backend_cuda, .context = c};
+  int64_t count = mpt_tensor_count(tensor);
+  for (int64_t first = 0; first < count; first += PIECE) {
+    int64_t n = count - first < PIECE ? count - first : PIECE;
+    mpt_tensor floats, piece;
+    view_piece(c, tensor, first, n, &floats, &piece);
+    MPT_RETURN_IF_FAILED(
+        cuda_write(c, host + first, (size_t)n * sizeof(float), floats.data, error));
+    MPT_RETURN_IF_FAILED(mpt_cuda_copy(&queue, &floats, &piece, error));
+  }
+  return MPT_OK;
+}
+
+static mpt_status cuda_download(void *opaque, mpt_t tensor, float *host, mpt_error *error) {
+  cuda_context *c = opaque;
+  mpt_queue queue = {.backend = &mpt_backend_cuda, .context = c};
+  int64_t count = mpt_tensor_count(tensor);
+  for (int64_t first = 0; first < count; first += PIECE) {
+    int64_t n = count - first < PIECE ? count - first : PIECE;
+    mpt_tensor floats, piece;
+    view_piece(c, tensor, first, n, &floats, &piece);
+    MPT_RETURN_IF_FAILED(mpt_cuda_copy(&queue, &piece, &floats, error));
+    MPT_RETURN_IF_FAILED(cuda_read(c, floats.data, (size_t)n * sizeof(float), host + first, error));
+  }
+  return MPT_OK;
+}
+
+const mpt_backend mpt_backend_cuda = {
+    .name = "cuda",
+    .device_kind = MPT_DEVICE_CUDA,
+    .gemm_wants_rows_of_k = true,
+    .open = cuda_open,
+    .close = cuda_close,
+    .synchronize = cuda_synchronize,
+    .allocate = cuda_allocate,
+    .release = cuda_release,
+    .write = cuda_write,
+    .read = cuda_read,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .fill = mpt_cuda_fill,
+    .copy = mpt_cuda_copy,
+};

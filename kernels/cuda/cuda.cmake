@@ -1,0 +1,32 @@
+# The CUDA backend of libmptune: kernels for every architecture asked for, and PTX for later ones.
+# cuBLASLt is loaded when a queue opens, so that the same binary starts where there is no CUDA.
+file(GLOB MPTUNE_CUDA_SOURCES CONFIGURE_DEPENDS kernels/cuda/*.cu kernels/cuda/*.c)
+add_library(mptune_cuda OBJECT ${MPTUNE_CUDA_SOURCES})
+target_include_directories(mptune_cuda PRIVATE . src ${CMAKE_BINARY_DIR}/include
+                           ${CUDAToolkit_INCLUDE_DIRS})
+target_compile_definitions(mptune_cuda PRIVATE MPTUNE_CUDA)
+target_compile_definitions(mptune_objects PRIVATE MPTUNE_CUDA)
+
+set(MPTUNE_CUDA_FLAGS --std=c++17 -O3 -lineinfo --threads=0)
+if(MPTUNE_WERROR)
+  list(APPEND MPTUNE_CUDA_FLAGS --Werror=all-warnings)
+endif()
+foreach(architecture IN LISTS MPTUNE_CUDA_ARCHITECTURES)
+  list(APPEND MPTUNE_CUDA_FLAGS
+       --generate-code=arch=compute_${architecture},code=sm_${architecture})
+endforeach()
+list(GET MPTUNE_CUDA_ARCHITECTURES -1 MPTUNE_PTX)
+string(REGEX REPLACE "a$" "" MPTUNE_PTX "${MPTUNE_PTX}")
+list(APPEND MPTUNE_CUDA_FLAGS --generate-code=arch=compute_${MPTUNE_PTX},code=compute_${MPTUNE_PTX})
+target_compile_options(mptune_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${MPTUNE_CUDA_FLAGS}>)
+
+# Where results must be the CPU's bit for bit, products and sums are not contracted.
+foreach(name copy cast quantize scale amax collect quantization_error add accumulate_tensor)
+  if(EXISTS ${CMAKE_SOURCE_DIR}/kernels/cuda/${name}.cu)
+    set_property(SOURCE kernels/cuda/${name}.cu APPEND PROPERTY COMPILE_OPTIONS --fmad=false)
+  endif()
+endforeach()
+
+target_sources(mptune PRIVATE $<TARGET_OBJECTS:mptune_cuda>)
+set_target_properties(mptune PROPERTIES LINKER_LANGUAGE C)
+list(APPEND MPTUNE_LIBRARY_LIBS CUDA::cudart_static ${CMAKE_DL_LIBS} rt)

@@ -1,0 +1,75 @@
+/* What the files of the CUDA backend share on the host. Everything runs on the queue's stream;
+ * nothing here allocates or waits once a queue is open, so that a step can be captured in a graph.
+ */
+#ifndef MPT_KERNELS_CUDA_H
+#define MPT_KERNELS_CUDA_H
+
+#include "base/error.h"
+#include "kernels/kernels.h"
+#include <cuda_runtime_api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+  CUDA_SCRATCH_BYTES = 16 << 20, /* partial results of one operation, rewritten by the next */
+  CUDA_GEMM_BYTES = 32 << 20,    /* cuBLASLt's workspace */
+  CUDA_STAGING_BYTES = 16 << 20  /* pinned: small uploads on their way */
+};
+
+/* What a kernel found wrong with the data it was given; the first is reported when the queue is
+ * next synchronised. In device memory. */
+typedef struct cuda_fault {
+  int32_t kind; /* cuda_fault_kind; 0: none */
+  int32_t value;
+  int64_t row;
+  int64_t limit; /* values must be in [0, limit) */
+} cuda_fault;
+typedef enum cuda_fault_kind { CUDA_FAULT_NONE, CUDA_FAULT_LABEL, CUDA_FAULT_ID } cuda_fault_kind;
+
+struct cuda_gemm; /* gemm.cu: handle, plans by shape */
+
+typedef struct cuda_context {
+  int device;
+  cudaStream_t stream;
+  bool owns_stream;
+  int multiprocessors;
+  int capability; /* 90 for compute capability 9.0 */
+  size_t l2_bytes;
+  char name[256];
+  void *scratch;        /* [CUDA_SCRATCH_BYTES], 256-byte aligned, contents undefined */
+  uint32_t *tickets;    /* [CUDA_TICKETS] zero between operations: "am I the last block?" */
+  void *gemm_workspace; /* [CUDA_GEMM_BYTES] */
+  cuda_fault *fault;    /* device */
+  char *staging;        /* pinned host [CUDA_STAGING_BYTES], a ring */
+  size_t staging_used;
+  cudaEvent_t staging_free; /* recorded when the ring begins again */
+  struct cuda_gemm *gemm;
+} cuda_context;
+
+enum { CUDA_TICKETS = 64 };
+
+static inline cuda_context *cuda_of(const mpt_queue *queue) {
+  return (cuda_context *)queue->context;
+}
+
+/* MPT_OK, or MPT_ERROR_DEVICE (memory: MPT_ERROR_MEMORY) with "what: the runtime's words". */
+mpt_status cuda_check(cudaError_t result, const char *what, mpt_error *error);
+
+/* The last launch's error, named after the operation. Call it after every launch. */
+#define CUDA_LAUNCHED(operation, error) cuda_check(cudaGetLastError(), operation, error)
+
+/* gemm: everything of cuBLASLt's that lives as long as the queue. */
+mpt_status cuda_gemm_open(cuda_context *context, mpt_error *error);
+void cuda_gemm_close(cuda_context *context);
+
+/* Every operation of the table, each in its own file: mpt_cuda_fill, mpt_cuda_copy, ... */
+#define CUDA_DECLARE(name, arguments) mpt_status mpt_cuda_##name arguments;
+MPT_OPERATIONS(CUDA_DECLARE)
+#undef CUDA_DECLARE
+
+#ifdef __cplusplus
+}
+#endif
+#endif
