@@ -205,7 +205,7 @@ static void optimizers(contract *c) {
   mpt_step_state state = {.loss_scale = 1};
   mpt_adam_args args = {0};
   REFUSED(MPT_ERROR_ARGUMENT, "weight is fp16, expected fp32", mpt_sgd_step, c->queue, &half, &w,
-          NULL, 1, NULL, 0, 0, &state, NULL);
+          NULL, 1, NULL, 0, 0, &state);
   REFUSED(MPT_ERROR_ARGUMENT, "momentum needs a buffer", mpt_sgd_step, c->queue, &w, &w, NULL, 1,
           NULL, 0.9f, 0, &state);
   REFUSED(MPT_ERROR_ARGUMENT, "state is NULL", mpt_sgd_step, c->queue, &w, &w, NULL, 1, NULL, 0, 0,

@@ -33,8 +33,14 @@ static void check_gemm(contract *c, gemm_shape s, mpt_format a_format, mpt_forma
   mpt_tensor whole = c_tensor(c, MPT_FP32, before, C_SHAPE(s.m, stride)), out = whole;
   out.shape[1] = s.n;
   mpt_tensor tbias = c_tensor(c, MPT_FP32, bias_values, C_SHAPE(s.n));
-  mpt_gemm_args args = {&ta,         &tb,         &out,  bias ? &tbias : NULL,
-                        transpose_a, transpose_b, alpha, beta};
+  mpt_gemm_args args = {.a = &ta,
+                        .b = &tb,
+                        .out = &out,
+                        .bias = bias ? &tbias : NULL,
+                        .transpose_a = transpose_a,
+                        .transpose_b = transpose_b,
+                        .alpha = alpha,
+                        .beta = beta};
   C_RUN(mpt_gemm, c->queue, &args);
   float *got = c_read(c, &whole);
   for (int64_t i = 0; i < s.m; i++)

@@ -354,8 +354,8 @@ static void check_adam(contract *c, optimizer_case k) {
   mpt_tensor tw = c_tensor(c, MPT_FP32, w, C_SHAPE(k.n));
   mpt_tensor tfirst = c_tensor(c, MPT_FP32, c_floats(c, k.n), C_SHAPE(k.n));
   mpt_tensor tsecond = c_tensor(c, MPT_FP32, c_floats(c, k.n), C_SHAPE(k.n));
-  mpt_adam_args args = {(float)k.learning_rate, NULL,       0.9f, 0.99f, 1e-8f,
-                        (float)k.weight_decay,  k.decoupled};
+  mpt_adam_args args = {(float)k.learning_rate, 0.9f,        0.99f, 1e-8f,
+                        (float)k.weight_decay,  k.decoupled, NULL};
   double b1 = (double)args.beta1, b2 = (double)args.beta2;
   mpt_step_state state = {.loss_scale = 8, .overflow = k.overflow, .clip = 0.5f};
   for (int step = 0; step < 5; step++, state.applied++) {

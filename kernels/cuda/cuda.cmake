@@ -7,7 +7,9 @@ target_include_directories(mptune_cuda PRIVATE . src ${CMAKE_BINARY_DIR}/include
 target_compile_definitions(mptune_cuda PRIVATE MPTUNE_CUDA)
 target_compile_definitions(mptune_objects PRIVATE MPTUNE_CUDA)
 
-set(MPTUNE_CUDA_FLAGS --std=c++17 -O3 -lineinfo --threads=0)
+# Nothing of C++ but templates, so that C programs link without its library.
+set(MPTUNE_CUDA_FLAGS --std=c++17 -O3 -lineinfo
+    -Xcompiler=-fno-threadsafe-statics,-fno-exceptions,-fno-rtti,-fvisibility=hidden)
 if(MPTUNE_WERROR)
   list(APPEND MPTUNE_CUDA_FLAGS --Werror=all-warnings)
 endif()
@@ -28,5 +30,4 @@ foreach(name copy cast quantize scale amax collect quantization_error add accumu
 endforeach()
 
 target_sources(mptune PRIVATE $<TARGET_OBJECTS:mptune_cuda>)
-set_target_properties(mptune PROPERTIES LINKER_LANGUAGE C)
 list(APPEND MPTUNE_LIBRARY_LIBS CUDA::cudart_static ${CMAKE_DL_LIBS} rt)

@@ -2,7 +2,8 @@
 # CMake package (mptune::mptune, mptune::mptune_static) and a pkg-config file, both relocatable.
 include(CMakePackageConfigHelpers)
 
-add_library(mptune_shared SHARED $<TARGET_OBJECTS:mptune_objects>)
+add_library(mptune_shared SHARED $<TARGET_OBJECTS:mptune_objects>
+            $<$<BOOL:${MPTUNE_CUDA}>:$<TARGET_OBJECTS:mptune_cuda>>)
 target_link_libraries(mptune_shared PRIVATE ${MPTUNE_LIBRARY_LIBS})
 target_include_directories(mptune_shared INTERFACE $<INSTALL_INTERFACE:include>)
 target_link_options(mptune_shared PRIVATE
@@ -20,7 +21,12 @@ set_target_properties(mptune PROPERTIES EXPORT_NAME mptune_static)
 set_property(TARGET mptune PROPERTY INTERFACE_LINK_LIBRARIES
   "$<BUILD_INTERFACE:${MPTUNE_LIBRARY_LIBS}>"
   "$<INSTALL_INTERFACE:yaml>" "$<INSTALL_INTERFACE:jansson>" "$<INSTALL_INTERFACE:openblas>"
-  "$<INSTALL_INTERFACE:pthread>" "$<INSTALL_INTERFACE:m>")
+  "$<INSTALL_INTERFACE:pthread>" "$<INSTALL_INTERFACE:m>"
+  "$<INSTALL_INTERFACE:$<$<BOOL:${MPTUNE_CUDA}>:cudart_static>>"
+  "$<INSTALL_INTERFACE:$<$<BOOL:${MPTUNE_CUDA}>:dl>>" "$<INSTALL_INTERFACE:$<$<BOOL:${MPTUNE_CUDA}>:rt>>")
+if(MPTUNE_CUDA)
+  set(MPTUNE_PC_CUDA "-lcudart_static -ldl -lrt")
+endif()
 
 install(TARGETS mptune mptune_shared EXPORT mptune-targets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})

@@ -150,7 +150,7 @@ static void bench_optimizer(int64_t rows, int64_t columns) {
   mpt_tensor w = MAKE(MPT_FP32, rows, columns), g = MAKE(MPT_FP32, rows, columns);
   mpt_tensor m = MAKE(MPT_FP32, rows, columns), v = MAKE(MPT_FP32, rows, columns);
   mpt_step_state state = {.loss_scale = 1, .clip = 1};
-  mpt_adam_args args = {1e-3f, 0.9f, 0.999f, 1e-8f, 0.1f, true};
+  mpt_adam_args args = {1e-3f, 0.9f, 0.999f, 1e-8f, 0.1f, true, NULL};
   check(mpt_fill(queue, &v, 1, &error));
   snprintf(name, sizeof name, "adam %d x %d", (int)rows, (int)columns);
   TIME(name, mpt_adam_step(queue, &w, &g, &m, &v, &args, &state, &error));
