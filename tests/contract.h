@@ -1,9 +1,10 @@
 /* The contract of an operation, tested on every backend.
  *
  * A test body takes a `contract`: a queue to run on and numbers to draw. Data reaches the device
- * through mpt_memory_allocate, upload and download alone, so a backend is put under all tests by a
- * line in contract_backends. Outputs begin as NaN, so that what is never written is seen. Every
- * body runs on 1, 2 and 3 threads, and on each twice: all that was read back must be the same bits.
+ * through mpt_memory_allocate, upload and download alone, so the same body runs on every backend.
+ * Outputs begin as NaN, so that what is never written is seen. Every body runs on the CPU with 1, 2
+ * and 3 threads, and on a GPU where there is one; each time twice: all that was read back must be
+ * the same bits. MPTUNE_TEST_BACKEND=cuda (or cpu) leaves out the other.
  */
 #ifndef TESTS_CONTRACT_H
 #define TESTS_CONTRACT_H
@@ -21,9 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char *const contract_backends[] = {"cpu"};
-static const int contract_threads[] = {1, 2, 3};
 
 enum { CONTRACT_MEMORIES = 4096 };
 
@@ -116,7 +114,15 @@ static inline double *c_widen(contract *c, const float *values, int64_t n) {
 }
 
 /* ---- tensors ---- */
+static inline bool c_on_gpu(const contract *c) {
+  return mpt_queue_device(c->queue).kind == MPT_DEVICE_CUDA;
+}
+
 static inline void c_check(mpt_status status, const mpt_error *error) {
+  if (status == MPT_ERROR_UNSUPPORTED) { /* a slot of the table that is still empty */
+    print_message("skipped: %s\n", error->message);
+    skip();
+  }
   if (status != MPT_OK)
     fail_msg("%s", error->message);
 }
@@ -164,19 +170,17 @@ static inline float *c_read(contract *c, const mpt_tensor *t) {
   return values;
 }
 
-/* Other data travels as the bits of fp32 elements, which are stored as they are. */
+/* Other data: ids, labels, losses, counts, states. */
 static inline void *c_upload_bits(contract *c, const void *host, size_t bytes) {
-  int64_t words = (int64_t)(bytes + 3) / 4;
-  float *padded = c_floats(c, words);
-  memcpy(padded, host, bytes);
-  return c_tensor(c, MPT_FP32, padded, C_SHAPE(words)).data;
+  void *device = c_device(c, bytes);
+  C_RUN(mpt_memory_upload, c->queue, host, bytes, device);
+  return device;
 }
 
-static inline void c_download_bits(contract *c, void *device, void *host, size_t bytes) {
-  int64_t words = (int64_t)(bytes + 3) / 4;
-  mpt_tensor t = mpt_tensor_of(device, MPT_FP32, C_SHAPE(words));
-  t.device = mpt_queue_device(c->queue);
-  memcpy(host, c_read(c, &t), bytes);
+static inline void c_download_bits(contract *c, const void *device, void *host, size_t bytes) {
+  C_RUN(mpt_queue_synchronize, c->queue);
+  C_RUN(mpt_memory_download, c->queue, device, bytes, host);
+  c_hash(c, host, bytes);
 }
 
 /* ---- comparison ---- */
@@ -243,12 +247,23 @@ static inline void c_rounds(contract *c, c_output_function *run, const void *con
 }
 
 /* ---- running ---- */
-typedef struct contract_case {
-  const contract_test *test;
+typedef struct contract_place {
   const char *backend;
   int threads;
+} contract_place;
+
+typedef struct contract_case {
+  const contract_test *test;
+  contract_place place;
   char name[128];
 } contract_case;
+
+static inline mpt_status contract_open(contract_place place, mpt_queue **queue, mpt_error *error) {
+  mpt_queue_config config = mpt_queue_config_default();
+  config.backend = place.backend;
+  config.threads = place.threads;
+  return mpt_queue_open(&config, queue, error);
+}
 
 static inline uint64_t contract_once(const contract_case *k, contract *c) {
   c->drawn = c->hash = 0;
@@ -260,31 +275,53 @@ static inline uint64_t contract_once(const contract_case *k, contract *c) {
 static inline void contract_body(void **state) {
   const contract_case *k = *state;
   static contract c;
+  if (c.queue != NULL) { /* a body that failed left everything as it was */
+    c_free(&c);
+    mpt_queue_close(c.queue);
+  }
   c = (contract){0};
-  mpt_queue_config config = mpt_queue_config_default();
-  config.backend = k->backend;
-  config.threads = k->threads;
-  C_RUN(mpt_queue_open, &config, &c.queue);
+  mpt_error error = {0};
+  c_check(contract_open(k->place, &c.queue, &error), &error);
   uint64_t first = contract_once(k, &c), second = contract_once(k, &c);
   mpt_queue_close(c.queue);
+  c.queue = NULL;
   if (first != second)
     fail_msg("the results differ from one run to the next");
+}
+
+/* Where the tests run: the processor, and a GPU if there is one. */
+static inline int contract_places(contract_place places[4]) {
+  const char *only = getenv("MPTUNE_TEST_BACKEND");
+  int used = 0;
+  for (int threads = 1; threads <= 3 && (only == NULL || strcmp(only, "cpu") == 0); threads++)
+    places[used++] = (contract_place){"cpu", threads};
+  if (only != NULL && strcmp(only, "cuda") != 0)
+    return used;
+  mpt_queue *queue = NULL;
+  mpt_error error = {0};
+  if (contract_open((contract_place){"cuda", 1}, &queue, &error) == MPT_OK) {
+    places[used++] = (contract_place){"cuda", 1};
+    mpt_queue_close(queue);
+  } else {
+    print_message("skipped on the cuda backend: %s\n", error.message);
+  }
+  return used;
 }
 
 static inline int contract_run(const char *file, const contract_test *tests, int count) {
   enum { MOST = 256 };
   static contract_case cases[MOST];
   static struct CMUnitTest units[MOST];
-  int used = 0;
-  for (size_t b = 0; b < sizeof contract_backends / sizeof *contract_backends; b++)
-    for (size_t t = 0; t < sizeof contract_threads / sizeof *contract_threads; t++)
-      for (int i = 0; i < count && used < MOST; i++, used++) {
-        contract_case *k = &cases[used];
-        *k = (contract_case){&tests[i], contract_backends[b], contract_threads[t], ""};
-        snprintf(k->name, sizeof k->name, "%s, %s, %d threads", tests[i].name, k->backend,
-                 k->threads);
-        units[used] = (struct CMUnitTest){k->name, contract_body, NULL, NULL, k};
-      }
+  contract_place places[4];
+  int used = 0, place_count = contract_places(places);
+  for (int p = 0; p < place_count; p++)
+    for (int i = 0; i < count && used < MOST; i++, used++) {
+      contract_case *k = &cases[used];
+      *k = (contract_case){&tests[i], places[p], ""};
+      snprintf(k->name, sizeof k->name, "%s, %s, threads: %d", tests[i].name, places[p].backend,
+               places[p].threads);
+      units[used] = (struct CMUnitTest){k->name, contract_body, NULL, NULL, k};
+    }
   return _cmocka_run_group_tests(file, units, (size_t)used, NULL, NULL);
 }
 

@@ -300,6 +300,34 @@ static void one_bad_gradient_is_seen_wherever_it_is(contract *c) {
   }
 }
 
+/* overflows[i] is the step in which gradient i was last not finite, counted from 1. */
+static void the_gradients_that_overflowed_are_noted(contract *c) {
+  enum { GRADIENTS = 5 };
+  mpt_tensor tensors[GRADIENTS];
+  const mpt_tensor *gradients[GRADIENTS];
+  for (int bad = 0; bad < 1 << GRADIENTS; bad++) {
+    for (int i = 0; i < GRADIENTS; i++) {
+      int64_t n = i == 2 ? 30011 : 3 * i + 1;
+      float *values = c_random(c, n);
+      if (bad >> i & 1)
+        values[c_integer(c, 0, (int)n - 1)] = i & 1 ? NAN : -INFINITY;
+      tensors[i] = c_tensor(c, MPT_FP32, values, C_SHAPE(n));
+      gradients[i] = &tensors[i];
+    }
+    int64_t before[GRADIENTS] = {0, 3, 0, 5, 7}, got[GRADIENTS];
+    int64_t *overflows = c_upload_bits(c, before, sizeof before);
+    mpt_step_state *device = make_state(c, (mpt_step_state){.loss_scale = 2, .steps = 41});
+    C_RUN(mpt_gradient_check, c->queue, gradients, GRADIENTS, 1, device, overflows);
+    mpt_step_state state = read_state(c, device);
+    c_download_bits(c, overflows, got, sizeof got);
+    assert_int_equal(state.overflow != 0, bad != 0);
+    assert_int_equal(state.pending, 1);
+    assert_int_equal(state.steps, 41);
+    for (int i = 0; i < GRADIENTS; i++)
+      assert_int_equal(got[i], bad >> i & 1 ? 42 : before[i]);
+  }
+}
+
 static void the_largest_floats_are_no_overflow(contract *c) {
   float largest[3] = {3.4e38f, -3.4e38f, 3.4e38f};
   mpt_tensor t = c_tensor(c, MPT_FP32, largest, C_SHAPE(3));
@@ -401,5 +429,6 @@ CONTRACT_MAIN(CONTRACT_TEST(cross_entropy_and_gradient), CONTRACT_TEST(nll_and_g
               CONTRACT_TEST(a_nan_logit_makes_the_loss_nan),
               CONTRACT_TEST(element_losses_and_gradients), CONTRACT_TEST(gradient_norm_and_clip),
               CONTRACT_TEST(one_bad_gradient_is_seen_wherever_it_is),
+              CONTRACT_TEST(the_gradients_that_overflowed_are_noted),
               CONTRACT_TEST(the_largest_floats_are_no_overflow),
               CONTRACT_TEST(sgd_follows_its_formula), CONTRACT_TEST(adam_follows_its_papers))
