@@ -95,6 +95,9 @@ typedef struct mpt_backend {
   void (*release)(void *context, void *data);
   mpt_status (*write)(void *context, const void *host, size_t bytes, void *data, mpt_error *);
   mpt_status (*read)(void *context, const void *data, size_t bytes, void *host, mpt_error *);
+  mpt_status (*fetch)(void *context, int slot, const void *data, size_t bytes, mpt_error *);
+  mpt_status (*fetched)(void *context, int slot, size_t bytes, void *host, double *seconds,
+                        mpt_error *);
   mpt_status (*upload)(void *context, const float *host, mpt_t tensor, mpt_error *);
   mpt_status (*download)(void *context, mpt_t tensor, float *host, mpt_error *);
   MPT_OPERATIONS(MPT_OPERATION_SLOT) /* optional slots, from here on */

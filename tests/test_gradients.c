@@ -47,10 +47,7 @@ static void begin(fixture *f, test_model *m, int64_t batch, mpt_precision (*choo
   require(network_initialise(f->t.net, 1, &error), &error);
   require(dataset_batch_make(f->data, batch, &f->t.batch, &error), &error);
   f->t.targets = calloc((size_t)batch, sizeof *f->t.targets);
-  const graph_tensor *out = &f->g->tensors[f->g->output];
-  void *targets;
-  require(network_take(f->t.net, (size_t)out->count * sizeof(float), &targets, &error), &error);
-  f->t.target_view = mpt_tensor_of(targets, MPT_FP32, out->rank, out->shape);
+  require(train_take_device_memory(&f->t, &error), &error);
 }
 
 static void end(fixture *f) {
@@ -70,7 +67,8 @@ static double loss_here(fixture *f, bool backward) {
   require(mpt_fill(f->t.net->queue, &f->t.net->all_gradients, 0.0f, &error), &error);
   require(train_pass_begin(&f->t, 0, 0, &error), &error);
   require(network_forward(f->t.net, &error), &error);
-  require(train_loss(&f->t, 1.0f, &loss, &error), &error);
+  require(train_loss(&f->t, 1.0f, f->t.device_losses, &error), &error);
+  require(train_read_loss(&f->t, f->t.device_losses, &loss, &error), &error);
   if (backward)
     require(network_backward(f->t.net, 0, NULL, NULL, &error), &error);
   require(mpt_session_step_end(session, NULL, 0, 0.0f, NULL, &error), &error);

@@ -1,5 +1,6 @@
 /* The CPU backend: the specification that other backends agree with. */
 #include "kernels/cpu/cpu.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,22 @@ static mpt_status cpu_read(void *context, const void *data, size_t bytes, void *
   return cpu_write(context, data, bytes, host, error);
 }
 
+static mpt_status cpu_fetch(void *context, int slot, const void *data, size_t bytes,
+                            mpt_error *error) {
+  (void)error;
+  memcpy(mpt_cpu_team_fetch_slot(context, slot), data, bytes);
+  return MPT_OK;
+}
+
+static mpt_status cpu_fetched(void *context, int slot, size_t bytes, void *host, double *seconds,
+                              mpt_error *error) {
+  (void)error;
+  memcpy(host, mpt_cpu_team_fetch_slot(context, slot), bytes);
+  if (seconds != NULL)
+    *seconds = NAN;
+  return MPT_OK;
+}
+
 static mpt_status cpu_upload(void *context, const float *host, mpt_t tensor, mpt_error *error) {
   (void)context, (void)error;
   mpt_format_round_array(tensor->format, host, 1.0f, tensor->data,
@@ -81,6 +98,8 @@ const mpt_backend mpt_backend_cpu = {
     .release = cpu_release,
     .write = cpu_write,
     .read = cpu_read,
+    .fetch = cpu_fetch,
+    .fetched = cpu_fetched,
     .upload = cpu_upload,
     .download = cpu_download,
     .fill = mpt_cpu_fill,

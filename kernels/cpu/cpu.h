@@ -104,5 +104,6 @@ static inline void mpt_cpu_round(mpt_t y, float *values, int64_t count) {
 typedef struct mpt_cpu_team mpt_cpu_team; /* the context of a CPU queue */
 mpt_status mpt_cpu_team_open(int threads, mpt_cpu_team **out, mpt_error *error);
 void mpt_cpu_team_close(mpt_cpu_team *team);
+char *mpt_cpu_team_fetch_slot(mpt_cpu_team *team, int slot); /* [MPT_FETCH_BYTES] */
 
 #endif

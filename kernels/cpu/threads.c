@@ -30,6 +30,7 @@ struct mpt_cpu_team {
   bool spins;
   char *scratch;
   size_t scratch_bytes;
+  char fetched[MPT_FETCH_SLOTS][MPT_FETCH_BYTES];
   bool leaving;
   mpt_cpu_task *function;
   void *context;
@@ -193,4 +194,8 @@ void mpt_cpu_team_close(mpt_cpu_team *team) {
     pthread_join(team->workers[i].thread, NULL);
   free(team->scratch);
   free(team);
+}
+
+char *mpt_cpu_team_fetch_slot(mpt_cpu_team *team, int slot) {
+  return team->fetched[slot];
 }

@@ -1,5 +1,6 @@
 /* The CUDA backend: a queue is a stream and the memory that its operations share. */
 #include "kernels/cuda/cuda.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,10 @@ static void cuda_close(void *opaque) {
   cudaFree(c->gemm_workspace);
   cudaFree(c->fault);
   cudaFreeHost(c->staging);
+  cudaFreeHost(c->fetched);
+  for (int i = 0; i < MPT_FETCH_SLOTS; i++)
+    if (c->fetches[i] != NULL)
+      cudaEventDestroy(c->fetches[i]);
   if (c->staging_free != NULL)
     cudaEventDestroy(c->staging_free);
   if (c->owns_stream && c->stream != NULL)
@@ -64,6 +69,11 @@ static mpt_status take_memory(cuda_context *c, mpt_error *error) {
       cuda_check(cudaMemsetAsync(c->fault, 0, sizeof *c->fault, c->stream), what, error));
   MPT_RETURN_IF_FAILED(
       cuda_check(cudaMallocHost((void **)&c->staging, CUDA_STAGING_BYTES), what, error));
+  MPT_RETURN_IF_FAILED(cuda_check(
+      cudaMallocHost((void **)&c->fetched, MPT_FETCH_SLOTS * MPT_FETCH_BYTES), what, error));
+  for (int i = 0; i < MPT_FETCH_SLOTS; i++)
+    MPT_RETURN_IF_FAILED(cuda_check(cudaEventCreate(&c->fetches[i]), what, error));
+  c->last_fetched = -1;
   return cuda_check(cudaEventCreateWithFlags(&c->staging_free, cudaEventDisableTiming), what,
                     error);
 }
@@ -175,6 +185,33 @@ static mpt_status cuda_read(void *opaque, const void *data, size_t bytes, void *
   return cuda_check(cudaStreamSynchronize(c->stream), what, error);
 }
 
+static mpt_status cuda_fetch(void *opaque, int slot, const void *data, size_t bytes,
+                             mpt_error *error) {
+  cuda_context *c = opaque;
+  const char *what = "a fetch from the device";
+  MPT_RETURN_IF_FAILED(cuda_check(cudaMemcpyAsync(c->fetched + slot * MPT_FETCH_BYTES, data, bytes,
+                                                  cudaMemcpyDeviceToHost, c->stream),
+                                  what, error));
+  return cuda_check(cudaEventRecord(c->fetches[slot], c->stream), what, error);
+}
+
+static mpt_status cuda_fetched(void *opaque, int slot, size_t bytes, void *host, double *seconds,
+                               mpt_error *error) {
+  cuda_context *c = opaque;
+  const char *what = "the queue, up to a fetch";
+  float milliseconds = NAN;
+  MPT_RETURN_IF_FAILED(cuda_check(cudaEventSynchronize(c->fetches[slot]), what, error));
+  if (c->last_fetched >= 0 && c->last_fetched != slot)
+    MPT_RETURN_IF_FAILED(cuda_check(
+        cudaEventElapsedTime(&milliseconds, c->fetches[c->last_fetched], c->fetches[slot]), what,
+        error));
+  memcpy(host, c->fetched + slot * MPT_FETCH_BYTES, bytes);
+  if (seconds != NULL)
+    *seconds = 1e-3 * (double)milliseconds;
+  c->last_fetched = slot;
+  return MPT_OK;
+}
+
 /* Pieces of a contiguous tensor go through scratch as fp32, converted on the device. */
 enum { PIECE = CUDA_SCRATCH_BYTES / sizeof(float) };
 
@@ -227,6 +264,8 @@ const mpt_backend mpt_backend_cuda = {
     .release = cuda_release,
     .write = cuda_write,
     .read = cuda_read,
+    .fetch = cuda_fetch,
+    .fetched = cuda_fetched,
     .upload = cuda_upload,
     .download = cuda_download,
     .fill = mpt_cuda_fill,

@@ -44,7 +44,10 @@ typedef struct cuda_context {
   cuda_fault *fault;    /* device */
   char *staging;        /* pinned host [CUDA_STAGING_BYTES], a ring */
   size_t staging_used;
-  cudaEvent_t staging_free; /* recorded when the ring begins again */
+  cudaEvent_t staging_free;             /* recorded when the ring begins again */
+  char *fetched;                        /* pinned host [MPT_FETCH_SLOTS][MPT_FETCH_BYTES] */
+  cudaEvent_t fetches[MPT_FETCH_SLOTS]; /* timed */
+  int last_fetched;                     /* slot, -1: none */
   struct cuda_gemm *gemm;
 } cuda_context;
 

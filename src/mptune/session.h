@@ -4,7 +4,7 @@
  *   mpt_session_set_workspace
  *   for each step:
  *     mpt_session_step_begin
- *     mpt_linear_forward ... loss ... times mpt_session_loss_scale ... mpt_linear_backward
+ *     mpt_linear_forward ... loss, scaled by mpt_session_state ... mpt_linear_backward
  *     mpt_session_step_end  looks at the gradients, says whether to update
  *     mpt_adam_step ...     (mptune/ops.h, predicated on the step's state)
  *
@@ -96,8 +96,11 @@ MPT_API mpt_status mpt_session_set_statistics(mpt_session *session, mpt_statisti
 MPT_API mpt_status mpt_session_step_begin(mpt_session *session, int64_t step, mpt_error *error);
 /* Between micro-batches of one step (gradient accumulation): forgets copies of activations. */
 MPT_API mpt_status mpt_session_microbatch(mpt_session *session, mpt_error *error);
-/* What to multiply the gradient of the loss by; 1 unless a gradient is fp16. After step_end, that
- * of the next step. */
+/* The state of the step, in device memory, with what to multiply the gradient of the loss by: hand
+ * it to the loss operations. NULL without a workspace. */
+MPT_API const mpt_step_state *mpt_session_state(const mpt_session *session);
+/* That loss scale, 1 unless a gradient is fp16. After step_end, that of the next step. Waits for
+ * the device: a step needs only mpt_session_state. */
 MPT_API float mpt_session_loss_scale(const mpt_session *session);
 
 /* output[rows, n] = input[rows, k] weight[n, k]^T + bias[n], in the layer's fprop formats; rounded
@@ -142,7 +145,8 @@ typedef struct mpt_session_report {
   int nonfinite_layer;      /* and its first layer */
   mpt_operand nonfinite_operand;
 } mpt_session_report;
-MPT_API mpt_session_report mpt_session_get_report(const mpt_session *session);
+/* Waits for the device; what cannot be read from it stays as it was last known. */
+MPT_API mpt_session_report mpt_session_get_report(mpt_session *session);
 
 /* ---- checkpoints ---- */
 /* What a session carries from step to step (steps applied, loss scale, histories of amax), to save

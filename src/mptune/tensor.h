@@ -78,6 +78,17 @@ MPT_API mpt_status mpt_memory_upload(mpt_queue *queue, const void *host, size_t 
 MPT_API mpt_status mpt_memory_download(mpt_queue *queue, const void *data, size_t bytes, void *host,
                                        mpt_error *error);
 
+/* What a running queue reports without being waited for: mpt_memory_fetch takes down `bytes` of
+ * device memory at that point of the queue, in slot 0 to MPT_FETCH_SLOTS - 1, and returns at once;
+ * mpt_memory_fetched waits until the queue has come there and hands them over. *seconds is the time
+ * that the device spent since the fetch before this one, NaN where that is not known. */
+#define MPT_FETCH_SLOTS 4
+#define MPT_FETCH_BYTES 4096
+MPT_API mpt_status mpt_memory_fetch(mpt_queue *queue, int slot, const void *data, size_t bytes,
+                                    mpt_error *error);
+MPT_API mpt_status mpt_memory_fetched(mpt_queue *queue, int slot, size_t bytes, void *host,
+                                      double *seconds, mpt_error *error);
+
 /* Between fp32 host memory and a contiguous tensor of the queue's device; waits for completion.
  * Upload rounds to the tensor's format. `host` has mpt_tensor_count elements. */
 MPT_API mpt_status mpt_tensor_upload(mpt_queue *queue, const float *host, const mpt_tensor *tensor,

@@ -1,9 +1,9 @@
 /* Linear layers, forward and backward, in the formats of their policy.
  *
  * An fp8 operand holds round(x * 2^e); the product of two is divided by 2^(ea + eb), which is exact
- * in fp32. Beyond fp32's exponents that factor is 0 or infinite, and so would the product be. */
+ * in fp32. Beyond fp32's exponents that factor is 0 or infinite, and so would the product be. The
+ * factors stay on the device: the GEMM reads them there. */
 #include "runtime/plan.h"
-#include <math.h>
 #include <stdio.h>
 
 static const char *layer_name(const mpt_session *session, int layer) {
@@ -102,16 +102,23 @@ static mpt_status multiply(mpt_session *session, int layer, mpt_gemm_kind gemm, 
                            const mpt_tensor *b, const mpt_tensor *out, const mpt_tensor *bias,
                            bool accumulate, mpt_error *error) {
   mpt_tensor left, right;
-  int left_exponent, right_exponent;
-  MPT_RETURN_IF_FAILED(session_operand(session, layer, gemm, 0, a, &left, &left_exponent, error));
-  MPT_RETURN_IF_FAILED(session_operand(session, layer, gemm, 1, b, &right, &right_exponent, error));
+  const float *left_scale, *right_scale;
+  bool left_transposed, right_transposed;
+  MPT_RETURN_IF_FAILED(
+      session_operand(session, layer, gemm, 0, a, &left, &left_scale, &left_transposed, error));
+  MPT_RETURN_IF_FAILED(
+      session_operand(session, layer, gemm, 1, b, &right, &right_scale, &right_transposed, error));
   mpt_gemm_args args = {.a = &left,
                         .b = &right,
                         .out = out,
                         .bias = bias,
-                        .transpose_a = gemm == MPT_WGRAD,
-                        .transpose_b = gemm == MPT_FPROP,
-                        .alpha = ldexpf(1.0f, -(left_exponent + right_exponent)),
+                        .transpose_a = (gemm == MPT_WGRAD) != left_transposed,
+                        .transpose_b = (gemm == MPT_FPROP) != right_transposed,
+                        .fast = session->layers[layer].policy.gemm[gemm].accumulate ==
+                                MPT_ACCUMULATE_FAST,
+                        .alpha = 1.0f,
+                        .scale_a = left_scale,
+                        .scale_b = right_scale,
                         .beta = accumulate ? 1.0f : 0.0f};
   return mpt_gemm(session->queue, &args, error);
 }

@@ -1,12 +1,15 @@
 #include "runtime/plan.h"
 
+static void forget_copy(operand_copy *copy) {
+  copy->parts[PART_ROWS].valid = copy->parts[PART_TRANSPOSED].valid = false;
+}
+
 void session_forget(mpt_session *session, int source) {
   operand_source *s = &session->sources[source];
   s->data = NULL;
-  s->amax_known = false;
   for (int i = 0; i < session->copy_count; i++)
     if (session->copies[i].source == source)
-      session->copies[i].valid = false;
+      forget_copy(&session->copies[i]);
 }
 
 static void forget_where(mpt_session *session, bool weights) {
@@ -15,12 +18,11 @@ static void forget_where(mpt_session *session, bool weights) {
     if (s->operand == MPT_WEIGHT && !weights)
       continue;
     s->data = NULL;
-    s->amax_known = false;
     s->collected_here = false;
   }
   for (int i = 0; i < session->copy_count; i++)
     if (weights || session->sources[session->copies[i].source].operand != MPT_WEIGHT)
-      session->copies[i].valid = false;
+      forget_copy(&session->copies[i]);
   for (int i = 0; i < session->layer_count; i++)
     session->layers[i].progress = LAYER_IDLE;
 }
@@ -33,13 +35,18 @@ void session_forget_all(mpt_session *session) {
   forget_where(session, true);
 }
 
+static bool is_fp8(mpt_format format) {
+  return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
+}
+
 /* Whether memory of one format can be read as another without a copy. The CPU keeps every element
- * in 4 bytes, so there a wider format holds the values of a narrower one as they are. */
+ * in 4 bytes, so there a wider format holds the values of a narrower one as they are. A GPU's tf32
+ * product rounds fp32 operands itself, to nearest even. */
 static bool readable_as(mpt_device_kind device, mpt_format stored, mpt_format operand) {
   if (stored == operand)
     return true;
   if (device != MPT_DEVICE_CPU)
-    return false;
+    return stored == MPT_FP32 && operand == MPT_TF32;
   switch (operand) {
   case MPT_FP32:
     return true;
@@ -47,7 +54,7 @@ static bool readable_as(mpt_device_kind device, mpt_format stored, mpt_format op
     return stored != MPT_FP32;
   case MPT_BF16:
   case MPT_FP16:
-    return stored == MPT_FP8_E4M3 || stored == MPT_FP8_E5M2;
+    return is_fp8(stored);
   default:
     return false;
   }
@@ -67,53 +74,80 @@ static mpt_status check_same(mpt_session *session, int layer, operand_source *so
                   session->layers[source->layer].given.info.name);
 }
 
-static mpt_status make_copy(mpt_session *session, int index, const mpt_tensor *tensor,
-                            const mpt_tensor *into, mpt_error *error) {
-  operand_copy *copy = &session->copies[index];
-  copy->exponent = 0;
-  bool fp8 = copy->format == MPT_FP8_E4M3 || copy->format == MPT_FP8_E5M2;
-  if (fp8)
-    MPT_RETURN_IF_FAILED(session_scale_exponent(session, copy, tensor, &copy->exponent, error));
-  mpt_cast_counts counts = {0};
-  bool counted = session->mode == MPT_RUN_TRAIN && (fp8 || copy->format == MPT_FP16);
-  MPT_RETURN_IF_FAILED(
-      mpt_cast(session->queue, tensor, copy->exponent, into, counted ? &counts : NULL, error));
-  if (session->mode == MPT_RUN_TRAIN) {
+static mpt_tensor part_view(const mpt_session *session, const operand_copy *copy, part_kind part,
+                            const mpt_tensor *source) {
+  int64_t shape[2] = {source->shape[0], source->shape[1]};
+  if (part == PART_TRANSPOSED)
+    shape[0] = source->shape[1], shape[1] = source->shape[0];
+  mpt_tensor view =
+      mpt_tensor_of(session->workspace + copy->parts[part].offset, copy->format, 2, shape);
+  view.device = source->device;
+  return view;
+}
+
+static void now_valid(mpt_session *session, copy_part *part) {
+  if (!part->own_memory) {
+    if (session->scratch_holder[part->area] != NULL)
+      session->scratch_holder[part->area]->valid = false;
+    session->scratch_holder[part->area] = part;
+  }
+  part->valid = true;
+}
+
+/* Makes a part, and in the same pass the other where it will be wanted: what fprop makes wgrad and
+ * dgrad read transposed, what dgrad makes wgrad does. */
+static mpt_status make_copy(mpt_session *session, operand_copy *copy, part_kind wanted,
+                            const mpt_tensor *tensor, mpt_error *error) {
+  bool train = session->mode == MPT_RUN_TRAIN;
+  bool both = train && wanted == PART_ROWS && copy->parts[PART_TRANSPOSED].used_by != 0;
+  mpt_tensor rows = part_view(session, copy, PART_ROWS, tensor);
+  mpt_tensor transposed = part_view(session, copy, PART_TRANSPOSED, tensor);
+  mpt_scale *scale = &session->scales[copy - session->copies];
+  if (is_fp8(copy->format)) {
+    unsigned flags;
+    MPT_RETURN_IF_FAILED(session_scale(session, copy, tensor, &flags, error));
+    MPT_RETURN_IF_FAILED(
+        mpt_quantize(session->queue, tensor, scale, flags, wanted == PART_ROWS ? &rows : NULL,
+                     both || wanted == PART_TRANSPOSED ? &transposed : NULL, error));
+  } else {
+    bool counted = train && copy->format == MPT_FP16;
+    MPT_RETURN_IF_FAILED(
+        mpt_cast(session->queue, tensor, 0, &rows, counted ? &scale->counts : NULL, error));
+  }
+  if (train)
     copy->cast += (uint64_t)mpt_tensor_count(tensor);
-    copy->saturated += counts.saturated;
-    copy->vanished += counts.vanished;
-  }
-  if (!copy->own_memory) {
-    int holder = session->scratch_holder[copy->area];
-    if (holder >= 0)
-      session->copies[holder].valid = false;
-    session->scratch_holder[copy->area] = index;
-  }
-  copy->valid = true;
+  now_valid(session, &copy->parts[wanted]);
+  if (both)
+    now_valid(session, &copy->parts[PART_TRANSPOSED]);
   return MPT_OK;
 }
 
+static part_kind part_for(const operand_copy *copy, mpt_gemm_kind gemm) {
+  return (copy->parts[PART_TRANSPOSED].used_by & 1u << gemm) != 0 ? PART_TRANSPOSED : PART_ROWS;
+}
+
 mpt_status session_operand(mpt_session *session, int layer, mpt_gemm_kind gemm, int index,
-                           const mpt_tensor *tensor, mpt_tensor *operand, int *exponent,
-                           mpt_error *error) {
+                           const mpt_tensor *tensor, mpt_tensor *operand, const float **scale,
+                           bool *transposed, mpt_error *error) {
   session_layer *l = &session->layers[layer];
   mpt_format format =
       session->mode == MPT_RUN_PLAIN ? MPT_FP32 : l->policy.gemm[gemm].operand[index];
   operand_source *source = &session->sources[l->sources[mpt_gemm_operand(gemm, index)]];
   MPT_RETURN_IF_FAILED(check_same(session, layer, source, tensor, error));
-  *exponent = 0;
+  *scale = NULL;
+  *transposed = false;
   if (readable_as(tensor->device.kind, tensor->format, format)) {
     *operand = *tensor;
     operand->format = format;
     return MPT_OK;
   }
-  int index_of_copy = l->copies[gemm][index];
-  operand_copy *copy = &session->copies[index_of_copy];
-  mpt_tensor view = mpt_tensor_of(session->workspace + copy->offset, format, 2, tensor->shape);
-  view.device = tensor->device;
-  if (!copy->valid)
-    MPT_RETURN_IF_FAILED(make_copy(session, index_of_copy, tensor, &view, error));
-  *operand = view;
-  *exponent = copy->exponent;
+  operand_copy *copy = &session->copies[l->copies[gemm][index]];
+  part_kind part = part_for(copy, gemm);
+  if (!copy->parts[part].valid)
+    MPT_RETURN_IF_FAILED(make_copy(session, copy, part, tensor, error));
+  *operand = part_view(session, copy, part, tensor);
+  *transposed = part == PART_TRANSPOSED;
+  if (is_fp8(format))
+    *scale = &session->scales[copy - session->copies].inverse;
   return MPT_OK;
 }

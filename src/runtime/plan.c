@@ -101,31 +101,42 @@ static mpt_status plan_input(mpt_session *session, int index, mpt_error *error) 
 
 /* The copy of a source in a format and scaling: one that is planned already, or a new one. */
 static int plan_copy(mpt_session *session, int source, mpt_format format, mpt_scaling scaling,
-                     mpt_gemm_kind gemm) {
+                     mpt_gemm_kind gemm, part_kind part) {
   if (!is_fp8(format) || scaling.mode == MPT_SCALING_CURRENT)
     scaling = (mpt_scaling){.mode = MPT_SCALING_CURRENT};
   for (int i = 0; i < session->copy_count; i++) {
     operand_copy *copy = &session->copies[i];
     if (copy->source == source && copy->format == format && copy->scaling.mode == scaling.mode &&
         copy->scaling.history == scaling.history && copy->scaling.margin == scaling.margin) {
-      copy->used_by |= 1u << gemm;
+      copy->parts[part].used_by |= 1u << gemm;
       return i;
     }
   }
-  session->copies[session->copy_count] =
-      (operand_copy){.source = source, .format = format, .scaling = scaling, .used_by = 1u << gemm};
+  operand_copy *copy = &session->copies[session->copy_count];
+  *copy = (operand_copy){.source = source, .format = format, .scaling = scaling};
+  copy->parts[part].used_by = 1u << gemm;
   return session->copy_count++;
+}
+
+/* Which part of an fp8 copy a GEMM reads: the contracted dimension runs along rows of the inputs
+ * and weights that fprop reads and of dgrad's grad_output, and along columns of the others. */
+static part_kind part_of(const mpt_session *session, mpt_format format, mpt_gemm_kind gemm,
+                         int index) {
+  if (!is_fp8(format) || !mpt_gemm_wants_rows_of_k(session->queue))
+    return PART_ROWS;
+  return gemm == MPT_WGRAD || (gemm == MPT_DGRAD && index == 1) ? PART_TRANSPOSED : PART_ROWS;
 }
 
 static void plan_copies(mpt_session *session, session_layer *layer) {
   for (int gemm = 0; gemm < MPT_GEMM_COUNT; gemm++)
     for (int i = 0; i < 2; i++) {
+      mpt_gemm_kind kind = (mpt_gemm_kind)gemm;
       mpt_format format = layer->policy.gemm[gemm].operand[i];
-      int source = layer->sources[mpt_gemm_operand((mpt_gemm_kind)gemm, i)];
       layer->copies[gemm][i] =
           format == MPT_FP32
               ? -1
-              : plan_copy(session, source, format, layer->policy.scaling, (mpt_gemm_kind)gemm);
+              : plan_copy(session, layer->sources[mpt_gemm_operand(kind, i)], format,
+                          layer->policy.scaling, kind, part_of(session, format, kind, i));
     }
 }
 
@@ -135,43 +146,71 @@ static size_t take(size_t *bytes, size_t size) {
   return offset;
 }
 
+/* Bytes of an element in the device's memory: the CPU keeps values of every format in 4. */
+static size_t element_bytes(const mpt_session *session, mpt_format format) {
+  return mpt_queue_device(session->queue).kind == MPT_DEVICE_CPU
+             ? sizeof(float)
+             : (size_t)mpt_format_get(format)->bits / 8;
+}
+
+static void plan_part(const operand_source *source, const operand_copy *copy, copy_part *part) {
+  /* What fprop makes and wgrad reads lives from one to the other. */
+  unsigned of_copy = copy->parts[PART_ROWS].used_by | copy->parts[PART_TRANSPOSED].used_by;
+  bool kept = (of_copy & 1u << MPT_FPROP) != 0 && (part->used_by & 1u << MPT_WGRAD) != 0;
+  part->own_memory = source->operand == MPT_WEIGHT || (source->operand == MPT_INPUT && kept);
+  part->area = source->operand == MPT_INPUT             ? SCRATCH_INPUT
+               : (part->used_by & 1u << MPT_DGRAD) != 0 ? SCRATCH_DGRAD
+                                                        : SCRATCH_WGRAD;
+}
+
 static void plan_memory(mpt_session *session) {
-  const unsigned kept = 1u << MPT_FPROP | 1u << MPT_WGRAD;
   size_t bytes = 0, scratch[SCRATCH_COUNT] = {0}, scratch_offset[SCRATCH_COUNT];
+  size_t copies = (size_t)session->copy_count, sources = (size_t)session->source_count;
   take(&bytes, sizeof(mpt_step_state));
+  session->scales_offset = take(&bytes, copies * sizeof(mpt_scale));
+  session->statistics_offset = take(&bytes, (sources + 1) * sizeof(mpt_statistics));
+  session->overflows_offset = take(&bytes, (size_t)session->gradient_capacity * sizeof(int64_t));
   for (int i = 0; i < session->copy_count; i++) {
     operand_copy *copy = &session->copies[i];
     const operand_source *source = &session->sources[copy->source];
-    /* The CPU emulates: 4 bytes an element whatever the format, no padding. */
-    size_t size = (size_t)source->rows * (size_t)source->columns * sizeof(float);
-    copy->own_memory = source->operand == MPT_WEIGHT ||
-                       (source->operand == MPT_INPUT && (copy->used_by & kept) == kept);
-    if (copy->own_memory) {
-      copy->offset = take(&bytes, size);
-      continue;
+    if (copy->scaling.mode == MPT_SCALING_DELAYED)
+      copy->history = take(&bytes, (size_t)copy->scaling.history * sizeof(uint32_t));
+    size_t size =
+        (size_t)source->rows * (size_t)source->columns * element_bytes(session, copy->format);
+    for (int p = 0; p < PART_COUNT; p++) {
+      copy_part *part = &copy->parts[p];
+      if (part->used_by == 0)
+        continue;
+      plan_part(source, copy, part);
+      if (part->own_memory)
+        part->offset = take(&bytes, size);
+      else if (scratch[part->area] < size)
+        scratch[part->area] = size;
     }
-    copy->area = source->operand == MPT_INPUT             ? SCRATCH_INPUT
-                 : (copy->used_by & 1u << MPT_DGRAD) != 0 ? SCRATCH_DGRAD
-                                                          : SCRATCH_WGRAD;
-    if (scratch[copy->area] < size)
-      scratch[copy->area] = size;
   }
-  for (int area = 0; area < SCRATCH_COUNT; area++) {
+  for (int area = 0; area < SCRATCH_COUNT; area++)
     scratch_offset[area] = take(&bytes, scratch[area]);
-    session->scratch_holder[area] = -1;
+  for (int i = 0; i < session->copy_count * PART_COUNT; i++) {
+    copy_part *part = &session->copies[i / PART_COUNT].parts[i % PART_COUNT];
+    if (part->used_by != 0 && !part->own_memory)
+      part->offset = scratch_offset[part->area];
   }
-  for (int i = 0; i < session->copy_count; i++)
-    if (!session->copies[i].own_memory)
-      session->copies[i].offset = scratch_offset[session->copies[i].area];
   session->workspace_bytes = bytes;
 }
 
 mpt_status session_plan(mpt_session *session, mpt_error *error) {
   size_t count = (size_t)session->layer_count;
+  session->gradient_capacity = 4 * session->layer_count + 64;
+  size_t gradients = (size_t)session->gradient_capacity;
   session->sources = calloc(count * MPT_OPERAND_COUNT, sizeof *session->sources);
   session->copies = calloc(count * MPT_GEMM_COUNT * 2, sizeof *session->copies);
   session->backward_order = calloc(count, sizeof *session->backward_order);
-  if (session->sources == NULL || session->copies == NULL || session->backward_order == NULL)
+  session->gradient_data = calloc(gradients, sizeof *session->gradient_data);
+  session->gradient_layer = calloc(gradients, sizeof *session->gradient_layer);
+  session->delivered = calloc(count * MPT_OPERAND_COUNT, sizeof *session->delivered);
+  if (session->sources == NULL || session->copies == NULL || session->backward_order == NULL ||
+      session->gradient_data == NULL || session->gradient_layer == NULL ||
+      session->delivered == NULL)
     return mpt_fail_memory(error, "the session's plan", count * sizeof *session->sources);
 
   for (int i = 0; i < session->layer_count; i++) {
@@ -190,26 +229,17 @@ mpt_status session_plan(mpt_session *session, mpt_error *error) {
         add_source(session, MPT_GRAD_OUTPUT, i, layer->rows, layer->n);
     plan_copies(session, layer);
   }
-  for (int i = 0; i < session->copy_count; i++) {
-    operand_copy *copy = &session->copies[i];
-    if (copy->scaling.mode != MPT_SCALING_DELAYED)
-      continue;
-    copy->history.length = copy->scaling.history;
-    copy->history.bits = calloc((size_t)copy->history.length, sizeof(uint32_t));
-    if (copy->history.bits == NULL)
-      return mpt_fail_memory(error, "the histories of delayed scaling",
-                             (size_t)copy->history.length * sizeof(uint32_t));
-  }
   plan_memory(session);
   return MPT_OK;
 }
 
 void session_release(mpt_session *session) {
-  for (int i = 0; session->copies != NULL && i < session->copy_count; i++)
-    free(session->copies[i].history.bits);
   free(session->copies);
   free(session->sources);
   free(session->backward_order);
+  free(session->gradient_data);
+  free(session->gradient_layer);
+  free(session->delivered);
   free(session->layers);
   free(session);
 }

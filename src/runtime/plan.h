@@ -6,8 +6,14 @@
  * at open, made when a GEMM first needs one, and serve every GEMM that wants that format until the
  * source changes: a microbatch for inputs and grad_outputs, a step for weights.
  *
- * Weight copies, and input copies that fprop leaves for wgrad, have memory of their own. The others
- * live in three areas of scratch, where making one forgets the one that was there.
+ * Where the device's fp8 products want both operands with k along rows (mpt_gemm_wants_rows_of_k),
+ * an fp8 copy has two parts, as the source lies and transposed, made in one pass.
+ *
+ * Weight copies, and parts of input copies that fprop leaves for wgrad, have memory of their own.
+ * The others live in three areas of scratch, where making one forgets the one that was there.
+ *
+ * Scales, their histories, counters, the step's state and statistics lie in the workspace, in the
+ * memory of the device: a step does not wait for the host. The host reads them when it is asked.
  */
 #ifndef MPT_RUNTIME_PLAN_H
 #define MPT_RUNTIME_PLAN_H
@@ -22,27 +28,25 @@ typedef enum scratch_area {
   SCRATCH_COUNT
 } scratch_area;
 
-/* Largest amax of each of the last steps: delayed scaling (Micikevicius et al. 2022, "FP8 formats
- * for deep learning"; NVIDIA's Transformer Engine). */
-typedef struct amax_history {
-  uint32_t *bits; /* [length], a ring */
-  int length, filled, next;
-  uint32_t step; /* largest finite amax of this step */
-  bool seen;     /* whether this step had one */
-} amax_history;
+typedef enum part_kind { PART_ROWS, PART_TRANSPOSED, PART_COUNT } part_kind;
+
+typedef struct copy_part {
+  unsigned used_by; /* bit set of 1 << mpt_gemm_kind; 0: not wanted */
+  size_t offset;    /* in the workspace */
+  bool own_memory;  /* else in a scratch area */
+  scratch_area area;
+  bool valid;
+} copy_part;
 
 typedef struct operand_copy {
   int source;
   mpt_format format;
   mpt_scaling scaling; /* fp8 only, else zero */
-  unsigned used_by;    /* bit set of 1 << mpt_gemm_kind */
-  size_t offset;       /* in the workspace */
-  bool own_memory;     /* else in a scratch area */
-  scratch_area area;
-  bool valid;
-  int exponent; /* the copy holds round(source * 2^exponent) */
-  amax_history history;
-  uint64_t saturated, vanished, cast; /* elements since open */
+  copy_part parts[PART_COUNT];
+  size_t history;    /* offset in the workspace; delayed scaling only */
+  bool has_history;  /* a step has put something there, or a checkpoint */
+  bool in_this_step; /* will at the end of this step */
+  uint64_t cast;     /* elements since open */
 } operand_copy;
 
 typedef struct operand_source {
@@ -50,11 +54,8 @@ typedef struct operand_source {
   int layer;             /* the first that reads it */
   int64_t rows, columns; /* at most; a weight's are exact */
   const void *data;      /* the tensor seen since it last changed, NULL before */
-  bool amax_known;
-  uint32_t amax_bits;
-  bool collected;      /* statistics hold something of this step */
-  bool collected_here; /* of this microbatch */
-  mpt_statistics statistics;
+  bool collected;        /* statistics hold something of this step */
+  bool collected_here;   /* of this microbatch */
 } operand_source;
 
 typedef enum layer_progress { LAYER_IDLE, LAYER_FORWARD, LAYER_BACKWARD } layer_progress;
@@ -70,37 +71,39 @@ typedef struct session_layer {
   mpt_tensor gradient; /* parameter gradient of the last backward pass, to find who overflowed */
 } session_layer;
 
-typedef struct loss_scale_state {
-  bool dynamic;
-  float scale; /* of the next step; the device's state has this step's */
-  float floor, ceiling;
-  int64_t good_steps, interval;
-} loss_scale_state;
-
 struct mpt_session {
   mpt_queue *queue;
   int layer_count, source_count, copy_count;
   session_layer *layers;
   operand_source *sources;
   operand_copy *copies;
-  int scratch_holder[SCRATCH_COUNT]; /* copy, -1 */
-  int *backward_order;               /* layers in the order of this step's backward pass */
+  copy_part *scratch_holder[SCRATCH_COUNT]; /* NULL: nobody */
+  int *backward_order;                      /* layers in the order of this step's backward pass */
   int backward_count;
   size_t workspace_bytes;
   char *workspace;
-  mpt_step_state *state; /* at the start of the workspace */
+  mpt_step_state initial; /* state at open */
+
+  /* In the workspace, device memory. */
+  mpt_step_state *state;
+  mpt_scale *scales;                 /* [copy_count] */
+  mpt_statistics *source_statistics; /* [source_count] of this step, and one more: scratch */
+  int64_t *overflows;                /* [gradient_capacity] mpt_gradient_check's */
+  size_t scales_offset, statistics_offset, overflows_offset;
 
   mpt_run_mode mode;
-  bool in_step, update_pending; /* update_pending: the last step's update counts when the next
-                                   begins, after the optimizer has used `applied` */
-  int64_t step;
-  loss_scale_state loss_scale;
-  mpt_session_report report;
+  bool in_step;
+  bool pending;                    /* a step ended and mpt_step_begin has not counted it yet */
+  int64_t step, first_step, ended; /* number of this step; of the first; how many ended */
+  int gradient_capacity;
+  const void **gradient_data; /* [gradient_capacity] the gradients of the last step ... */
+  int *gradient_layer;        /* ... and the layers they belong to, -1 */
+  mpt_session_report report;  /* what the host knows of it */
 
   mpt_statistics_mode statistics;
   int64_t statistics_every;
-  bool collecting; /* this step */
-  mpt_statistics scratch_statistics;
+  bool collecting;           /* this step */
+  mpt_statistics *delivered; /* host [source_count], where statistics arrive */
   mpt_statistics_sink *on_statistics;
   void *context;
 };
@@ -110,31 +113,37 @@ struct mpt_session {
 mpt_status session_plan(mpt_session *session, mpt_error *error);
 void session_release(mpt_session *session);
 
-/* operand.c: the operand `index` of a GEMM of a layer, made from `tensor` ([rows, columns]) if no
- * valid copy is there. The value of *operand is the source's times 2^*exponent. */
+/* scales.c: the scales' first values, into the workspace. */
+mpt_status session_scales_start(mpt_session *session, mpt_error *error);
+/* Gets the scale of an fp8 copy ready for a cast of `tensor`, and says what the cast adds to. */
+mpt_status session_scale(mpt_session *session, operand_copy *copy, const mpt_tensor *tensor,
+                         unsigned *flags, mpt_error *error);
+void session_scales_step_end(mpt_session *session);
+
+/* operand.c: operand `index` of a GEMM of a layer, made from `tensor` ([rows, columns]) if no valid
+ * copy is there. *scale is where its inverse scale is, NULL for 1; *transposed whether the operand
+ * is the transpose of the source. */
 mpt_status session_operand(mpt_session *session, int layer, mpt_gemm_kind gemm, int index,
-                           const mpt_tensor *tensor, mpt_tensor *operand, int *exponent,
-                           mpt_error *error);
-/* A source got new values: forget its copies and amax. */
+                           const mpt_tensor *tensor, mpt_tensor *operand, const float **scale,
+                           bool *transposed, mpt_error *error);
+/* A source got new values: forget its copies. */
 void session_forget(mpt_session *session, int source);
 void session_forget_activations(mpt_session *session);
 void session_forget_all(mpt_session *session);
 
-/* scales.c */
-mpt_status session_scale_exponent(mpt_session *session, operand_copy *copy,
-                                  const mpt_tensor *tensor, int *exponent, mpt_error *error);
-void session_scales_step_end(mpt_session *session);
-
 /* loss_scale.c */
 mpt_status loss_scale_open(mpt_session *session, mpt_loss_scale_policy policy, int64_t steps,
                            mpt_error *error);
-void loss_scale_move(mpt_session *session, bool overflow);
-int loss_scale_blame(mpt_session *session);
 
 /* watch.c: statistics of a step, and the first value that was not finite. */
 mpt_status watch_operand(mpt_session *session, int layer, mpt_operand operand,
                          const mpt_tensor *tensor, mpt_error *error);
-void watch_nonfinite(mpt_session *session, int layer, mpt_operand operand);
-void watch_deliver(mpt_session *session);
+mpt_status watch_deliver(mpt_session *session, mpt_error *error);
+/* The gradients that a step ends with: which layers they belong to. */
+void watch_gradients(mpt_session *session, const mpt_tensor *const *gradients, int count);
+/* The state as of now, with the step that ended last counted. */
+mpt_status watch_state(const mpt_session *session, mpt_step_state *state, mpt_error *error);
+/* Brings the report up to date from the device. */
+mpt_status watch_refresh(mpt_session *session, mpt_error *error);
 
 #endif

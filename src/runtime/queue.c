@@ -111,6 +111,31 @@ mpt_status mpt_memory_download(mpt_queue *queue, const void *data, size_t bytes,
              : queue->backend->read(queue->context, data, bytes, host, error);
 }
 
+static void check_slot(op_check *c, int slot, size_t bytes) {
+  op_require(c, slot >= 0 && slot < MPT_FETCH_SLOTS, "there is no slot %d", slot);
+  op_require(c, bytes >= 1 && bytes <= MPT_FETCH_BYTES, "%zu bytes, a slot has %d", bytes,
+             MPT_FETCH_BYTES);
+}
+
+mpt_status mpt_memory_fetch(mpt_queue *queue, int slot, const void *data, size_t bytes,
+                            mpt_error *error) {
+  op_check c = OP_CHECK(queue, fetch, error);
+  check_slot(&c, slot, bytes);
+  op_require(&c, data != NULL, "data is NULL");
+  return c.status != MPT_OK ? c.status
+                            : queue->backend->fetch(queue->context, slot, data, bytes, error);
+}
+
+mpt_status mpt_memory_fetched(mpt_queue *queue, int slot, size_t bytes, void *host, double *seconds,
+                              mpt_error *error) {
+  op_check c = OP_CHECK(queue, fetched, error);
+  check_slot(&c, slot, bytes);
+  op_require(&c, host != NULL, "host is NULL");
+  return c.status != MPT_OK
+             ? c.status
+             : queue->backend->fetched(queue->context, slot, bytes, host, seconds, error);
+}
+
 mpt_status mpt_tensor_upload(mpt_queue *queue, const float *host, const mpt_tensor *tensor,
                              mpt_error *error) {
   op_check c = OP_CHECK(queue, upload, error);

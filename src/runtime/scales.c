@@ -1,57 +1,56 @@
-/* Scales of fp8 copies: powers of two, so that scaling itself loses no precision. */
+/* Scales of fp8 copies: powers of two, so that scaling itself loses no precision. Delayed scaling
+ * as in Micikevicius et al. 2022, "FP8 formats for deep learning", and NVIDIA's Transformer Engine.
+ * The rules by which they move are in kernels/step_rules.h. */
 #include "runtime/plan.h"
+#include <stdlib.h>
 
-static const uint32_t infinity_bits = 0x7f800000u;
-
-static uint32_t largest(const amax_history *history) {
-  uint32_t bits = 0;
-  for (int i = 0; i < history->filled; i++)
-    if (bits < history->bits[i])
-      bits = history->bits[i];
-  return bits;
-}
-
-static mpt_status source_amax(mpt_session *session, operand_source *source,
-                              const mpt_tensor *tensor, mpt_error *error) {
-  if (source->amax_known)
-    return MPT_OK;
-  MPT_RETURN_IF_FAILED(mpt_amax(session->queue, tensor, &source->amax_bits, error));
-  source->amax_known = true;
-  if (source->amax_bits >= infinity_bits)
-    watch_nonfinite(session, source->layer, source->operand);
-  return MPT_OK;
-}
-
-/* Current scaling takes the tensor's own amax. Delayed takes the largest of the steps before; with
- * none yet, the tensor's own. An amax that is not finite says nothing about the scale that the next
- * steps need and stays out of the history. */
-mpt_status session_scale_exponent(mpt_session *session, operand_copy *copy,
-                                  const mpt_tensor *tensor, int *exponent, mpt_error *error) {
-  operand_source *source = &session->sources[copy->source];
-  amax_history *history = &copy->history;
+static mpt_scale first_scale(const mpt_session *session, const operand_copy *copy) {
   bool delayed = copy->scaling.mode == MPT_SCALING_DELAYED;
-  bool frozen = delayed && session->mode == MPT_RUN_EVALUATE && history->filled > 0;
-  if (!frozen)
-    MPT_RETURN_IF_FAILED(source_amax(session, source, tensor, error));
-  uint32_t bits = delayed && history->filled > 0 ? largest(history) : source->amax_bits;
-  *exponent = mpt_scale_exponent(copy->format, bits, delayed ? copy->scaling.margin : 0);
-  if (delayed && session->mode == MPT_RUN_TRAIN && source->amax_bits < infinity_bits) {
-    if (!history->seen || history->step < source->amax_bits)
-      history->step = source->amax_bits;
-    history->seen = true;
-  }
+  return (mpt_scale){.scale = 1.0f,
+                     .inverse = 1.0f,
+                     .format = (int32_t)copy->format,
+                     .max_finite = mpt_format_get(copy->format)->max_finite,
+                     .delayed = delayed,
+                     .margin = delayed ? copy->scaling.margin : 0,
+                     .length = delayed ? copy->scaling.history : 0,
+                     .history = delayed ? (uint32_t *)(session->workspace + copy->history) : NULL};
+}
+
+mpt_status session_scales_start(mpt_session *session, mpt_error *error) {
+  size_t bytes = (size_t)session->copy_count * sizeof(mpt_scale);
+  if (bytes == 0)
+    return MPT_OK;
+  mpt_scale *scales = malloc(bytes);
+  if (scales == NULL)
+    return mpt_fail_memory(error, "the session's scales", bytes);
+  for (int i = 0; i < session->copy_count; i++)
+    scales[i] = first_scale(session, &session->copies[i]);
+  mpt_status status = mpt_memory_upload(session->queue, scales, bytes, session->scales, error);
+  free(scales);
+  return status;
+}
+
+/* Current scaling takes the tensor's own amax. Delayed takes the largest of the steps before, and
+ * sees this one's in the same pass as the cast; with none yet, the tensor's own. */
+mpt_status session_scale(mpt_session *session, operand_copy *copy, const mpt_tensor *tensor,
+                         unsigned *flags, mpt_error *error) {
+  bool delayed = copy->scaling.mode == MPT_SCALING_DELAYED;
+  bool train = session->mode == MPT_RUN_TRAIN;
+  *flags = train ? MPT_QUANTIZE_COUNT : 0;
+  if (delayed && train)
+    copy->in_this_step = true;
+  if (!delayed || !copy->has_history)
+    return mpt_scale_measure(session->queue, tensor, &session->scales[copy - session->copies],
+                             error);
+  if (train)
+    *flags |= MPT_QUANTIZE_AMAX;
   return MPT_OK;
 }
 
 void session_scales_step_end(mpt_session *session) {
   for (int i = 0; i < session->copy_count; i++) {
-    amax_history *history = &session->copies[i].history;
-    if (!history->seen)
-      continue;
-    history->bits[history->next] = history->step;
-    history->next = (history->next + 1) % history->length;
-    if (history->filled < history->length)
-      history->filled++;
-    history->seen = false;
+    operand_copy *copy = &session->copies[i];
+    copy->has_history = copy->has_history || copy->in_this_step;
+    copy->in_this_step = false;
   }
 }

@@ -20,8 +20,6 @@ static mpt_status check_config(const mpt_session_config *given, mpt_session_conf
   memcpy(config, given, given->struct_size);
   if (config->queue == NULL)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "the session's configuration has no queue");
-  if (mpt_queue_device(config->queue).kind != MPT_DEVICE_CPU)
-    return mpt_fail(error, MPT_ERROR_UNSUPPORTED, "sessions run on the cpu backend only");
   if ((config->policy == NULL) == (config->assignment == NULL))
     return mpt_fail(error, MPT_ERROR_ARGUMENT,
                     "a session takes a policy or an assignment, and not both");
@@ -118,6 +116,20 @@ size_t mpt_session_workspace_bytes(const mpt_session *session) {
   return session->workspace_bytes;
 }
 
+/* What lies in the workspace besides copies begins with these values. */
+static mpt_status start_workspace(mpt_session *session, mpt_error *error) {
+  size_t bytes = (size_t)session->gradient_capacity * sizeof(int64_t);
+  int64_t *zeros = calloc(1, bytes);
+  if (zeros == NULL)
+    return mpt_fail_memory(error, "a session", bytes);
+  mpt_status status = mpt_memory_upload(session->queue, zeros, bytes, session->overflows, error);
+  free(zeros);
+  MPT_RETURN_IF_FAILED(status);
+  MPT_RETURN_IF_FAILED(mpt_memory_upload(session->queue, &session->initial, sizeof session->initial,
+                                         session->state, error));
+  return session_scales_start(session, error);
+}
+
 mpt_status mpt_session_set_workspace(mpt_session *session, void *workspace, size_t bytes,
                                      mpt_error *error) {
   if (session->workspace != NULL)
@@ -127,10 +139,13 @@ mpt_status mpt_session_set_workspace(mpt_session *session, void *workspace, size
   if (bytes < session->workspace_bytes)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "the workspace has %zu bytes, the session needs %zu",
                     bytes, session->workspace_bytes);
-  session->workspace = workspace;
+  char *base = workspace;
+  session->workspace = base;
   session->state = workspace;
-  *session->state = (mpt_step_state){.loss_scale = session->loss_scale.scale, .clip = 1.0f};
-  return MPT_OK;
+  session->scales = (mpt_scale *)(base + session->scales_offset);
+  session->source_statistics = (mpt_statistics *)(base + session->statistics_offset);
+  session->overflows = (int64_t *)(base + session->overflows_offset);
+  return start_workspace(session, error);
 }
 
 int mpt_session_find(const mpt_session *session, const char *name) {
@@ -164,6 +179,12 @@ mpt_status mpt_session_set_mode(mpt_session *session, mpt_run_mode mode, mpt_err
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "there is no run mode %d", (int)mode);
   if (session->in_step)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "the mode changes between steps only");
+  /* The step that ended last is counted before anything else uses the scales. */
+  if (session->pending && mode != MPT_RUN_TRAIN) {
+    MPT_RETURN_IF_FAILED(mpt_step_begin(session->queue, session->state, session->scales,
+                                        session->copy_count, error));
+    session->pending = false;
+  }
   session->mode = mode;
   session_forget_all(session);
   return MPT_OK;
@@ -197,15 +218,18 @@ mpt_status mpt_session_counters(const mpt_session *session, int layer, mpt_layer
     if (!used)
       continue;
     mpt_operand operand = session->sources[copy->source].operand;
-    counters->saturated[operand] += copy->saturated;
-    counters->vanished[operand] += copy->vanished;
+    mpt_scale scale = {0};
+    if (session->workspace != NULL)
+      MPT_RETURN_IF_FAILED(
+          mpt_memory_download(session->queue, &session->scales[i], sizeof scale, &scale, error));
+    counters->saturated[operand] += scale.counts.saturated;
+    counters->vanished[operand] += scale.counts.vanished;
     counters->cast[operand] += copy->cast;
   }
   return MPT_OK;
 }
 
-mpt_session_report mpt_session_get_report(const mpt_session *session) {
-  mpt_session_report report = session->report;
-  report.loss_scale = session->loss_scale.scale;
-  return report;
+mpt_session_report mpt_session_get_report(mpt_session *session) {
+  (void)watch_refresh(session, NULL);
+  return session->report;
 }

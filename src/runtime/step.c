@@ -1,7 +1,17 @@
 /* A step of a session, and what it carries to the next. */
+#include "kernels/step_rules.h"
 #include "runtime/plan.h"
-#include <stdlib.h>
 #include <string.h>
+
+/* Steps are counted on the device; the host tells it which number the count begins at. */
+static mpt_status number_steps(mpt_session *session, int64_t step, mpt_error *error) {
+  int64_t first = step - session->ended;
+  if (first == session->first_step)
+    return MPT_OK;
+  session->first_step = first;
+  return mpt_memory_upload(session->queue, &first, sizeof first, &session->state->first_step,
+                           error);
+}
 
 mpt_status mpt_session_step_begin(mpt_session *session, int64_t step, mpt_error *error) {
   if (session->workspace == NULL)
@@ -11,22 +21,22 @@ mpt_status mpt_session_step_begin(mpt_session *session, int64_t step, mpt_error 
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "step %lld begins before step %lld ended",
                     (long long)step, (long long)session->step);
   session_forget_all(session);
+  session->collecting = false;
+  if (session->mode == MPT_RUN_TRAIN) {
+    MPT_RETURN_IF_FAILED(mpt_step_begin(session->queue, session->state, session->scales,
+                                        session->copy_count, error));
+    MPT_RETURN_IF_FAILED(number_steps(session, step, error));
+    session->pending = false;
+    session->collecting =
+        session->statistics != MPT_STATISTICS_OFF && step % session->statistics_every == 0;
+    for (int i = 0; i < session->source_count; i++)
+      session->sources[i].collected = false;
+    for (int i = 0; i < session->backward_count; i++)
+      session->layers[session->backward_order[i]].gradient.data = NULL;
+    session->backward_count = 0;
+  }
   session->step = step;
   session->in_step = true;
-  session->collecting = false;
-  if (session->mode != MPT_RUN_TRAIN)
-    return MPT_OK;
-  session->collecting =
-      session->statistics != MPT_STATISTICS_OFF && step % session->statistics_every == 0;
-  for (int i = 0; i < session->source_count; i++)
-    session->sources[i].collected = false;
-  for (int i = 0; i < session->backward_count; i++)
-    session->layers[session->backward_order[i]].gradient.data = NULL;
-  session->backward_count = 0;
-  *session->state = (mpt_step_state){.loss_scale = session->loss_scale.scale,
-                                     .clip = 1.0f,
-                                     .applied = session->state->applied + session->update_pending};
-  session->update_pending = false;
   return MPT_OK;
 }
 
@@ -38,8 +48,29 @@ mpt_status mpt_session_microbatch(mpt_session *session, mpt_error *error) {
   return MPT_OK;
 }
 
+const mpt_step_state *mpt_session_state(const mpt_session *session) {
+  return session->state;
+}
+
 float mpt_session_loss_scale(const mpt_session *session) {
-  return session->in_step ? session->state->loss_scale : session->loss_scale.scale;
+  mpt_step_state state;
+  return watch_state(session, &state, NULL) == MPT_OK ? state.loss_scale
+                                                      : session->initial.loss_scale;
+}
+
+/* Looks at the gradients; a step without any is only counted. */
+static mpt_status check_gradients(mpt_session *session, const mpt_tensor *const *gradients,
+                                  int count, float max_norm, mpt_error *error) {
+  if (count == 0) {
+    const int32_t without = 2;
+    return mpt_memory_upload(session->queue, &without, sizeof without, &session->state->pending,
+                             error);
+  }
+  int64_t *overflows = count <= session->gradient_capacity ? session->overflows : NULL;
+  MPT_RETURN_IF_FAILED(mpt_gradient_check(session->queue, gradients, count, max_norm,
+                                          session->state, overflows, error));
+  watch_gradients(session, gradients, count);
+  return MPT_OK;
 }
 
 mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *const *gradients, int count,
@@ -48,21 +79,11 @@ mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *const *g
     return mpt_fail(error, MPT_ERROR_ARGUMENT,
                     "a step ends that has not begun: call mpt_session_step_begin first");
   if (session->mode == MPT_RUN_TRAIN) {
-    if (count > 0)
-      MPT_RETURN_IF_FAILED(mpt_gradient_check(session->queue, gradients, count, max_norm,
-                                              session->state, NULL, error));
-    bool overflow = session->state->overflow != 0;
-    session->report.steps++;
-    if (overflow) {
-      session->report.skipped++;
-      int layer = session->report.blamed_layer = loss_scale_blame(session);
-      if (!session->loss_scale.dynamic && layer >= 0)
-        watch_nonfinite(session, layer, MPT_GRAD_OUTPUT);
-    }
-    loss_scale_move(session, overflow);
+    MPT_RETURN_IF_FAILED(check_gradients(session, gradients, count, max_norm, error));
     session_scales_step_end(session);
-    session->update_pending = !overflow && count > 0;
-    watch_deliver(session);
+    session->ended++;
+    session->pending = true;
+    MPT_RETURN_IF_FAILED(watch_deliver(session, error));
   }
   session->in_step = false;
   if (state != NULL)
@@ -103,11 +124,19 @@ static uint64_t plan_hash(const mpt_session *session) {
   return hash;
 }
 
+static size_t history_bytes(const operand_copy *copy) {
+  return (size_t)copy->scaling.history * sizeof(uint32_t);
+}
+
+static bool is_delayed(const operand_copy *copy) {
+  return copy->scaling.mode == MPT_SCALING_DELAYED;
+}
+
 size_t mpt_session_state_bytes(const mpt_session *session) {
   size_t bytes = sizeof(saved_state);
   for (int i = 0; i < session->copy_count; i++)
-    if (session->copies[i].history.length > 0)
-      bytes += (2 + (size_t)session->copies[i].history.length) * sizeof(uint32_t);
+    if (is_delayed(&session->copies[i]))
+      bytes += 2 * sizeof(uint32_t) + history_bytes(&session->copies[i]);
   return bytes;
 }
 
@@ -123,24 +152,42 @@ static mpt_status check_transfer(const mpt_session *session, const void *bytes, 
   return MPT_OK;
 }
 
+/* The history of a copy and its place, as after the step that ended last. */
+static mpt_status get_history(const mpt_session *session, int index, char *to, mpt_error *error) {
+  const operand_copy *copy = &session->copies[index];
+  mpt_scale scale;
+  MPT_RETURN_IF_FAILED(
+      mpt_memory_download(session->queue, &session->scales[index], sizeof scale, &scale, error));
+  char *bits = to + 2 * sizeof(uint32_t);
+  MPT_RETURN_IF_FAILED(
+      mpt_memory_download(session->queue, scale.history, history_bytes(copy), bits, error));
+  uint32_t head[2] = {(uint32_t)scale.filled, (uint32_t)scale.next};
+  if (session->pending && scale.amax_bits != 0 && scale.amax_bits < RULE_INFINITY_BITS) {
+    memcpy(bits + head[1] * sizeof(uint32_t), &scale.amax_bits, sizeof(uint32_t));
+    head[1] = (head[1] + 1) % (uint32_t)scale.length;
+    head[0] += head[0] < (uint32_t)scale.length;
+  }
+  memcpy(to, head, sizeof head);
+  return MPT_OK;
+}
+
 mpt_status mpt_session_get_state(const mpt_session *session, void *bytes, size_t size,
                                  mpt_error *error) {
   MPT_RETURN_IF_FAILED(check_transfer(session, bytes, size, error));
+  mpt_step_state state;
+  MPT_RETURN_IF_FAILED(watch_state(session, &state, error));
   saved_state saved = {.plan = plan_hash(session),
-                       .applied = session->state->applied + session->update_pending,
-                       .good_steps = session->loss_scale.good_steps,
-                       .loss_scale = session->loss_scale.scale};
+                       .applied = state.applied,
+                       .good_steps = state.good_steps,
+                       .loss_scale = state.loss_scale};
   memcpy(saved.magic, magic, sizeof magic);
   memcpy(bytes, &saved, sizeof saved);
   char *at = (char *)bytes + sizeof saved;
   for (int i = 0; i < session->copy_count; i++) {
-    const amax_history *h = &session->copies[i].history;
-    if (h->length == 0)
+    if (!is_delayed(&session->copies[i]))
       continue;
-    uint32_t head[2] = {(uint32_t)h->filled, (uint32_t)h->next};
-    memcpy(at, head, sizeof head);
-    memcpy(at + sizeof head, h->bits, (size_t)h->length * sizeof(uint32_t));
-    at += sizeof head + (size_t)h->length * sizeof(uint32_t);
+    MPT_RETURN_IF_FAILED(get_history(session, i, at, error));
+    at += 2 * sizeof(uint32_t) + history_bytes(&session->copies[i]);
   }
   return MPT_OK;
 }
@@ -148,15 +195,39 @@ mpt_status mpt_session_get_state(const mpt_session *session, void *bytes, size_t
 /* Whether every ring's place is inside it: bytes from a file are not to be trusted. */
 static bool histories_valid(const mpt_session *session, const char *at) {
   for (int i = 0; i < session->copy_count; i++) {
-    uint32_t length = (uint32_t)session->copies[i].history.length, head[2];
-    if (length == 0)
+    const operand_copy *copy = &session->copies[i];
+    uint32_t length = (uint32_t)copy->scaling.history, head[2];
+    if (!is_delayed(copy))
       continue;
     memcpy(head, at, sizeof head);
     if (head[0] > length || head[1] >= length)
       return false;
-    at += sizeof head + length * sizeof(uint32_t);
+    at += sizeof head + history_bytes(copy);
   }
   return true;
+}
+
+static mpt_status set_history(mpt_session *session, int index, const char *from, mpt_error *error) {
+  operand_copy *copy = &session->copies[index];
+  uint32_t head[2], largest = 0;
+  memcpy(head, from, sizeof head);
+  const char *bits = from + sizeof head;
+  for (uint32_t i = 0; i < head[0]; i++) {
+    uint32_t amax_bits;
+    memcpy(&amax_bits, bits + i * sizeof amax_bits, sizeof amax_bits);
+    largest = amax_bits > largest ? amax_bits : largest;
+  }
+  mpt_scale scale;
+  MPT_RETURN_IF_FAILED(
+      mpt_memory_download(session->queue, &session->scales[index], sizeof scale, &scale, error));
+  scale.filled = (int32_t)head[0];
+  scale.next = (int32_t)head[1];
+  scale.amax_bits = 0;
+  rule_scale_set(&scale, largest);
+  copy->has_history = head[0] > 0;
+  MPT_RETURN_IF_FAILED(
+      mpt_memory_upload(session->queue, bits, history_bytes(copy), scale.history, error));
+  return mpt_memory_upload(session->queue, &scale, sizeof scale, &session->scales[index], error);
 }
 
 mpt_status mpt_session_set_state(mpt_session *session, const void *bytes, size_t size,
@@ -170,18 +241,16 @@ mpt_status mpt_session_set_state(mpt_session *session, const void *bytes, size_t
     return mpt_fail(error, MPT_ERROR_MISMATCH,
                     "the session's state was saved for other layers or another policy");
   for (int i = 0; i < session->copy_count; i++) {
-    amax_history *h = &session->copies[i].history;
-    if (h->length == 0)
+    if (!is_delayed(&session->copies[i]))
       continue;
-    uint32_t head[2];
-    memcpy(head, at, sizeof head);
-    h->filled = (int)head[0], h->next = (int)head[1];
-    memcpy(h->bits, at + sizeof head, (size_t)h->length * sizeof(uint32_t));
-    at += sizeof head + (size_t)h->length * sizeof(uint32_t);
+    MPT_RETURN_IF_FAILED(set_history(session, i, at, error));
+    at += 2 * sizeof(uint32_t) + history_bytes(&session->copies[i]);
   }
-  session->loss_scale.scale = saved.loss_scale;
-  session->loss_scale.good_steps = saved.good_steps;
-  session->state->applied = saved.applied;
-  session->update_pending = false;
-  return MPT_OK;
+  mpt_step_state state;
+  MPT_RETURN_IF_FAILED(watch_state(session, &state, error));
+  state.loss_scale = saved.loss_scale;
+  state.good_steps = saved.good_steps;
+  state.applied = saved.applied;
+  session->pending = false;
+  return mpt_memory_upload(session->queue, &state, sizeof state, session->state, error);
 }

@@ -1,42 +1,165 @@
 /* Statistics of a step, and the first value that was not finite. */
+#include "kernels/step_rules.h"
 #include "runtime/plan.h"
+#include <stdlib.h>
 
-void watch_nonfinite(mpt_session *session, int layer, mpt_operand operand) {
-  if (session->report.nonfinite_step >= 0 || session->mode != MPT_RUN_TRAIN)
-    return;
-  session->report.nonfinite_step = session->step;
-  session->report.nonfinite_layer = layer;
-  session->report.nonfinite_operand = operand;
+/* Layers in the order in which a step comes to them: forward for inputs and weights, then backward
+ * for gradients. */
+static int place_in_step(const mpt_session *session, int layer, mpt_operand operand) {
+  return operand == MPT_GRAD_OUTPUT ? 2 * session->layer_count - layer : layer;
 }
+
+static void note_nonfinite(mpt_session *session, int64_t step, int layer, mpt_operand operand) {
+  mpt_session_report *r = &session->report;
+  if (r->nonfinite_step >= 0 &&
+      (r->nonfinite_step < step ||
+       (r->nonfinite_step == step &&
+        place_in_step(session, r->nonfinite_layer, r->nonfinite_operand) <=
+            place_in_step(session, layer, operand))))
+    return;
+  r->nonfinite_step = step;
+  r->nonfinite_layer = layer;
+  r->nonfinite_operand = operand;
+}
+
+/* ---- statistics ---- */
 
 /* Once for each tensor: an input that layers share counts for all of them, micro-batches of a step
  * are added up, a weight is the same in all. */
 mpt_status watch_operand(mpt_session *session, int layer, mpt_operand operand,
                          const mpt_tensor *tensor, mpt_error *error) {
-  operand_source *source = &session->sources[session->layers[layer].sources[operand]];
+  int index = session->layers[layer].sources[operand];
+  operand_source *source = &session->sources[index];
   if (!session->collecting || source->collected_here)
     return MPT_OK;
-  mpt_statistics *seen = &session->scratch_statistics;
+  mpt_statistics *of_source = &session->source_statistics[index];
+  mpt_statistics *scratch = &session->source_statistics[session->source_count];
   bool full = session->statistics == MPT_STATISTICS_FULL;
-  MPT_RETURN_IF_FAILED(mpt_collect(session->queue, tensor, full, seen, error));
-  if (seen->nans > 0 || seen->infinities > 0)
-    watch_nonfinite(session, layer, operand);
+  MPT_RETURN_IF_FAILED(
+      mpt_collect(session->queue, tensor, full, source->collected ? scratch : of_source, error));
   if (source->collected)
-    mpt_statistics_merge(&source->statistics, seen);
-  else
-    source->statistics = *seen;
+    MPT_RETURN_IF_FAILED(mpt_merge_statistics(session->queue, of_source, scratch, error));
   source->collected = source->collected_here = true;
   return MPT_OK;
 }
 
-void watch_deliver(mpt_session *session) {
+mpt_status watch_deliver(mpt_session *session, mpt_error *error) {
+  if (!session->collecting)
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(mpt_memory_download(
+      session->queue, session->source_statistics,
+      (size_t)session->source_count * sizeof *session->delivered, session->delivered, error));
   for (int layer = 0; layer < session->layer_count; layer++) {
     const session_layer *l = &session->layers[layer];
     for (int operand = 0; l->has_gemm && operand < MPT_OPERAND_COUNT; operand++) {
-      const operand_source *source = &session->sources[l->sources[operand]];
-      if (source->collected && session->on_statistics != NULL)
-        session->on_statistics(session->context, session->step, layer, (mpt_operand)operand,
-                               &source->statistics);
+      const mpt_statistics *seen = &session->delivered[l->sources[operand]];
+      if (!session->sources[l->sources[operand]].collected)
+        continue;
+      if (seen->nans > 0 || seen->infinities > 0)
+        note_nonfinite(session, session->step, layer, (mpt_operand)operand);
+      if (session->on_statistics != NULL)
+        session->on_statistics(session->context, session->step, layer, (mpt_operand)operand, seen);
     }
   }
+  return MPT_OK;
+}
+
+/* ---- gradients ---- */
+
+static int layer_of(const mpt_session *session, const void *gradient) {
+  for (int i = 0; i < session->backward_count; i++)
+    if (session->layers[session->backward_order[i]].gradient.data == gradient)
+      return session->backward_order[i];
+  return -1;
+}
+
+void watch_gradients(mpt_session *session, const mpt_tensor *const *gradients, int count) {
+  for (int i = 0; i < session->gradient_capacity && i < count; i++) {
+    if (session->gradient_data[i] == gradients[i]->data)
+      continue;
+    session->gradient_data[i] = gradients[i]->data;
+    session->gradient_layer[i] = layer_of(session, gradients[i]->data);
+  }
+}
+
+static int place_in_backward(const mpt_session *session, int layer) {
+  for (int i = 0; i < session->backward_count; i++)
+    if (session->backward_order[i] == layer)
+      return i;
+  return session->backward_count;
+}
+
+/* The first layer, in the order of the backward pass, whose parameter gradient was not finite in
+ * the last step that was skipped; *step is that step, counted from the session's first. */
+static mpt_status blame(mpt_session *session, int *layer, int64_t *step, mpt_error *error) {
+  size_t bytes = (size_t)session->gradient_capacity * sizeof(int64_t);
+  int64_t *overflows = malloc(bytes);
+  *layer = -1;
+  *step = -1;
+  if (overflows == NULL)
+    return mpt_fail_memory(error, "a report", bytes);
+  mpt_status status =
+      mpt_memory_download(session->queue, session->overflows, bytes, overflows, error);
+  for (int i = 0; status == MPT_OK && i < session->gradient_capacity; i++)
+    if (overflows[i] - 1 > *step)
+      *step = overflows[i] - 1;
+  for (int i = 0; status == MPT_OK && *step >= 0 && i < session->gradient_capacity; i++) {
+    int of = session->gradient_layer[i];
+    if (overflows[i] - 1 == *step && of >= 0 &&
+        (*layer < 0 || place_in_backward(session, of) < place_in_backward(session, *layer)))
+      *layer = of;
+  }
+  free(overflows);
+  return status;
+}
+
+/* ---- the report ---- */
+
+mpt_status watch_state(const mpt_session *session, mpt_step_state *state, mpt_error *error) {
+  if (session->workspace == NULL) {
+    *state = session->initial;
+    return MPT_OK;
+  }
+  MPT_RETURN_IF_FAILED(
+      mpt_memory_download(session->queue, session->state, sizeof *state, state, error));
+  if (!session->in_step)
+    rule_state_step(state);
+  return MPT_OK;
+}
+
+static mpt_status refresh_scales(mpt_session *session, mpt_error *error) {
+  size_t bytes = (size_t)session->copy_count * sizeof(mpt_scale);
+  mpt_scale *scales = malloc(bytes + 1);
+  if (scales == NULL)
+    return mpt_fail_memory(error, "a report", bytes);
+  mpt_status status = mpt_memory_download(session->queue, session->scales, bytes, scales, error);
+  for (int i = 0; status == MPT_OK && i < session->copy_count; i++) {
+    const operand_source *source = &session->sources[session->copies[i].source];
+    if (scales[i].nonfinite)
+      note_nonfinite(session, scales[i].nonfinite_step, source->layer, source->operand);
+    else if (session->pending && !session->in_step && scales[i].amax_bits >= RULE_INFINITY_BITS)
+      note_nonfinite(session, session->step, source->layer, source->operand);
+  }
+  free(scales);
+  return status;
+}
+
+mpt_status watch_refresh(mpt_session *session, mpt_error *error) {
+  mpt_step_state state;
+  MPT_RETURN_IF_FAILED(watch_state(session, &state, error));
+  mpt_session_report *r = &session->report;
+  r->loss_scale = state.loss_scale;
+  r->loss_scale_at_floor = state.at_floor != 0;
+  r->steps = state.steps;
+  if (session->workspace == NULL)
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(refresh_scales(session, error));
+  if (state.skipped == r->skipped)
+    return MPT_OK;
+  r->skipped = state.skipped;
+  int64_t step;
+  MPT_RETURN_IF_FAILED(blame(session, &r->blamed_layer, &step, error));
+  if (!state.dynamic && r->blamed_layer >= 0)
+    note_nonfinite(session, session->first_step + step, r->blamed_layer, MPT_GRAD_OUTPUT);
+  return MPT_OK;
 }

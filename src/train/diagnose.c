@@ -18,7 +18,8 @@ static bool look(training *t, const mpt_tensor *tensor, int layer, mpt_operand o
                  finding *found) {
   uint32_t bits = 0;
   const uint32_t infinity = 0x7f800000u;
-  if (tensor->data == NULL || mpt_amax(t->net->queue, tensor, &bits, NULL) != MPT_OK ||
+  if (tensor->data == NULL || mpt_amax(t->net->queue, tensor, t->bits, NULL) != MPT_OK ||
+      mpt_memory_download(t->net->queue, t->bits, sizeof bits, &bits, NULL) != MPT_OK ||
       bits < infinity)
     return false;
   *found = (finding){layer, operand, bits > infinity};
@@ -41,8 +42,7 @@ static mpt_status find_forward(training *t, finding *found, mpt_error *error) {
 
 /* From the loss back, the first layer with a parameter gradient that is not finite. */
 static mpt_status find_backward(training *t, finding *found, mpt_error *error) {
-  double loss;
-  MPT_RETURN_IF_FAILED(train_loss(t, mpt_session_loss_scale(t->net->session), &loss, error));
+  MPT_RETURN_IF_FAILED(train_loss(t, 1.0f, t->device_losses, error));
   MPT_RETURN_IF_FAILED(mpt_fill(t->net->queue, &t->net->all_gradients, 0.0f, error));
   MPT_RETURN_IF_FAILED(network_backward(t->net, t->step, NULL, NULL, error));
   for (int i = t->g->layer_count - 1; i >= 0; i--)

@@ -24,18 +24,22 @@ mpt_status train_loss(training *t, float scale, double *loss, mpt_error *error) 
   mpt_tensor outputs = layer_rows(network_output(t->net));
   mpt_tensor gradient = layer_rows(network_output_gradient(t->net)), targets;
   const mpt_tensor *wanted = scale > 0.0f ? &gradient : NULL;
+  const mpt_step_state *state = mpt_session_state(t->net->session);
   switch (t->g->loss) {
   case LOSS_CROSS_ENTROPY:
-    return mpt_cross_entropy(queue, &outputs, t->batch.labels, scale, NULL, loss, NULL, wanted,
-                             error);
+    return mpt_cross_entropy(queue, &outputs, t->labels, scale, state, loss, NULL, wanted, error);
   case LOSS_NLL:
-    return mpt_nll(queue, &outputs, t->batch.labels, scale, NULL, loss, NULL, wanted, error);
+    return mpt_nll(queue, &outputs, t->labels, scale, state, loss, NULL, wanted, error);
   case LOSS_BINARY:
     MPT_RETURN_IF_FAILED(target_view(t, &outputs, &targets, error));
-    return mpt_binary_cross_entropy(queue, &outputs, &targets, scale, NULL, loss, wanted, error);
+    return mpt_binary_cross_entropy(queue, &outputs, &targets, scale, state, loss, wanted, error);
   case LOSS_MSE:
     MPT_RETURN_IF_FAILED(target_view(t, &outputs, &targets, error));
-    return mpt_mean_squared_error(queue, &outputs, &targets, scale, NULL, loss, wanted, error);
+    return mpt_mean_squared_error(queue, &outputs, &targets, scale, state, loss, wanted, error);
   }
   return mpt_fail(error, MPT_ERROR_INTERNAL, "there is no loss %d", (int)t->g->loss);
+}
+
+mpt_status train_read_loss(training *t, const double *loss, double *value, mpt_error *error) {
+  return mpt_memory_download(t->net->queue, loss, sizeof *value, value, error);
 }

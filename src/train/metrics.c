@@ -102,16 +102,21 @@ static mpt_status evaluate_batch(training *t, int64_t first, float *probe, tally
     return MPT_OK;
   if (first > 0)
     MPT_RETURN_IF_FAILED(mpt_session_microbatch(t->net->session, error));
-  MPT_RETURN_IF_FAILED(network_set_batch(t->net, &t->batch, *filled, error));
+  MPT_RETURN_IF_FAILED(train_set_batch(t, *filled, error));
   MPT_RETURN_IF_FAILED(network_forward(t->net, error));
   double loss;
-  MPT_RETURN_IF_FAILED(train_loss(t, 0.0f, &loss, error));
+  MPT_RETURN_IF_FAILED(train_loss(t, 0.0f, t->device_losses, error));
+  MPT_RETURN_IF_FAILED(train_read_loss(t, t->device_losses, &loss, error));
   int64_t rows = t->g->rows / t->g->batch * *filled;
   y->loss += loss * (double)rows;
   y->rows += rows;
   const mpt_tensor *out = network_output(t->net);
-  if (first == 0)
-    MPT_RETURN_IF_FAILED(mpt_tensor_download(t->net->queue, out, probe, error));
+  if (first == 0) {
+    mpt_tensor some = layer_rows(out);
+    if (some.shape[0] > t->probe_rows)
+      some.shape[0] = t->probe_rows;
+    MPT_RETURN_IF_FAILED(mpt_tensor_download(t->net->queue, &some, probe, error));
+  }
   if (t->w->metric == METRIC_LOSS)
     return MPT_OK;
   MPT_RETURN_IF_FAILED(mpt_tensor_download(t->net->queue, out, t->outputs, error));
@@ -192,10 +197,13 @@ mpt_status train_evaluate(training *t, train_result *result, mpt_error *error) {
   }
   int64_t held_out = dataset_get_info(t->options->data)->held_out;
   int64_t samples = held_out < t->g->batch ? held_out : t->g->batch;
-  int64_t count = graph_sample_size(&t->g->tensors[t->g->output]) * samples;
+  int64_t rows = t->g->rows / t->g->batch * samples;
+  if (rows > t->probe_rows)
+    rows = t->probe_rows;
+  int64_t columns = train_output_columns(t);
+  float *plain = probe + t->probe_rows * columns;
   double loss;
-  MPT_RETURN_IF_FAILED(evaluate(t, MPT_RUN_PLAIN, probe + t->g->tensors[t->g->output].count,
-                                &result->metric_plain, &loss, error));
-  result->output_difference = difference(probe, probe + t->g->tensors[t->g->output].count, count);
+  MPT_RETURN_IF_FAILED(evaluate(t, MPT_RUN_PLAIN, plain, &result->metric_plain, &loss, error));
+  result->output_difference = difference(probe, plain, rows * columns);
   return MPT_OK;
 }

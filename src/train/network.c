@@ -96,11 +96,12 @@ mpt_status network_set_mode(network *n, mpt_run_mode mode, mpt_error *error) {
 mpt_status network_set_batch(network *n, const dataset_batch *batch, int64_t samples,
                              mpt_error *error) {
   n->samples = samples;
-  n->ids = batch->ids;
   for (int t = 0; t < n->graph->tensor_count; t++)
     n->tensors[t].shape[0] = n->tensor_gradients[t].shape[0] = samples;
   if (n->graph->tensors[0].ids)
-    return MPT_OK;
+    return mpt_memory_upload(n->queue, batch->ids,
+                             (size_t)mpt_tensor_count(&n->tensors[0]) * sizeof *n->ids, n->ids,
+                             error);
   return mpt_tensor_upload(n->queue, batch->features, &n->tensors[0], error);
 }
 

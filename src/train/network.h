@@ -23,11 +23,11 @@ typedef struct network {
   mpt_tensor all_gradients;               /* every gradient in one row, to clear them at once */
   mpt_tensor *tensors, *tensor_gradients; /* [graph->tensor_count], of the batch at hand */
   int64_t samples;                        /* in the batch at hand */
-  const int32_t *ids;
+  int32_t *ids; /* in device memory, of a full batch; NULL when the data is no ids */
   float *sums[WORKLOAD_MAX_INPUTS]; /* gradients on their way to being added to another's */
   layer_run *runs;                  /* [layer_count] */
   size_t memory_bytes;              /* of everything on the device */
-  void *blocks[16];                 /* device memory, to free */
+  void *blocks[24];                 /* device memory, to free */
   int block_count;
 } network;
 
@@ -40,7 +40,7 @@ mpt_status network_take(network *n, size_t bytes, void **data, mpt_error *error)
 
 /* The mode of the session, and the storage formats that go with it. */
 mpt_status network_set_mode(network *n, mpt_run_mode mode, mpt_error *error);
-/* The batch at hand: at most graph->batch samples. Features are copied, ids must stay. */
+/* The batch at hand: at most graph->batch samples. Features and ids are copied to the device. */
 mpt_status network_set_batch(network *n, const dataset_batch *batch, int64_t samples,
                              mpt_error *error);
 /* Random numbers of the passes that follow; `pass` counts micro-batches. */

@@ -273,6 +273,11 @@ mpt_status network_take_tensors(network *n, mpt_error *error) {
   }
   plan_sharing(n, &s);
   MPT_TRY(place_tensors(n, &s, error));
+  if (g->tensors[0].ids) {
+    void *ids;
+    MPT_TRY(network_take(n, (size_t)g->tensors[0].count * sizeof *n->ids, &ids, error));
+    n->ids = ids;
+  }
   MPT_TRY(take_layers_memory(n, error));
   int64_t sums[WORKLOAD_MAX_INPUTS];
   size_sums(n, sums);

@@ -40,23 +40,41 @@ static mpt_status check_options(const train_options *o, mpt_error *error) {
   return train_check_metric(o->workload, dataset_get_info(o->data), error);
 }
 
+/* The output check compares as many rows of outputs as fit here: all of them in small networks. */
+enum { PROBE_ELEMENTS = 1 << 22 };
+
 static mpt_status take_host_memory(training *t, mpt_error *error) {
   size_t steps = (size_t)t->options->steps;
   size_t outputs = (size_t)t->g->tensors[t->g->output].count;
+  int64_t columns = train_output_columns(t), rows = (int64_t)outputs / columns;
+  t->probe_rows = rows * columns <= PROBE_ELEMENTS ? rows : PROBE_ELEMENTS / columns + 1;
   t->losses = calloc(steps, sizeof *t->losses);
   t->seconds = calloc(steps, sizeof *t->seconds);
-  t->outputs = calloc(outputs, sizeof *t->outputs);
-  t->probe = calloc(2 * outputs, sizeof *t->probe);
+  t->probe = calloc(2 * (size_t)(t->probe_rows * columns), sizeof *t->probe);
   t->targets = calloc((size_t)t->g->rows, sizeof *t->targets);
-  if (t->losses == NULL || t->seconds == NULL || t->outputs == NULL || t->probe == NULL ||
-      t->targets == NULL)
+  if (t->w->metric != METRIC_LOSS)
+    t->outputs = calloc(outputs, sizeof *t->outputs);
+  if (t->losses == NULL || t->seconds == NULL || t->probe == NULL || t->targets == NULL ||
+      (t->w->metric != METRIC_LOSS && t->outputs == NULL))
     return mpt_fail_memory(error, "the training run", (steps + outputs) * sizeof(double));
-  MPT_RETURN_IF_FAILED(dataset_batch_make(t->options->data, t->g->batch, &t->batch, error));
+  return dataset_batch_make(t->options->data, t->g->batch, &t->batch, error);
+}
+
+mpt_status train_take_device_memory(training *t, mpt_error *error) {
+  const graph_tensor *out = &t->g->tensors[t->g->output];
+  size_t passes = (size_t)t->w->optimizer.accumulate;
+  void *data = NULL;
+  MPT_RETURN_IF_FAILED(network_take(t->net, (size_t)t->g->rows * sizeof *t->labels, &data, error));
+  t->labels = data;
+  MPT_RETURN_IF_FAILED(network_take(t->net, passes * sizeof *t->device_losses, &data, error));
+  t->device_losses = data;
+  MPT_RETURN_IF_FAILED(network_take(t->net, sizeof *t->learning_rate, &data, error));
+  t->learning_rate = data;
+  MPT_RETURN_IF_FAILED(network_take(t->net, sizeof *t->bits, &data, error));
+  t->bits = data;
   if (t->g->loss != LOSS_BINARY && t->g->loss != LOSS_MSE)
     return MPT_OK;
-  const graph_tensor *out = &t->g->tensors[t->g->output];
-  void *data;
-  MPT_RETURN_IF_FAILED(network_take(t->net, outputs * sizeof(float), &data, error));
+  MPT_RETURN_IF_FAILED(network_take(t->net, (size_t)out->count * sizeof(float), &data, error));
   t->target_view = mpt_tensor_of(data, MPT_FP32, out->rank, out->shape);
   t->target_view.device = mpt_queue_device(t->net->queue);
   return MPT_OK;
@@ -88,7 +106,9 @@ static mpt_status training_open(training *t, const train_options *options, mpt_e
   if (options->save_checkpoint != NULL)
     MPT_RETURN_IF_FAILED(checkpoint_check_place(options->save_checkpoint, error));
   MPT_RETURN_IF_FAILED(network_open(options, &t->net, error));
+  t->lags = mpt_queue_device(t->net->queue).kind != MPT_DEVICE_CPU;
   MPT_RETURN_IF_FAILED(take_host_memory(t, error));
+  MPT_RETURN_IF_FAILED(train_take_device_memory(t, error));
   if (options->save_batches != NULL)
     MPT_RETURN_IF_FAILED(train_save_batches(t, options->save_batches, error));
   return set_weights(t, error);
@@ -106,6 +126,15 @@ static void training_close(training *t) {
 
 /* ---- a step ---- */
 
+mpt_status train_set_batch(training *t, int64_t samples, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(network_set_batch(t->net, &t->batch, samples, error));
+  if (t->g->loss != LOSS_CROSS_ENTROPY && t->g->loss != LOSS_NLL)
+    return MPT_OK;
+  size_t rows = (size_t)(t->g->rows / t->g->batch * samples);
+  return mpt_memory_upload(t->net->queue, t->batch.labels, rows * sizeof *t->labels, t->labels,
+                           error);
+}
+
 /* Batch i belongs to step i, or to pass i where a step adds up several. */
 mpt_status train_pass_begin(training *t, int64_t step, int64_t micro, mpt_error *error) {
   int64_t pass = step * t->w->optimizer.accumulate + micro;
@@ -114,61 +143,101 @@ mpt_status train_pass_begin(training *t, int64_t step, int64_t micro, mpt_error 
   MPT_RETURN_IF_FAILED(
       dataset_training_batch(t->options->data, t->options->seed, pass, &t->batch, error));
   network_set_randomness(t->net, t->options->seed, (uint64_t)pass);
-  return network_set_batch(t->net, &t->batch, t->batch.samples, error);
+  return train_set_batch(t, t->batch.samples, error);
 }
 
-/* Forward and backward of a step's micro-batches. A loss that is not finite ends it. */
-static mpt_status run_passes(training *t, train_step *step, mpt_error *error) {
+static bool is_probed(const training *t) {
+  const train_options *o = t->options;
+  return o->on_layer != NULL && o->probe_every > 0 && t->step % o->probe_every == 0;
+}
+
+/* Forward and backward of a step's micro-batches. A loss that is not finite ends it, where the host
+ * knows it in time. */
+static mpt_status run_passes(training *t, mpt_error *error) {
   const train_options *o = t->options;
   int64_t passes = t->w->optimizer.accumulate;
-  bool probe = o->on_layer != NULL && o->probe_every > 0 && t->step % o->probe_every == 0;
-  float scale = step->loss_scale / (float)passes;
-  step->loss = 0.0;
-  for (int64_t m = 0; m < passes && isfinite(step->loss); m++) {
-    double loss;
+  train_layer_probe *probe = is_probed(t) ? o->on_layer : NULL;
+  for (int64_t m = 0; m < passes; m++) {
     MPT_RETURN_IF_FAILED(train_pass_begin(t, t->step, m, error));
     MPT_RETURN_IF_FAILED(network_forward(t->net, error));
-    MPT_RETURN_IF_FAILED(train_loss(t, scale, &loss, error));
-    step->loss += loss / (double)passes;
-    if (isfinite(loss))
-      MPT_RETURN_IF_FAILED(
-          network_backward(t->net, t->step, probe ? o->on_layer : NULL, o->context, error));
+    MPT_RETURN_IF_FAILED(train_loss(t, 1.0f / (float)passes, &t->device_losses[m], error));
+    if (!t->lags) {
+      double loss;
+      MPT_RETURN_IF_FAILED(train_read_loss(t, &t->device_losses[m], &loss, error));
+      t->ended_early = !isfinite(loss);
+      if (t->ended_early)
+        return MPT_OK;
+    }
+    MPT_RETURN_IF_FAILED(network_backward(t->net, t->step, probe, o->context, error));
   }
   return MPT_OK;
 }
 
-/* A gradient that is not finite where no loss scale can be lowered any more. */
-static const char *hopeless(const training *t, float scale_before) {
-  mpt_session_report report = mpt_session_get_report(t->net->session);
-  if (report.loss_scale_at_floor)
-    return "no loss scale keeps the gradients finite, they overflowed";
-  return mpt_session_loss_scale(t->net->session) < scale_before
-             ? NULL
-             : "a gradient that no loss scale governs became non-finite";
+enum { SLOT_STATE, SLOT_LOSSES, SLOTS_OF_STEP };
+
+static int slot_of(int64_t step, int what) {
+  return (int)(step % 2) * SLOTS_OF_STEP + what;
 }
 
-/* *failed says why the run cannot go on, or is NULL. */
-static mpt_status run_step(training *t, train_step *step, const char **failed, mpt_error *error) {
+/* Begins a step, and leaves word of how it went in its slots. */
+static mpt_status run_step(training *t, mpt_error *error) {
   network *n = t->net;
   const optimizer_spec *optimizer = &t->w->optimizer;
-  *failed = NULL;
-  MPT_RETURN_IF_FAILED(mpt_session_step_begin(n->session, t->step, error));
-  step->loss_scale = mpt_session_loss_scale(n->session);
-  MPT_RETURN_IF_FAILED(mpt_fill(n->queue, &n->all_gradients, 0.0f, error));
-  MPT_RETURN_IF_FAILED(run_passes(t, step, error));
-  t->losses[t->step] = step->loss;
-  if (!isfinite(step->loss)) {
-    *failed = isnan(step->loss) ? "the loss became not a number" : "the loss became infinite";
-    return mpt_session_step_end(n->session, NULL, 0, 0.0f, NULL, error);
-  }
+  size_t passes = (size_t)optimizer->accumulate;
   const mpt_step_state *state;
-  MPT_RETURN_IF_FAILED(mpt_session_step_end(n->session, n->gradients, n->parameter_count,
-                                            (float)optimizer->clip, &state, error));
-  step->skipped = state->overflow != 0;
-  if (step->skipped)
-    *failed = hopeless(t, step->loss_scale);
-  double rate = train_learning_rate(optimizer, t->step, t->options->steps, t->w->steps);
-  return train_update(t, rate, state, error);
+  t->ended_early = false;
+  MPT_RETURN_IF_FAILED(mpt_session_step_begin(n->session, t->step, error));
+  MPT_RETURN_IF_FAILED(mpt_fill(n->queue, &n->all_gradients, 0.0f, error));
+  MPT_RETURN_IF_FAILED(run_passes(t, error));
+  if (t->ended_early) {
+    MPT_RETURN_IF_FAILED(mpt_session_step_end(n->session, NULL, 0, 0.0f, &state, error));
+  } else {
+    double rate = train_learning_rate(optimizer, t->step, t->options->steps, t->w->steps);
+    MPT_RETURN_IF_FAILED(mpt_session_step_end(n->session, n->gradients, n->parameter_count,
+                                              (float)optimizer->clip, &state, error));
+    MPT_RETURN_IF_FAILED(train_update(t, rate, state, error));
+  }
+  MPT_RETURN_IF_FAILED(
+      mpt_memory_fetch(n->queue, slot_of(t->step, SLOT_STATE), state, sizeof *state, error));
+  return mpt_memory_fetch(n->queue, slot_of(t->step, SLOT_LOSSES), t->device_losses,
+                          passes * sizeof *t->device_losses, error);
+}
+
+/* A gradient that is not finite where no loss scale can be lowered any more. */
+static const char *hopeless(const mpt_step_state *state) {
+  if (!state->dynamic)
+    return "a gradient that no loss scale governs became non-finite";
+  return state->loss_scale <= state->floor
+             ? "no loss scale keeps the gradients finite, they overflowed"
+             : NULL;
+}
+
+static const char *failure_of(const train_step *step, const mpt_step_state *state) {
+  if (!isfinite(step->loss))
+    return isnan(step->loss) ? "the loss became not a number" : "the loss became infinite";
+  return step->skipped ? hopeless(state) : NULL;
+}
+
+/* Waits for word of the first step that has not been heard of. *failed says why the run cannot go
+ * on, or is NULL. */
+static mpt_status finish_step(training *t, train_step *step, const char **failed,
+                              mpt_error *error) {
+  double losses[MPT_FETCH_BYTES / sizeof(double)], device_seconds;
+  int64_t passes = t->w->optimizer.accumulate, index = t->taken++;
+  mpt_step_state state;
+  *step = (train_step){.step = index, .steps = t->options->steps};
+  MPT_RETURN_IF_FAILED(mpt_memory_fetched(t->net->queue, slot_of(index, SLOT_STATE), sizeof state,
+                                          &state, &device_seconds, error));
+  MPT_RETURN_IF_FAILED(mpt_memory_fetched(t->net->queue, slot_of(index, SLOT_LOSSES),
+                                          (size_t)passes * sizeof *losses, losses, NULL, error));
+  for (int64_t m = 0; m < passes && isfinite(step->loss); m++)
+    step->loss += losses[m] / (double)passes;
+  step->loss_scale = state.loss_scale;
+  step->skipped = !t->ended_early && state.overflow != 0;
+  step->seconds = t->lags ? device_seconds : now() - t->started;
+  t->losses[index] = step->loss;
+  *failed = failure_of(step, &state);
+  return MPT_OK;
 }
 
 /* ---- the run ---- */
@@ -178,34 +247,46 @@ static bool is_instrumented(const train_options *o, int64_t step) {
          (o->on_layer != NULL && o->probe_every > 0 && step % o->probe_every == 0);
 }
 
-static mpt_status save_if_due(const training *t, bool last, mpt_error *error) {
+/* What follows from the outcome of the first step that has not been heard of. */
+static mpt_status take_outcome(training *t, train_result *result, mpt_error *error) {
   const train_options *o = t->options;
-  bool due = o->checkpoint_every > 0 && t->step % o->checkpoint_every == 0;
-  if (o->save_checkpoint == NULL || !(due || last))
-    return MPT_OK;
-  return checkpoint_save(t, o->save_checkpoint, false, error);
+  train_step step;
+  const char *failed;
+  MPT_RETURN_IF_FAILED(finish_step(t, &step, &failed, error));
+  if (failed != NULL) {
+    result->diverged = true;
+    t->step = step.step; /* that is looked at again */
+    MPT_RETURN_IF_FAILED(train_diagnose(t, failed, result, error));
+    t->step = t->taken;
+  } else if (!is_instrumented(o, step.step) && !isnan(step.seconds)) {
+    t->seconds[t->timed++] = step.seconds;
+  }
+  bool proceed = o->on_step == NULL || o->on_step(o->context, &step);
+  result->stopped =
+      !result->diverged && (result->stopped || (!proceed && step.step + 1 < o->steps));
+  return MPT_OK;
+}
+
+static bool save_is_due(const training *t) {
+  int64_t every = t->options->checkpoint_every;
+  return t->options->save_checkpoint != NULL && every > 0 && t->step % every == 0;
 }
 
 static mpt_status train_steps(training *t, train_result *result, mpt_error *error) {
   const train_options *o = t->options;
+  t->taken = t->step;
   while (t->step < o->steps && !result->stopped) {
-    train_step step = {.step = t->step, .steps = o->steps};
-    const char *failed;
-    double start = now();
-    MPT_RETURN_IF_FAILED(run_step(t, &step, &failed, error));
-    step.seconds = now() - start;
-    if (failed != NULL) {
-      result->diverged = true;
-      MPT_RETURN_IF_FAILED(train_diagnose(t, failed, result, error));
-    } else if (!is_instrumented(o, t->step)) {
-      t->seconds[t->timed++] = step.seconds;
-    }
+    t->started = now();
+    MPT_RETURN_IF_FAILED(run_step(t, error));
     t->step++;
-    bool proceed = o->on_step == NULL || o->on_step(o->context, &step);
+    bool last = t->step == o->steps, save = save_is_due(t);
+    int64_t behind = t->lags && !last && !save ? 1 : 0;
+    while (!result->diverged && t->taken < t->step - (result->stopped ? 0 : behind))
+      MPT_RETURN_IF_FAILED(take_outcome(t, result, error));
     if (result->diverged)
       return MPT_OK;
-    result->stopped = !proceed && t->step < o->steps;
-    MPT_RETURN_IF_FAILED(save_if_due(t, result->stopped || t->step == o->steps, error));
+    if (o->save_checkpoint != NULL && (save || last || result->stopped))
+      MPT_RETURN_IF_FAILED(checkpoint_save(t, o->save_checkpoint, false, error));
   }
   return MPT_OK;
 }

@@ -12,22 +12,43 @@ typedef struct training {
   dataset_batch batch; /* buffers for graph->batch samples */
   float *targets;      /* [rows, outputs]: class labels as float targets; NULL where not needed */
   mpt_tensor target_view;
-  float *outputs; /* [graph output's count]: a batch of outputs on the host */
-  float *probe;   /* twice that: the output check's, under the policy and plain */
-  int64_t step;   /* done so far */
+  float *outputs; /* [graph output's count]: a batch of outputs on the host, or NULL */
+  float *probe;   /* [2][probe_rows of outputs]: the output check's, under the policy and plain */
+  int64_t probe_rows;
+
+  /* In device memory. */
+  int32_t *labels;       /* [graph->rows] */
+  double *device_losses; /* [passes of a step] */
+  float *learning_rate;  /* of this step */
+  uint32_t *bits;        /* of an amax */
+
+  int64_t step;   /* begun so far */
   double *losses; /* [options->steps] */
   double *seconds;
   int64_t timed; /* steps in `seconds` */
+
+  /* A GPU is kept busy: the outcome of a step is waited for once the next one has begun. */
+  bool lags;
+  int64_t taken;    /* outcomes so far */
+  bool ended_early; /* the loss was not finite, known before the backward pass */
+  double started;   /* host time */
 } training;
 
 /* loss.c */
-/* Mean loss over the first `samples` of the batch at hand; with `scale` > 0 also its gradient times
- * `scale`, into the network's output gradient. */
+/* Mean loss over the batch at hand into *loss, in device memory; with `scale` > 0 also its gradient
+ * times `scale` and the step's loss scale, into the network's output gradient. */
 mpt_status train_loss(training *t, float scale, double *loss, mpt_error *error);
+mpt_status train_read_loss(training *t, const double *loss, double *value, mpt_error *error);
 
 /* update.c: one optimizer step on every parameter. */
 mpt_status train_update(training *t, double learning_rate, const mpt_step_state *state,
                         mpt_error *error);
+
+/* Outputs of a row: the last dimension of the network's output. */
+static inline int64_t train_output_columns(const training *t) {
+  const graph_tensor *out = &t->g->tensors[t->g->output];
+  return out->shape[out->rank - 1];
+}
 
 /* metrics.c: metrics on the held-out data, and the output check. */
 mpt_status train_evaluate(training *t, train_result *result, mpt_error *error);
@@ -51,7 +72,11 @@ mpt_status train_save_batches(training *t, const char *path, mpt_error *error);
  * result->report where the first value was not finite. */
 mpt_status train_diagnose(training *t, const char *what, train_result *result, mpt_error *error);
 
-/* trainer.c: fills the batch of a pass, and hands it to the network. */
+/* trainer.c: labels, losses and targets on the device. */
+mpt_status train_take_device_memory(training *t, mpt_error *error);
+/* Fills the batch of a pass, and hands it to the network. */
 mpt_status train_pass_begin(training *t, int64_t step, int64_t micro, mpt_error *error);
+/* Hands the first `samples` of t->batch to the network, and its labels to the device. */
+mpt_status train_set_batch(training *t, int64_t samples, mpt_error *error);
 
 #endif

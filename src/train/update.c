@@ -29,12 +29,13 @@ static double decay_of(const optimizer_spec *o, const network_parameter *p) {
 }
 
 static mpt_status update(network *n, const network_parameter *p, const optimizer_spec *o,
-                         double learning_rate, const mpt_step_state *state, mpt_error *error) {
+                         const float *rate, const mpt_step_state *state, mpt_error *error) {
   float decay = (float)decay_of(o, p);
   if (o->kind == OPTIMIZER_SGD)
     return mpt_sgd_step(n->queue, &p->weight, &p->gradient, n->moments > 0 ? &p->moments[0] : NULL,
-                        (float)learning_rate, NULL, (float)o->momentum, decay, state, error);
-  mpt_adam_args args = {.learning_rate = (float)learning_rate,
+                        1.0f, rate, (float)o->momentum, decay, state, error);
+  mpt_adam_args args = {.learning_rate = 1.0f,
+                        .learning_rate_factor = rate,
                         .beta1 = (float)o->beta1,
                         .beta2 = (float)o->beta2,
                         .epsilon = (float)o->epsilon,
@@ -46,8 +47,10 @@ static mpt_status update(network *n, const network_parameter *p, const optimizer
 
 mpt_status train_update(training *t, double learning_rate, const mpt_step_state *state,
                         mpt_error *error) {
-  mpt_status status = MPT_OK;
+  float rate = (float)learning_rate;
+  mpt_status status = mpt_memory_upload(t->net->queue, &rate, sizeof rate, t->learning_rate, error);
   for (int i = 0; i < t->net->parameter_count && status == MPT_OK; i++)
-    status = update(t->net, &t->net->parameters[i], &t->w->optimizer, learning_rate, state, error);
+    status =
+        update(t->net, &t->net->parameters[i], &t->w->optimizer, t->learning_rate, state, error);
   return status;
 }
