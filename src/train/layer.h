@@ -137,6 +137,12 @@ double pass_sum(const graph *g, const mpt_layer_policy *assignment, int layer, i
 /* ---- for a kind's forward and backward ---- */
 /* `data` as rows of the tensor's last dimension. */
 mpt_tensor layer_rows(const mpt_tensor *tensor);
-/* Forward and backward that do nothing. */
+/* A contiguous view of the layer's own memory, on its queue's device. */
+static inline mpt_tensor layer_view(const layer_run *run, void *data, mpt_format format, int rank,
+                                    const int64_t *shape) {
+  mpt_tensor view = mpt_tensor_of(data, format, rank, shape);
+  view.device = mpt_queue_device(run->queue);
+  return view;
+}
 
 #endif

@@ -93,8 +93,8 @@ static mpt_attention_args arguments(const layer_run *run, const mpt_tensor parts
 }
 
 static mpt_tensor lse_of(const layer_run *run) {
-  return mpt_tensor_of(
-      run->saved[0], MPT_FP32, 3,
+  return layer_view(
+      run, run->saved[0], MPT_FP32, 3,
       (int64_t[]){run->output.shape[0], run->layer->spec->heads, run->output.shape[1]});
 }
 

@@ -78,7 +78,7 @@ static void passes(const graph *g, int layer, const mpt_layer_policy *assignment
 /* A view of memory as the columns or the output rows of the batch at hand. */
 static mpt_tensor matrix(const layer_run *run, float *data, mpt_format format, int64_t columns) {
   int64_t rows = run->output.shape[0] * run->output.shape[2] * run->output.shape[3];
-  return mpt_tensor_of(data, format, 2, (int64_t[]){rows, columns});
+  return layer_view(run, data, format, 2, (int64_t[]){rows, columns});
 }
 
 static const mpt_tensor *present(const mpt_tensor *tensor) {

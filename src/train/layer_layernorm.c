@@ -44,7 +44,7 @@ static void passes(const graph *g, int layer, const mpt_layer_policy *assignment
 
 static mpt_tensor row_values(const layer_run *run, int index) {
   int64_t rows = mpt_tensor_count(&run->output) / run->layer->info.shape[0];
-  return mpt_tensor_of(run->saved[index], MPT_FP32, 1, &rows);
+  return layer_view(run, run->saved[index], MPT_FP32, 1, &rows);
 }
 
 static mpt_status forward(layer_run *run, mpt_error *error) {

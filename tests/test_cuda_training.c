@@ -1,0 +1,123 @@
+/* The same training on the GPU and on the processor: the losses of 40 steps under every uniform
+ * policy stay together, to what the order and width of sums may change.
+ *
+ * Without a GPU the tests are skipped with a word.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "train_model.h"
+#include <math.h>
+#include <stdlib.h>
+
+enum { STEPS = 40, BATCH = 16, MODELS = 4 };
+static const char *const model_names[MODELS] = {"mlp", "cnn", "gpt", "gpt, tied"};
+
+/* Sizes that fp8 products take as they are in some layers, and only padded in others. */
+static void make_model(test_model *m, int model) {
+  if (model == 0)
+    test_mlp(m, 20, 64, 5);
+  else if (model == 1)
+    test_cnn(m, 12, 16, 5);
+  else
+    test_gpt(m, 48, 32, 64, 2, model == 3);
+  m->w.optimizer.kind = OPTIMIZER_ADAMW;
+  m->w.optimizer.learning_rate = 2e-3;
+  m->w.optimizer.weight_decay = 0.1;
+  m->w.optimizer.clip = 1.0;
+  m->w.steps = STEPS;
+}
+
+static void require(mpt_status status, const mpt_error *error) {
+  if (status != MPT_OK)
+    fail_msg("%s", error->message);
+}
+
+static bool cuda_is_here(void) {
+  mpt_queue_config config = mpt_queue_config_default();
+  mpt_queue *queue;
+  mpt_error error;
+  config.backend = "cuda";
+  if (mpt_queue_open(&config, &queue, &error) != MPT_OK) {
+    printf("skipped: %s\n", error.message);
+    return false;
+  }
+  mpt_queue_close(queue);
+  return true;
+}
+
+static void train(test_model *m, const graph *g, const dataset *data, mpt_precision precision,
+                  mpt_scaling scaling, const char *backend, train_result *result) {
+  mpt_layer_policy assignment[TEST_MAX_LAYERS];
+  mpt_error error = {0};
+  for (int i = 0; i < g->layer_count; i++) {
+    assignment[i] = mpt_layer_policy_of(precision);
+    assignment[i].scaling = scaling;
+  }
+  train_options o = train_options_default();
+  o.workload = &m->w;
+  o.graph = g;
+  o.data = data;
+  o.assignment = assignment;
+  o.steps = STEPS;
+  o.backend = backend;
+  require(train_run(&o, result, &error), &error);
+}
+
+/* Largest relative distance of the losses of two runs. */
+static double distance(const train_result *a, const train_result *b) {
+  double largest = 0;
+  assert_int_equal(a->steps_done, b->steps_done);
+  for (int64_t i = 0; i < a->steps_done; i++)
+    largest = fmax(largest, fabs(a->losses[i] - b->losses[i]) / fabs(b->losses[i]));
+  return largest;
+}
+
+static void losses_stay_together(void **unused) {
+  (void)unused;
+  if (!cuda_is_here())
+    skip();
+  /* What one rounding that falls the other way can grow to in 40 steps. */
+  static const double bounds[MPT_PRECISION_COUNT] = {1e-4, 2e-3, 1e-2, 2e-3, 3e-2};
+  const mpt_scaling current = {.mode = MPT_SCALING_CURRENT};
+  const mpt_scaling delayed = {.mode = MPT_SCALING_DELAYED, .history = 8, .margin = 0};
+  for (int model = 0; model < MODELS; model++) {
+    test_model m;
+    dataset *data;
+    graph *g;
+    mpt_error error = {0};
+    make_model(&m, model);
+    require(test_data(&m, 64, &data, &error), &error);
+    require(test_graph(&m, BATCH, &g, &error), &error);
+    for (int p = 0; p <= MPT_PRECISION_COUNT; p++) {
+      mpt_precision precision = p < MPT_PRECISION_COUNT ? (mpt_precision)p : MPT_PRECISION_FP8;
+      mpt_scaling scaling = p < MPT_PRECISION_COUNT ? current : delayed;
+      train_result cpu, cuda, again;
+      train(&m, g, data, precision, scaling, "cpu", &cpu);
+      train(&m, g, data, precision, scaling, "cuda", &cuda);
+      train(&m, g, data, precision, scaling, "cuda", &again);
+      double apart = distance(&cuda, &cpu);
+      printf("%-10s %-5s%s losses within %.1e, held-out %.6f and %.6f\n", model_names[model],
+             mpt_precision_name(precision), p < MPT_PRECISION_COUNT ? "" : " delayed", apart,
+             cuda.held_out_loss, cpu.held_out_loss);
+      assert_false(cuda.diverged);
+      assert_true(apart <= bounds[precision]);
+      assert_true(distance(&again, &cuda) == 0.0); /* the GPU repeats itself bit for bit */
+      assert_true(cuda.losses[STEPS - 1] < cuda.losses[0]);
+      train_result_clear(&cpu);
+      train_result_clear(&cuda);
+      train_result_clear(&again);
+    }
+    graph_free(g);
+    dataset_close(data);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(losses_stay_together)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
