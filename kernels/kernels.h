@@ -79,7 +79,9 @@ typedef const mpt_tensor *mpt_t; /* a tensor argument: a view, read or written a
                    float weight_decay, const mpt_step_state *, mpt_error *))                       \
   ENTRY(adam_step,                                                                                 \
         (mpt_queue *, mpt_t weight, mpt_t gradient, mpt_t first_moment, mpt_t second_moment,       \
-         const mpt_adam_args *, const mpt_step_state *, mpt_error *))
+         const mpt_adam_args *, const mpt_step_state *, mpt_error *))                              \
+  ENTRY(adam_steps, (mpt_queue *, const mpt_adam_parameter *parameters, int count,                 \
+                     const mpt_adam_args *, const mpt_step_state *, mpt_error *))
 
 #define MPT_OPERATION_SLOT(name, arguments) mpt_status(*name) arguments;
 

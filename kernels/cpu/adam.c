@@ -62,3 +62,37 @@ mpt_status mpt_cpu_adam_step(mpt_queue *queue, mpt_t weight, mpt_t gradient, mpt
   mpt_cpu_parallel(queue, task.tasks, adam_part, &task);
   return MPT_OK;
 }
+
+/* A contiguous tensor as one row, as operations on elements get them. */
+static mpt_tensor one_row(mpt_t t) {
+  int64_t count = mpt_tensor_count(t);
+  mpt_tensor row = mpt_tensor_of(t->data, t->format, 2, (int64_t[]){1, count});
+  row.device = t->device;
+  return row;
+}
+
+static mpt_status copy_weight(mpt_queue *queue, mpt_t weight, mpt_t copy, mpt_scale *scale,
+                              mpt_error *error) {
+  mpt_tensor to = one_row(copy);
+  return scale != NULL ? mpt_cpu_quantize(queue, weight, scale, MPT_QUANTIZE_AMAX, &to, NULL, error)
+                       : mpt_cpu_cast(queue, weight, 0, &to, NULL, error);
+}
+
+mpt_status mpt_cpu_adam_steps(mpt_queue *queue, const mpt_adam_parameter *parameters, int count,
+                              const mpt_adam_args *args, const mpt_step_state *state,
+                              mpt_error *error) {
+  mpt_adam_args own = *args;
+  for (int i = 0; i < count; i++) {
+    const mpt_adam_parameter *p = &parameters[i];
+    mpt_tensor weight = one_row(p->weight), gradient = one_row(p->gradient);
+    mpt_tensor first = one_row(p->first_moment), second = one_row(p->second_moment);
+    own.weight_decay = p->weight_decay;
+    MPT_RETURN_IF_FAILED(
+        mpt_cpu_adam_step(queue, &weight, &gradient, &first, &second, &own, state, error));
+    for (int k = 0; k < 2; k++)
+      if (p->copies[k].tensor != NULL)
+        MPT_RETURN_IF_FAILED(
+            copy_weight(queue, &weight, p->copies[k].tensor, p->copies[k].scale, error));
+  }
+  return MPT_OK;
+}

@@ -140,4 +140,5 @@ const mpt_backend mpt_backend_cpu = {
     .step_begin = mpt_cpu_step_begin,
     .sgd_step = mpt_cpu_sgd_step,
     .adam_step = mpt_cpu_adam_step,
+    .adam_steps = mpt_cpu_adam_steps,
 };

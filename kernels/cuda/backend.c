@@ -270,4 +270,12 @@ const mpt_backend mpt_backend_cuda = {
     .download = cuda_download,
     .fill = mpt_cuda_fill,
     .copy = mpt_cuda_copy,
+    .cross_entropy = mpt_cuda_cross_entropy,
+    .nll = mpt_cuda_nll,
+    .binary_cross_entropy = mpt_cuda_binary_cross_entropy,
+    .mean_squared_error = mpt_cuda_mean_squared_error,
+    .gradient_check = mpt_cuda_gradient_check,
+    .sgd_step = mpt_cuda_sgd_step,
+    .adam_step = mpt_cuda_adam_step,
+    .adam_steps = mpt_cuda_adam_steps,
 };

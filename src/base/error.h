@@ -6,6 +6,10 @@
 #include "mptune/status.h"
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" { /* the launchers of kernels/cuda report errors too */
+#endif
+
 mpt_status mpt_fail(mpt_error *error, mpt_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -15,6 +19,10 @@ mpt_status mpt_fail_at(mpt_error *error, mpt_status status, const char *file, in
 
 /* MPT_ERROR_MEMORY: "out of memory for <what> (<bytes> bytes)". */
 mpt_status mpt_fail_memory(mpt_error *error, const char *what, size_t bytes);
+
+#ifdef __cplusplus
+}
+#endif
 
 #ifdef __clang_analyzer__ /* sees one file at a time, and so not that a failure is never MPT_OK */
 #define mpt_fail(error, status, ...)    (mpt_fail(error, status, __VA_ARGS__), status)

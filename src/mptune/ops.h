@@ -284,6 +284,22 @@ MPT_API mpt_status mpt_adam_step(mpt_queue *queue, const mpt_tensor *weight,
                                  const mpt_tensor *second_moment, const mpt_adam_args *args,
                                  const mpt_step_state *state, mpt_error *error);
 
+/* One parameter of a whole step: fp32 and contiguous. After the step each copy with a tensor holds
+ * round(weight * scale), fp8 saturating, and scale->amax_bits moved up to the amax of the weight;
+ * a scale of NULL is 1. That is so whether or not the update was skipped. */
+typedef struct mpt_adam_parameter {
+  const mpt_tensor *weight, *gradient, *first_moment, *second_moment;
+  float weight_decay; /* instead of mpt_adam_args' */
+  struct {
+    const mpt_tensor *tensor; /* shaped as the weight, contiguous; NULL: none */
+    mpt_scale *scale;
+  } copies[2];
+} mpt_adam_parameter;
+/* mpt_adam_step on every parameter, and their copies in the same pass. */
+MPT_API mpt_status mpt_adam_steps(mpt_queue *queue, const mpt_adam_parameter *parameters, int count,
+                                  const mpt_adam_args *args, const mpt_step_state *state,
+                                  mpt_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -145,3 +145,29 @@ mpt_status mpt_adam_step(mpt_queue *queue, const mpt_tensor *weight, const mpt_t
              ? c.status
              : queue->backend->adam_step(queue, &v[0], &v[1], &v[2], &v[3], args, state, error);
 }
+
+static void check_adam_parameter(op_check *c, const mpt_adam_parameter *p) {
+  check_parameter(c, "weight", p->weight, p->weight);
+  check_parameter(c, "gradient", p->gradient, p->weight);
+  check_parameter(c, "first_moment", p->first_moment, p->weight);
+  check_parameter(c, "second_moment", p->second_moment, p->weight);
+  for (int k = 0; k < 2; k++)
+    if (p->copies[k].tensor != NULL) {
+      op_contiguous(c, "a copy", p->copies[k].tensor);
+      op_same_shape(c, "a copy", p->copies[k].tensor, p->weight);
+      op_apart(c, "a copy", p->copies[k].tensor, "weight", p->weight);
+    }
+}
+
+mpt_status mpt_adam_steps(mpt_queue *queue, const mpt_adam_parameter *parameters, int count,
+                          const mpt_adam_args *args, const mpt_step_state *state,
+                          mpt_error *error) {
+  op_check c = OP_CHECK(queue, adam_steps, error);
+  op_require(&c, parameters != NULL && count >= 1, "there are no parameters");
+  op_require(&c, args != NULL && state != NULL, "the arguments or the state are NULL");
+  for (int i = 0; c.status == MPT_OK && i < count; i++)
+    check_adam_parameter(&c, &parameters[i]);
+  return c.status != MPT_OK
+             ? c.status
+             : queue->backend->adam_steps(queue, parameters, count, args, state, error);
+}

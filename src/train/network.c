@@ -69,6 +69,7 @@ void network_close(network *n) {
   mpt_queue_close(n->queue);
   free(n->parameters);
   free(n->gradients);
+  free(n->updates);
   free(n->tensors);
   free(n->tensor_gradients);
   free(n->runs);

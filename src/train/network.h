@@ -18,6 +18,7 @@ typedef struct network {
   mpt_session *session;
   network_parameter *parameters;
   const mpt_tensor **gradients; /* [parameter_count], for mpt_session_step_end */
+  mpt_adam_parameter *updates;  /* [parameter_count], for mpt_adam_steps */
   int parameter_count;
   int moments;                            /* of each parameter: 2 adam, 1 momentum, 0 */
   mpt_tensor all_gradients;               /* every gradient in one row, to clear them at once */

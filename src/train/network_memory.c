@@ -83,8 +83,9 @@ mpt_status network_take_parameters(network *n, const optimizer_spec *optimizer, 
   size_t most = (size_t)g->layer_count * LAYER_MAX_PARAMETERS;
   n->parameters = calloc(most, sizeof *n->parameters);
   n->gradients = calloc(most, sizeof *n->gradients);
+  n->updates = calloc(most, sizeof *n->updates);
   n->runs = calloc((size_t)g->layer_count, sizeof *n->runs);
-  if (n->parameters == NULL || n->gradients == NULL || n->runs == NULL)
+  if (n->parameters == NULL || n->gradients == NULL || n->updates == NULL || n->runs == NULL)
     return mpt_fail_memory(error, "the network", most * sizeof *n->parameters);
   for (int i = 0; i < g->layer_count; i++)
     n->runs[i] = (layer_run){

@@ -28,29 +28,43 @@ static double decay_of(const optimizer_spec *o, const network_parameter *p) {
   return o->kind == OPTIMIZER_ADAMW && p->what.rank < 2 ? 0.0 : o->weight_decay;
 }
 
-static mpt_status update(network *n, const network_parameter *p, const optimizer_spec *o,
-                         const float *rate, const mpt_step_state *state, mpt_error *error) {
-  float decay = (float)decay_of(o, p);
-  if (o->kind == OPTIMIZER_SGD)
-    return mpt_sgd_step(n->queue, &p->weight, &p->gradient, n->moments > 0 ? &p->moments[0] : NULL,
-                        1.0f, rate, (float)o->momentum, decay, state, error);
+static mpt_status update_sgd(network *n, const optimizer_spec *o, const float *rate,
+                             const mpt_step_state *state, mpt_error *error) {
+  mpt_status status = MPT_OK;
+  for (int i = 0; i < n->parameter_count && status == MPT_OK; i++) {
+    const network_parameter *p = &n->parameters[i];
+    status =
+        mpt_sgd_step(n->queue, &p->weight, &p->gradient, n->moments > 0 ? &p->moments[0] : NULL,
+                     1.0f, rate, (float)o->momentum, (float)decay_of(o, p), state, error);
+  }
+  return status;
+}
+
+static mpt_status update_adam(network *n, const optimizer_spec *o, const float *rate,
+                              const mpt_step_state *state, mpt_error *error) {
+  for (int i = 0; i < n->parameter_count; i++) {
+    const network_parameter *p = &n->parameters[i];
+    n->updates[i] = (mpt_adam_parameter){.weight = &p->weight,
+                                         .gradient = &p->gradient,
+                                         .first_moment = &p->moments[0],
+                                         .second_moment = &p->moments[1],
+                                         .weight_decay = (float)decay_of(o, p)};
+  }
   mpt_adam_args args = {.learning_rate = 1.0f,
                         .learning_rate_factor = rate,
                         .beta1 = (float)o->beta1,
                         .beta2 = (float)o->beta2,
                         .epsilon = (float)o->epsilon,
-                        .weight_decay = decay,
                         .decoupled = o->kind == OPTIMIZER_ADAMW};
-  return mpt_adam_step(n->queue, &p->weight, &p->gradient, &p->moments[0], &p->moments[1], &args,
-                       state, error);
+  return mpt_adam_steps(n->queue, n->updates, n->parameter_count, &args, state, error);
 }
 
 mpt_status train_update(training *t, double learning_rate, const mpt_step_state *state,
                         mpt_error *error) {
+  const optimizer_spec *o = &t->w->optimizer;
   float rate = (float)learning_rate;
-  mpt_status status = mpt_memory_upload(t->net->queue, &rate, sizeof rate, t->learning_rate, error);
-  for (int i = 0; i < t->net->parameter_count && status == MPT_OK; i++)
-    status =
-        update(t->net, &t->net->parameters[i], &t->w->optimizer, t->learning_rate, state, error);
-  return status;
+  MPT_RETURN_IF_FAILED(
+      mpt_memory_upload(t->net->queue, &rate, sizeof rate, t->learning_rate, error));
+  return o->kind == OPTIMIZER_SGD ? update_sgd(t->net, o, t->learning_rate, state, error)
+                                  : update_adam(t->net, o, t->learning_rate, state, error);
 }
