@@ -177,6 +177,13 @@ static inline void *c_upload_bits(contract *c, const void *host, size_t bytes) {
   return device;
 }
 
+/* Its padding is zero, so that what is read back is the same bits at every run. */
+static inline mpt_step_state *c_upload_state(contract *c, mpt_step_state state) {
+  size_t padding = offsetof(mpt_step_state, at_floor) + sizeof state.at_floor;
+  memset((char *)&state + padding, 0, offsetof(mpt_step_state, good_steps) - padding);
+  return c_upload_bits(c, &state, sizeof state);
+}
+
 static inline void c_download_bits(contract *c, const void *device, void *host, size_t bytes) {
   C_RUN(mpt_queue_synchronize, c->queue);
   C_RUN(mpt_memory_download, c->queue, device, bytes, host);

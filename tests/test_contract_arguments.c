@@ -236,6 +236,18 @@ static void optimizers(contract *c) {
           NULL);
   REFUSED(MPT_ERROR_ARGUMENT, "strided view", mpt_adam_step, c->queue, &w, &view, &w, &w, &args,
           &state);
+  mpt_adam_parameter p = {&w, &w, &w, &w, 0, {{NULL}}};
+  REFUSED(MPT_ERROR_ARGUMENT, "no parameters", mpt_adam_steps, c->queue, NULL, 0, &args, &state);
+  REFUSED(MPT_ERROR_ARGUMENT, "NULL", mpt_adam_steps, c->queue, &p, 1, NULL, &state);
+  p.second_moment = &half;
+  REFUSED(MPT_ERROR_ARGUMENT, "second_moment is fp16", mpt_adam_steps, c->queue, &p, 1, &args,
+          &state);
+  p.second_moment = &w, p.copies[1].tensor = &half;
+  REFUSED(MPT_ERROR_ARGUMENT, "a copy overlaps weight", mpt_adam_steps, c->queue, &p, 1, &args,
+          &state);
+  half.shape[0] = 2;
+  REFUSED(MPT_ERROR_SHAPE, "a copy has shape [2, 4]", mpt_adam_steps, c->queue, &p, 1, &args,
+          &state);
   REFUSED(MPT_ERROR_ARGUMENT, "no gradients", mpt_gradient_check, c->queue, NULL, 0, 0, &state,
           NULL);
   REFUSED(MPT_ERROR_ARGUMENT, "a gradient is NULL", mpt_gradient_check, c->queue,

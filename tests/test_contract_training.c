@@ -76,10 +76,6 @@ static int64_t count_correct(const loss_context *k, const float *x) {
   return correct;
 }
 
-static mpt_step_state *make_state(contract *c, mpt_step_state state) {
-  return c_upload_bits(c, &state, sizeof state);
-}
-
 typedef mpt_status label_loss(mpt_queue *, const mpt_tensor *, const int32_t *, float,
                               const mpt_step_state *, double *, int64_t *, const mpt_tensor *,
                               mpt_error *);
@@ -110,7 +106,7 @@ static void check_label_loss(contract *c, label_loss *call, c_function *referenc
                             c_tensor(c, MPT_FP32, x, C_SHAPE(rows, columns)),
                             c_upload_bits(c, labels, (size_t)rows * sizeof(int32_t)),
                             4,
-                            make_state(c, (mpt_step_state){.loss_scale = 256}),
+                            c_upload_state(c, (mpt_step_state){.loss_scale = 256}),
                             make_outputs(c)};
   mpt_tensor grad = c_tensor(c, MPT_FP32, NULL, C_SHAPE(rows, columns));
   double *wide = c_widen(c, x, n), expected = reference(&k, wide);
@@ -226,7 +222,8 @@ static void check_element_loss(contract *c, element_loss *call, c_function *refe
   loss_context k = {rows, columns, NULL, c_widen(c, targets, n)};
   element_loss_context run = {call, c_tensor(c, MPT_FP32, x, C_SHAPE(rows, columns)),
                               c_tensor(c, MPT_FP32, targets, C_SHAPE(rows, columns)),
-                              make_state(c, (mpt_step_state){.loss_scale = 256}), make_outputs(c)};
+                              c_upload_state(c, (mpt_step_state){.loss_scale = 256}),
+                              make_outputs(c)};
   mpt_tensor grad = c_tensor(c, MPT_FP32, NULL, C_SHAPE(rows, columns));
   double *wide = c_widen(c, x, n), expected = reference(&k, wide);
   run_element_loss(c, &run, &grad);
@@ -275,7 +272,7 @@ static void gradient_norm_and_clip(contract *c) {
   double norm = sqrt(squares) / 256;
   static const double limits[] = {0, 1e9, 0.125};
   for (int i = 0; i < 3; i++) {
-    mpt_step_state *device = make_state(
+    mpt_step_state *device = c_upload_state(
         c, (mpt_step_state){.loss_scale = 256, .overflow = 1, .applied = 7, .clip = NAN});
     C_RUN(mpt_gradient_check, c->queue, gradients, 3, (float)limits[i], device, NULL);
     mpt_step_state state = read_state(c, device);
@@ -294,7 +291,7 @@ static void one_bad_gradient_is_seen_wherever_it_is(contract *c) {
     float *values = c_random(c, n);
     values[i % 2 ? n - 1 : c_integer(c, 0, (int)n - 1)] = bad[i % 3];
     mpt_tensor t = c_tensor(c, MPT_FP32, values, C_SHAPE(n));
-    mpt_step_state *device = make_state(c, (mpt_step_state){.loss_scale = 1});
+    mpt_step_state *device = c_upload_state(c, (mpt_step_state){.loss_scale = 1});
     C_RUN(mpt_gradient_check, c->queue, (const mpt_tensor *[]){&t}, 1, 1, device, NULL);
     assert_int_not_equal(read_state(c, device).overflow, 0);
   }
@@ -316,7 +313,7 @@ static void the_gradients_that_overflowed_are_noted(contract *c) {
     }
     int64_t before[GRADIENTS] = {0, 3, 0, 5, 7}, got[GRADIENTS];
     int64_t *overflows = c_upload_bits(c, before, sizeof before);
-    mpt_step_state *device = make_state(c, (mpt_step_state){.loss_scale = 2, .steps = 41});
+    mpt_step_state *device = c_upload_state(c, (mpt_step_state){.loss_scale = 2, .steps = 41});
     C_RUN(mpt_gradient_check, c->queue, gradients, GRADIENTS, 1, device, overflows);
     mpt_step_state state = read_state(c, device);
     c_download_bits(c, overflows, got, sizeof got);
@@ -331,7 +328,7 @@ static void the_gradients_that_overflowed_are_noted(contract *c) {
 static void the_largest_floats_are_no_overflow(contract *c) {
   float largest[3] = {3.4e38f, -3.4e38f, 3.4e38f};
   mpt_tensor t = c_tensor(c, MPT_FP32, largest, C_SHAPE(3));
-  mpt_step_state *device = make_state(c, (mpt_step_state){.loss_scale = 65536, .overflow = 1});
+  mpt_step_state *device = c_upload_state(c, (mpt_step_state){.loss_scale = 65536, .overflow = 1});
   C_RUN(mpt_gradient_check, c->queue, (const mpt_tensor *[]){&t}, 1, 0, device, NULL);
   assert_int_equal(read_state(c, device).overflow, 0);
 }
@@ -353,7 +350,7 @@ static void check_sgd(contract *c, optimizer_case k) {
     float *grad = c_random(c, k.n);
     mpt_tensor tgrad = c_tensor(c, MPT_FP32, grad, C_SHAPE(k.n));
     C_RUN(mpt_sgd_step, c->queue, &tw, &tgrad, k.momentum > 0 ? &tm : NULL, (float)k.learning_rate,
-          NULL, (float)k.momentum, (float)k.weight_decay, make_state(c, state));
+          NULL, (float)k.momentum, (float)k.weight_decay, c_upload_state(c, state));
     for (int64_t i = 0; !k.overflow && i < k.n; i++) {
       double g = 0.5 * (double)grad[i] / 8 + k.weight_decay * weight[i];
       momentum[i] = k.momentum * momentum[i] + g;
@@ -389,7 +386,7 @@ static void check_adam(contract *c, optimizer_case k) {
   for (int step = 0; step < 5; step++, state.applied++) {
     float *grad = c_random(c, k.n);
     mpt_tensor tgrad = c_tensor(c, MPT_FP32, grad, C_SHAPE(k.n));
-    C_RUN(mpt_adam_step, c->queue, &tw, &tgrad, &tfirst, &tsecond, &args, make_state(c, state));
+    C_RUN(mpt_adam_step, c->queue, &tw, &tgrad, &tfirst, &tsecond, &args, c_upload_state(c, state));
     for (int64_t i = 0; !k.overflow && i < k.n; i++) {
       double g = 0.5 * (double)grad[i] / 8;
       if (k.decoupled)

@@ -214,7 +214,8 @@ static mpt_status run(cuda_context *c, const mpt_adam_parameter *parameters, int
       t.entries[t.count] = e;
     }
     int most = 8 * c->multiprocessors;
-    adam<MOST> < <<t.chunks<most ? t.chunks : most, THREADS, 0, c->stream>>>(t);
+    int blocks = t.chunks < most ? t.chunks : most;
+    adam<MOST><<<blocks, THREADS, 0, c->stream>>>(t);
     MPT_RETURN_IF_FAILED(CUDA_LAUNCHED("adam_steps", error));
   }
   return MPT_OK;

@@ -1,0 +1,254 @@
+/* Whole training steps: losses over long rows in place, many gradients at one call, Adam on many
+ * parameters with their copies. */
+#include "contract.h"
+
+/* ---- cross-entropy where the logits become their gradient ---- */
+static double softmax_and_loss(const float *x, int64_t n, int32_t label, double *softmax) {
+  double largest = (double)x[0], sum = 0;
+  for (int64_t i = 1; i < n; i++)
+    largest = fmax(largest, (double)x[i]);
+  for (int64_t i = 0; i < n; i++)
+    sum += softmax[i] = exp((double)x[i] - largest);
+  for (int64_t i = 0; i < n; i++)
+    softmax[i] /= sum;
+  return log(sum) + largest - (double)x[label];
+}
+
+static void check_in_place(contract *c, mpt_format format, int64_t rows, int64_t classes) {
+  const double tolerance = format == MPT_FP32 ? 1e-5 : format == MPT_FP16 ? 0x1p-10 : 0x1p-7;
+  int64_t n = rows * classes;
+  float *x = c_random_in(c, format, n);
+  double *expected = c_doubles(c, n), loss = 0, got_loss;
+  int32_t *labels = c_host(c, (size_t)rows * sizeof *labels);
+  int64_t correct = 0, got_correct;
+  for (int64_t r = 0; r < rows; r++) {
+    double *row = expected + r * classes;
+    labels[r] = c_integer(c, 0, (int)classes - 1);
+    int64_t best = 0;
+    for (int64_t i = 1; i < classes; i++)
+      best = x[r * classes + i] > x[r * classes + best] ? i : best;
+    if (r % 3 == 0)
+      labels[r] = (int32_t)best;
+    correct += labels[r] == best;
+    loss += softmax_and_loss(x + r * classes, classes, labels[r], row) / (double)rows;
+    row[labels[r]] -= 1;
+    for (int64_t i = 0; i < classes; i++)
+      row[i] *= 512 / (double)rows;
+  }
+  mpt_tensor logits = c_tensor(c, format, x, C_SHAPE(rows, classes));
+  mpt_tensor apart = c_tensor(c, format, NULL, C_SHAPE(rows, classes));
+  int32_t *device_labels = c_upload_bits(c, labels, (size_t)rows * sizeof *labels);
+  mpt_step_state state = {.loss_scale = 256};
+  mpt_step_state *device_state = c_upload_state(c, state);
+  double *device_loss = c_device(c, sizeof loss);
+  int64_t *device_correct = c_device(c, sizeof correct);
+  C_RUN(mpt_cross_entropy, c->queue, &logits, device_labels, 2, device_state, NULL, NULL, &apart);
+  C_RUN(mpt_cross_entropy, c->queue, &logits, device_labels, 2, device_state, device_loss,
+        device_correct, &logits);
+  c_download_bits(c, device_loss, &got_loss, sizeof got_loss);
+  c_download_bits(c, device_correct, &got_correct, sizeof got_correct);
+  if (!(fabs(got_loss - loss) <= 1e-6 * fabs(loss)))
+    fail_msg("loss is %.12g, expected %.12g", got_loss, loss);
+  assert_int_equal(got_correct, correct);
+  float *got = c_read(c, &logits);
+  c_near("the gradient", got, expected, n, tolerance, 0.1 / (double)rows);
+  c_same_bits("the gradient apart", c_read(c, &apart), got, n);
+}
+
+static void long_rows_become_their_gradient(contract *c) {
+  static const mpt_format formats[] = {MPT_FP32, MPT_BF16, MPT_FP16};
+  for (int i = 0; i < 3; i++) {
+    check_in_place(c, formats[i], 3, 50304);
+    check_in_place(c, formats[i], 3, 50257);  /* no whole vectors */
+    check_in_place(c, formats[i], 2, 130048); /* longer than a multiprocessor's shared memory */
+  }
+  check_in_place(c, MPT_BF16, 5000, 136); /* more rows than blocks */
+  if (c_on_gpu(c))
+    check_in_place(c, MPT_BF16, 601, 50304);
+}
+
+/* Elements of minus infinity, as masks leave them, have no part in it. */
+static void masked_classes_count_for_nothing(contract *c) {
+  enum { N = 4096 };
+  float *x = c_floats(c, N);
+  for (int i = 0; i < N; i++)
+    x[i] = i >= 1000 && i < 1010 ? 1.0f : -INFINITY;
+  int32_t label = 1003;
+  mpt_tensor logits = c_tensor(c, MPT_FP32, x, C_SHAPE(1, N));
+  double *device_loss = c_device(c, sizeof *device_loss), loss;
+  C_RUN(mpt_cross_entropy, c->queue, &logits, c_upload_bits(c, &label, sizeof label), 1, NULL,
+        device_loss, NULL, &logits);
+  c_download_bits(c, device_loss, &loss, sizeof loss);
+  assert_true(fabs(loss - log(10)) < 1e-6);
+  float *got = c_read(c, &logits);
+  for (int i = 0; i < N; i++) {
+    double expected = i >= 1000 && i < 1010 ? 0.1 - (i == label) : 0;
+    assert_true(fabs((double)got[i] - expected) < 1e-6);
+  }
+}
+
+/* ---- many gradients ---- */
+/* `count` tensors of 1 to 40 elements, and one that is longer, side by side in `row`. */
+static int64_t cut_row(contract *c, mpt_tensor *row, mpt_tensor *views, int count) {
+  int64_t offset = 0;
+  for (int i = 0; i < count; i++) {
+    int64_t n = i == count / 2 ? 70001 : 1 + i % 40;
+    views[i] = mpt_tensor_of(NULL, MPT_FP32, C_SHAPE(n));
+    offset += n;
+  }
+  *row = c_tensor(c, MPT_FP32, c_random(c, offset), C_SHAPE(offset));
+  offset = 0;
+  for (int i = 0; i < count; i++) {
+    views[i].device = row->device;
+    views[i].data = (char *)row->data + (size_t)offset * sizeof(float);
+    offset += mpt_tensor_count(&views[i]);
+  }
+  return offset;
+}
+
+static void check_many(contract *c, int count) {
+  mpt_tensor row, *views = c_host(c, (size_t)count * sizeof *views);
+  const mpt_tensor **list = c_host(c, (size_t)count * sizeof *list);
+  int64_t n = cut_row(c, &row, views, count), *got = c_host(c, (size_t)count * sizeof *got);
+  for (int i = 0; i < count; i++)
+    list[i] = &views[i];
+  float *values = c_read(c, &row);
+  double squares = 0;
+  for (int64_t i = 0; i < n; i++)
+    squares += (double)values[i] * (double)values[i];
+  mpt_step_state state = {.loss_scale = 4, .steps = 11};
+  mpt_step_state *device = c_upload_state(c, state);
+  int64_t *overflows = c_upload_bits(c, got, (size_t)count * sizeof *got);
+  C_RUN(mpt_gradient_check, c->queue, list, count, 0, device, overflows);
+  c_download_bits(c, device, &state, sizeof state);
+  assert_int_equal(state.overflow, 0);
+  assert_int_equal(state.pending, 1);
+  assert_true(fabs((double)state.gradient_norm / (sqrt(squares) / 4) - 1) < 1e-6);
+  const int bad[] = {0, count / 2, count - 1};
+  for (int i = 0; i < 3; i++) {
+    mpt_tensor last = views[bad[i]];
+    last.data = (char *)last.data + (size_t)(mpt_tensor_count(&last) - 1) * sizeof(float);
+    last.shape[0] = 1;
+    C_RUN(mpt_fill, c->queue, &last, i == 0 ? NAN : INFINITY);
+  }
+  C_RUN(mpt_gradient_check, c->queue, list, count, 1, device, overflows);
+  c_download_bits(c, device, &state, sizeof state);
+  c_download_bits(c, overflows, got, (size_t)count * sizeof *got);
+  assert_int_not_equal(state.overflow, 0);
+  for (int i = 0; i < count; i++) {
+    bool is_bad = i == bad[0] || i == bad[1] || i == bad[2];
+    if (got[i] != (is_bad ? 12 : 0))
+      fail_msg("overflows[%d of %d] is %lld", i, count, (long long)got[i]);
+  }
+}
+
+static void many_gradients_are_one(contract *c) {
+  check_many(c, 3);
+  check_many(c, 161);
+  check_many(c, 2700);
+}
+
+/* ---- Adam on all parameters ---- */
+enum { PARAMETERS = 345, ROWS = 4 }; /* weights, gradients, moments */
+
+typedef struct adam_rows {
+  mpt_tensor rows[ROWS], views[ROWS][PARAMETERS];
+  mpt_adam_parameter parameters[PARAMETERS];
+} adam_rows;
+
+static adam_rows *make_rows(contract *c) {
+  adam_rows *a = c_host(c, sizeof *a);
+  for (int r = 0; r < ROWS; r++) {
+    uint64_t drawn = c->drawn;
+    cut_row(c, &a->rows[r], a->views[r], PARAMETERS);
+    if (r == 3) { /* second moments are not negative */
+      c->drawn = drawn;
+      int64_t n = mpt_tensor_count(&a->rows[r]);
+      float *values = c_random(c, n);
+      for (int64_t i = 0; i < n; i++)
+        values[i] = fabsf(values[i]);
+      C_RUN(mpt_tensor_upload, c->queue, values, &a->rows[r]);
+    }
+  }
+  for (int i = 0; i < PARAMETERS; i++)
+    a->parameters[i] = (mpt_adam_parameter){&a->views[0][i], &a->views[1][i],     &a->views[2][i],
+                                            &a->views[3][i], i % 2 ? 0.1f : 0.0f, {{0}}};
+  return a;
+}
+
+static void check_steps(contract *c, bool decoupled, int overflow) {
+  uint64_t drawn = c->drawn;
+  adam_rows *whole = make_rows(c);
+  c->drawn = drawn;
+  adam_rows *single = make_rows(c);
+  float factor = 0.5f;
+  mpt_adam_args args = {.learning_rate = 0.02f,
+                        .learning_rate_factor = c_upload_bits(c, &factor, sizeof factor),
+                        .beta1 = 0.9f,
+                        .beta2 = 0.95f,
+                        .epsilon = 1e-8f,
+                        .weight_decay = 7, /* of no consequence: each has its own */
+                        .decoupled = decoupled};
+  mpt_step_state state = {.loss_scale = 8, .clip = 0.5f, .applied = 3, .overflow = overflow};
+  mpt_step_state *device = c_upload_state(c, state);
+  C_RUN(mpt_adam_steps, c->queue, whole->parameters, PARAMETERS, &args, device);
+  for (int i = 0; i < PARAMETERS; i++) {
+    mpt_adam_parameter *p = &single->parameters[i];
+    args.weight_decay = p->weight_decay;
+    C_RUN(mpt_adam_step, c->queue, p->weight, p->gradient, p->first_moment, p->second_moment, &args,
+          device);
+  }
+  for (int r = 0; r < ROWS; r++)
+    c_same_bits("a row", c_read(c, &whole->rows[r]), c_read(c, &single->rows[r]),
+                mpt_tensor_count(&whole->rows[r]));
+}
+
+static void adam_steps_are_single_steps(contract *c) {
+  check_steps(c, false, 0);
+  check_steps(c, true, 0);
+  check_steps(c, true, 1);
+}
+
+/* A parameter's copies hold its new weights, rounded, and its amax is seen. */
+static void check_copies(contract *c, int64_t n, mpt_format a, mpt_format b, int overflow) {
+  float *w = c_random(c, n), *zeros = c_floats(c, n), *expected = c_floats(c, n);
+  mpt_tensor weight = c_tensor(c, MPT_FP32, w, C_SHAPE(n));
+  mpt_tensor gradient = c_tensor(c, MPT_FP32, c_random(c, n), C_SHAPE(n));
+  mpt_tensor first = c_tensor(c, MPT_FP32, zeros, C_SHAPE(n));
+  mpt_tensor second = c_tensor(c, MPT_FP32, zeros, C_SHAPE(n));
+  mpt_tensor plain = c_tensor(c, a, NULL, C_SHAPE(n)), scaled = c_tensor(c, b, NULL, C_SHAPE(n));
+  mpt_scale scale = {.scale = 128, .inverse = 0x1p-7f, .format = (int32_t)b, .amax_bits = 5};
+  mpt_scale *device_scale = c_upload_bits(c, &scale, sizeof scale);
+  mpt_adam_parameter p = {&weight, &gradient, &first,
+                          &second, 0.1f,      {{&plain, NULL}, {&scaled, device_scale}}};
+  mpt_adam_args args = {
+      .learning_rate = 0.01f, .beta1 = 0.9f, .beta2 = 0.99f, .epsilon = 1e-8f, .decoupled = true};
+  mpt_step_state state = {.loss_scale = 1, .clip = 1, .overflow = overflow};
+  C_RUN(mpt_adam_steps, c->queue, &p, 1, &args, c_upload_state(c, state));
+  float *got = c_read(c, &weight), amax = 0;
+  for (int64_t i = 0; i < n; i++)
+    amax = fmaxf(amax, fabsf(got[i]));
+  assert_true((memcmp(got, w, (size_t)n * sizeof *w) == 0) == (overflow != 0));
+  for (int64_t i = 0; i < n; i++)
+    expected[i] = mpt_format_round(a, got[i], true);
+  c_same_bits("the copy", c_read(c, &plain), expected, n);
+  for (int64_t i = 0; i < n; i++)
+    expected[i] = mpt_format_round(b, got[i] * 128, true);
+  c_same_bits("the scaled copy", c_read(c, &scaled), expected, n);
+  c_download_bits(c, device_scale, &scale, sizeof scale);
+  assert_memory_equal(&scale.amax_bits, &amax, sizeof amax);
+}
+
+static void copies_are_the_new_weights_rounded(contract *c) {
+  static const int64_t sizes[] = {1, 37, 20012};
+  for (int i = 0; i < 3; i++) {
+    check_copies(c, sizes[i], MPT_BF16, MPT_FP8_E4M3, 0);
+    check_copies(c, sizes[i], MPT_FP16, MPT_FP8_E5M2, 0);
+    check_copies(c, sizes[i], MPT_TF32, MPT_FP16, 1);
+  }
+}
+
+CONTRACT_MAIN(CONTRACT_TEST(long_rows_become_their_gradient),
+              CONTRACT_TEST(masked_classes_count_for_nothing),
+              CONTRACT_TEST(many_gradients_are_one), CONTRACT_TEST(adam_steps_are_single_steps),
+              CONTRACT_TEST(copies_are_the_new_weights_rounded))
