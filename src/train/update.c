@@ -1,4 +1,5 @@
 /* Learning rates, and the optimizer's step. */
+#include "base/error.h"
 #include "train/training.h"
 #include <math.h>
 
