@@ -32,6 +32,7 @@ typedef const mpt_tensor *mpt_t; /* a tensor argument: a view, read or written a
         (mpt_queue *, mpt_statistics * into, mpt_statistics * from, mpt_error *))                  \
   ENTRY(quantization_error, (mpt_queue *, mpt_t x, mpt_format, int scale_exponent,                 \
                              double *error_squared, double *signal_squared, mpt_error *))          \
+  ENTRY(compare, (mpt_queue *, mpt_t x, mpt_t y, mpt_t gradient, mpt_comparison *, mpt_error *))   \
   ENTRY(gemm, (mpt_queue *, const mpt_gemm_args *, mpt_error *))                                   \
   ENTRY(bias_backward, (mpt_queue *, mpt_t grad, mpt_t grad_bias, bool accumulate, mpt_error *))   \
   ENTRY(embedding_forward,                                                                         \

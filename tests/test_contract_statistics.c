@@ -258,6 +258,41 @@ static void quantization_error_is_the_sum_of_squares(contract *c) {
     }
 }
 
+/* Rows of different magnitudes, so that a sum over rows cannot hide one. */
+static void comparison_is_the_sum_of_products(contract *c) {
+  static const int64_t shapes[][2] = {{1, 1}, {3, 7}, {65, 129}, {300, 40}};
+  for (int i = 0; i < 4; i++)
+    for (int with = 0; with < 2; with++) {
+      int64_t rows = shapes[i][0], columns = shapes[i][1], n = rows * columns;
+      float *x = c_random(c, n), *y = c_random_in(c, MPT_BF16, n), *g = c_random(c, n);
+      mpt_comparison e = {0}, got;
+      for (int64_t r = 0; r < rows; r++) {
+        double slope = 0;
+        for (int64_t k = r * columns; k < (r + 1) * columns; k++) {
+          g[k] *= (float)(r + 1);
+          double d = (double)y[k] - (double)x[k];
+          e.difference_squared += d * d;
+          e.signal_squared += (double)x[k] * (double)x[k];
+          slope += with ? (double)g[k] * d : 0;
+        }
+        e.slope += slope;
+        e.slope_squared += slope * slope;
+      }
+      mpt_tensor tx = c_tensor(c, MPT_FP32, x, C_SHAPE(rows, columns));
+      mpt_tensor ty = c_tensor(c, MPT_BF16, y, C_SHAPE(rows, columns));
+      mpt_tensor tg = c_tensor(c, MPT_FP32, g, C_SHAPE(rows, columns));
+      mpt_comparison *device = c_device(c, sizeof *device);
+      C_RUN(mpt_compare, c->queue, &tx, &ty, with ? &tg : NULL, device);
+      c_download_bits(c, device, &got, sizeof got);
+      double size = sqrt(e.slope_squared * (double)rows);
+      assert_true(fabs(got.difference_squared - e.difference_squared) <=
+                  1e-12 * e.difference_squared);
+      assert_true(fabs(got.signal_squared - e.signal_squared) <= 1e-12 * e.signal_squared);
+      assert_true(fabs(got.slope - e.slope) <= 1e-11 * size);
+      assert_true(fabs(got.slope_squared - e.slope_squared) <= 1e-11 * e.slope_squared);
+    }
+}
+
 static void quantization_error_of_an_overflow(contract *c) {
   const float x[] = {1.0f, 1e6f};
   mpt_tensor tx = c_tensor(c, MPT_FP32, x, C_SHAPE(2));
@@ -309,4 +344,5 @@ CONTRACT_MAIN(CONTRACT_TEST(cast_rounds_scales_and_counts),
               CONTRACT_TEST(collect_counts_everything), CONTRACT_TEST(collect_of_one_kind_of_value),
               CONTRACT_TEST(merged_statistics_are_those_of_both),
               CONTRACT_TEST(quantization_error_is_the_sum_of_squares),
+              CONTRACT_TEST(comparison_is_the_sum_of_products),
               CONTRACT_TEST(quantization_error_of_an_overflow))

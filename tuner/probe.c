@@ -38,9 +38,18 @@ enum {
   SCRATCH_WEIGHT,
   SCRATCH_GRADIENT,
   SCRATCH_EXACT, /* and the unrounded ones */
-  SCRATCH_PRODUCT = SCRATCH_EXACT + MPT_OPERAND_COUNT,
+  SCRATCH_EXACT_PRODUCT = SCRATCH_EXACT + MPT_OPERAND_COUNT,
+  SCRATCH_PRODUCT,
+  SCRATCH_FINDINGS,
   SCRATCH_COUNT
 };
+
+/* What operations on the device leave there. */
+typedef struct findings {
+  uint32_t amax_bits;
+  mpt_cast_counts counts;
+  mpt_comparison comparison;
+} findings;
 
 struct score_probe {
   const space *space;
@@ -48,8 +57,9 @@ struct score_probe {
   unit_sums *units;
   void *scratch[SCRATCH_COUNT]; /* device */
   size_t scratch_bytes[SCRATCH_COUNT];
-  mpt_queue *queue;                  /* that scratch belongs to */
-  float *exact, *rounded, *gradient; /* host */
+  mpt_queue *queue; /* that scratch belongs to */
+  findings *device; /* in SCRATCH_FINDINGS */
+  float *gradient;  /* host: a weight's gradient */
   int64_t host_count;
   mpt_error error; /* the first that a probe met; reported by score_probe_json */
 };
@@ -85,8 +95,6 @@ void score_probe_close(score_probe *p) {
   for (int u = 0; u < p->space->unit_count; u++)
     free(p->units[u].grad_weight_sum);
   free(p->units);
-  free(p->exact);
-  free(p->rounded);
   free(p->gradient);
   free(p);
 }
@@ -109,20 +117,16 @@ static mpt_status scratch(score_probe *p, int which, int64_t rows, int64_t colum
   return MPT_OK;
 }
 
-static mpt_status host_buffers(score_probe *p, int64_t count, mpt_error *error) {
-  if (count <= p->host_count)
-    return MPT_OK;
-  free(p->exact);
-  free(p->rounded);
-  free(p->gradient);
-  p->host_count = 0;
-  p->exact = malloc((size_t)count * sizeof(float));
-  p->rounded = malloc((size_t)count * sizeof(float));
-  p->gradient = malloc((size_t)count * sizeof(float));
-  if (p->exact == NULL || p->rounded == NULL || p->gradient == NULL)
-    return mpt_fail_memory(error, "a layer's output", (size_t)count * 3 * sizeof(float));
-  p->host_count = count;
+static mpt_status open_findings(score_probe *p, mpt_error *error) {
+  mpt_tensor memory;
+  MPT_RETURN_IF_FAILED(
+      scratch(p, SCRATCH_FINDINGS, 1, (int64_t)sizeof(findings), MPT_FP32, &memory, error));
+  p->device = memory.data;
   return MPT_OK;
+}
+
+static mpt_status read_findings(score_probe *p, findings *found, mpt_error *error) {
+  return mpt_memory_download(p->queue, p->device, sizeof *found, found, error);
 }
 
 /* The scale that serves an operand best: fp8's own; for fp16 gradients the workload's loss scale,
@@ -145,41 +149,47 @@ static mpt_status round_operand(score_probe *p, unit_sums *sums, mpt_operand ope
   const mpt_format format =
       mpt_gemm_policy_of(gemm, precision).operand[operand == MPT_WEIGHT ? 1 : 0];
   operand_seen *seen = &sums->seen[operand][precision];
-  uint32_t amax_bits = 0;
-  MPT_RETURN_IF_FAILED(mpt_amax(p->queue, x, &amax_bits, error));
-  if (amax_bits > seen->amax_bits)
-    seen->amax_bits = amax_bits;
-  *scale = best_scale(p, precision, operand, format, amax_bits);
+  findings found = {0};
+  MPT_RETURN_IF_FAILED(
+      mpt_memory_upload(p->queue, &found, sizeof found, p->device, error)); /* counts begin at 0 */
+  MPT_RETURN_IF_FAILED(mpt_amax(p->queue, x, &p->device->amax_bits, error));
+  MPT_RETURN_IF_FAILED(read_findings(p, &found, error));
+  if (found.amax_bits > seen->amax_bits)
+    seen->amax_bits = found.amax_bits;
+  *scale = best_scale(p, precision, operand, format, found.amax_bits);
   MPT_RETURN_IF_FAILED(scratch(p, (int)operand, x->shape[0], x->shape[1], format, copy, error));
-  mpt_cast_counts counts = {0};
-  MPT_RETURN_IF_FAILED(mpt_cast(p->queue, x, *scale, copy, &counts, error));
-  seen->cast += (double)counts.count;
-  seen->saturated += (double)counts.saturated;
-  seen->vanished += (double)counts.vanished;
+  MPT_RETURN_IF_FAILED(mpt_cast(p->queue, x, *scale, copy, &p->device->counts, error));
+  MPT_RETURN_IF_FAILED(read_findings(p, &found, error));
+  seen->cast += (double)found.counts.count;
+  seen->saturated += (double)found.counts.saturated;
+  seen->vanished += (double)found.counts.vanished;
   return MPT_OK;
 }
 
-static mpt_status product(score_probe *p, const mpt_tensor *a, bool transpose_a,
+static mpt_status product(score_probe *p, int into, const mpt_tensor *a, bool transpose_a,
                           const mpt_tensor *b, bool transpose_b, int scale, int64_t rows,
-                          int64_t columns, float *host, mpt_error *error) {
-  mpt_tensor out;
-  MPT_RETURN_IF_FAILED(scratch(p, SCRATCH_PRODUCT, rows, columns, MPT_FP32, &out, error));
+                          int64_t columns, mpt_format format, mpt_tensor *out, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(scratch(p, into, rows, columns, format, out, error));
   mpt_gemm_args args = {.a = a,
                         .b = b,
-                        .out = &out,
+                        .out = out,
                         .transpose_a = transpose_a,
                         .transpose_b = transpose_b,
                         .alpha = ldexpf(1, -scale),
                         .beta = 0};
-  MPT_RETURN_IF_FAILED(mpt_gemm(p->queue, &args, error));
-  return mpt_tensor_download(p->queue, &out, host, error);
+  return mpt_gemm(p->queue, &args, error);
 }
 
-static double difference_squared(const float *a, const float *b, int64_t count) {
-  double sum = 0;
-  for (int64_t i = 0; i < count; i++)
-    sum += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-  return sum;
+/* The product of rounded operands against the exact one. */
+static mpt_status compare(score_probe *p, const mpt_tensor *exact, const mpt_tensor *rounded,
+                          const mpt_tensor *gradient, mpt_comparison *comparison,
+                          mpt_error *error) {
+  findings found;
+  MPT_RETURN_IF_FAILED(
+      mpt_compare(p->queue, exact, rounded, gradient, &p->device->comparison, error));
+  MPT_RETURN_IF_FAILED(read_findings(p, &found, error));
+  *comparison = found.comparison;
+  return MPT_OK;
 }
 
 static double squared(const float *a, int64_t count) {
@@ -187,20 +197,6 @@ static double squared(const float *a, int64_t count) {
   for (int64_t i = 0; i < count; i++)
     sum += (double)a[i] * a[i];
   return sum;
-}
-
-/* Sums of <g, D> and <g, D>^2 over rows; g is the gradient of the mean. */
-static void add_forward(const score_probe *p, int64_t rows, int64_t columns, double *first,
-                        double *second) {
-  for (int64_t r = 0; r < rows; r++) {
-    double dot = 0;
-    for (int64_t c = 0; c < columns; c++) {
-      const int64_t i = r * columns + c;
-      dot += (double)p->gradient[i] * ((double)p->rounded[i] - p->exact[i]);
-    }
-    *first += dot;
-    *second += dot * dot;
-  }
 }
 
 /* E<g, D> + E<g, D>^2 / 2, where a row's own gradient is rows times that of the mean. Rounding
@@ -218,17 +214,15 @@ typedef struct probed_layer {
 } probed_layer;
 
 static mpt_status probe_fprop(score_probe *p, const probed_layer *l, mpt_error *error) {
-  MPT_RETURN_IF_FAILED(host_buffers(p, l->m * l->n, error));
-  MPT_RETURN_IF_FAILED(mpt_tensor_download(p->queue, l->grad_output, p->gradient, error));
-  MPT_RETURN_IF_FAILED(
-      product(p, l->input, false, l->weight, true, 0, l->m, l->n, p->exact, error));
-  for (int64_t i = 0; i < l->m * l->n; i++) {
-    uint32_t bits;
-    memcpy(&bits, &p->exact[i], sizeof bits);
-    bits &= 0x7FFFFFFFu;
-    if (bits > l->sums->output_amax_bits)
-      l->sums->output_amax_bits = bits;
-  }
+  mpt_tensor exact, rounded;
+  findings found;
+  mpt_comparison between;
+  MPT_RETURN_IF_FAILED(product(p, SCRATCH_EXACT_PRODUCT, l->input, false, l->weight, true, 0, l->m,
+                               l->n, MPT_FP32, &exact, error));
+  MPT_RETURN_IF_FAILED(mpt_amax(p->queue, &exact, &p->device->amax_bits, error));
+  MPT_RETURN_IF_FAILED(read_findings(p, &found, error));
+  if (found.amax_bits > l->sums->output_amax_bits)
+    l->sums->output_amax_bits = found.amax_bits;
   for (int q = MPT_PRECISION_TF32; q < MPT_PRECISION_COUNT; q++) {
     mpt_tensor x, w;
     int ex, ew;
@@ -236,19 +230,20 @@ static mpt_status probe_fprop(score_probe *p, const probed_layer *l, mpt_error *
         round_operand(p, l->sums, MPT_INPUT, (mpt_precision)q, l->input, &x, &ex, error));
     MPT_RETURN_IF_FAILED(
         round_operand(p, l->sums, MPT_WEIGHT, (mpt_precision)q, l->weight, &w, &ew, error));
-    MPT_RETURN_IF_FAILED(product(p, &x, false, &w, true, ex + ew, l->m, l->n, p->rounded, error));
-    mpt_format_round_array(mpt_precision_storage((mpt_precision)q), p->rounded, 1, p->rounded,
-                           (size_t)(l->m * l->n));
-    add_forward(p, l->m, l->n, &l->sums->first[q], &l->sums->second[q]);
+    MPT_RETURN_IF_FAILED(product(p, SCRATCH_PRODUCT, &x, false, &w, true, ex + ew, l->m, l->n,
+                                 mpt_precision_storage((mpt_precision)q), &rounded, error));
+    MPT_RETURN_IF_FAILED(compare(p, &exact, &rounded, l->grad_output, &between, error));
+    l->sums->first[q] += between.slope;
+    l->sums->second[q] += between.slope_squared;
   }
   return MPT_OK;
 }
 
 static mpt_status probe_dgrad(score_probe *p, const probed_layer *l, mpt_error *error) {
-  MPT_RETURN_IF_FAILED(host_buffers(p, l->m * l->k, error));
-  MPT_RETURN_IF_FAILED(
-      product(p, l->grad_output, false, l->weight, false, 0, l->m, l->k, p->exact, error));
-  l->sums->grad_input_squared += squared(p->exact, l->m * l->k);
+  mpt_tensor exact, rounded;
+  mpt_comparison between = {0};
+  MPT_RETURN_IF_FAILED(product(p, SCRATCH_EXACT_PRODUCT, l->grad_output, false, l->weight, false, 0,
+                               l->m, l->k, MPT_FP32, &exact, error));
   for (int q = MPT_PRECISION_TF32; q < MPT_PRECISION_COUNT; q++) {
     mpt_tensor g, w;
     int eg, ew;
@@ -256,26 +251,42 @@ static mpt_status probe_dgrad(score_probe *p, const probed_layer *l, mpt_error *
                                        l->grad_output, &g, &eg, error));
     MPT_RETURN_IF_FAILED(
         round_operand(p, l->sums, MPT_WEIGHT, (mpt_precision)q, l->weight, &w, &ew, error));
-    MPT_RETURN_IF_FAILED(product(p, &g, false, &w, false, eg + ew, l->m, l->k, p->rounded, error));
-    l->sums->dgrad_error[q] += difference_squared(p->exact, p->rounded, l->m * l->k);
+    MPT_RETURN_IF_FAILED(product(p, SCRATCH_PRODUCT, &g, false, &w, false, eg + ew, l->m, l->k,
+                                 MPT_FP32, &rounded, error));
+    MPT_RETURN_IF_FAILED(compare(p, &exact, &rounded, NULL, &between, error));
+    l->sums->dgrad_error[q] += between.difference_squared;
   }
+  l->sums->grad_input_squared += between.signal_squared;
+  return MPT_OK;
+}
+
+/* The sum of the gradients so far stays on the host: the device has no memory between probes. */
+static mpt_status add_gradient(score_probe *p, const probed_layer *l, const mpt_tensor *exact,
+                               mpt_error *error) {
+  const int64_t count = l->n * l->k;
+  unit_sums *s = l->sums;
+  if (count > p->host_count) {
+    free(p->gradient);
+    p->gradient = malloc((size_t)count * sizeof(float));
+    p->host_count = p->gradient != NULL ? count : 0;
+  }
+  if (s->grad_weight_sum == NULL)
+    s->grad_weight_sum = calloc((size_t)count, sizeof(float));
+  if (s->grad_weight_sum == NULL || p->gradient == NULL)
+    return mpt_fail_memory(error, "a layer's mean gradient", (size_t)count * sizeof(float));
+  s->weight_count = count;
+  MPT_RETURN_IF_FAILED(mpt_tensor_download(p->queue, exact, p->gradient, error));
+  for (int64_t i = 0; i < count; i++)
+    s->grad_weight_sum[i] += p->gradient[i];
   return MPT_OK;
 }
 
 static mpt_status probe_wgrad(score_probe *p, const probed_layer *l, mpt_error *error) {
-  const int64_t count = l->n * l->k;
-  MPT_RETURN_IF_FAILED(host_buffers(p, count, error));
-  MPT_RETURN_IF_FAILED(
-      product(p, l->grad_output, true, l->input, false, 0, l->n, l->k, p->exact, error));
-  if (l->sums->grad_weight_sum == NULL) {
-    l->sums->grad_weight_sum = calloc((size_t)count, sizeof(float));
-    if (l->sums->grad_weight_sum == NULL)
-      return mpt_fail_memory(error, "a layer's mean gradient", (size_t)count * sizeof(float));
-    l->sums->weight_count = count;
-  }
-  for (int64_t i = 0; i < count; i++)
-    l->sums->grad_weight_sum[i] += p->exact[i];
-  l->sums->grad_weight_squared += squared(p->exact, count);
+  mpt_tensor exact, rounded;
+  mpt_comparison between = {0};
+  MPT_RETURN_IF_FAILED(product(p, SCRATCH_EXACT_PRODUCT, l->grad_output, true, l->input, false, 0,
+                               l->n, l->k, MPT_FP32, &exact, error));
+  MPT_RETURN_IF_FAILED(add_gradient(p, l, &exact, error));
   for (int q = MPT_PRECISION_TF32; q < MPT_PRECISION_COUNT; q++) {
     mpt_tensor g, x;
     int eg, ex;
@@ -283,9 +294,12 @@ static mpt_status probe_wgrad(score_probe *p, const probed_layer *l, mpt_error *
                                        l->grad_output, &g, &eg, error));
     MPT_RETURN_IF_FAILED(
         round_operand(p, l->sums, MPT_INPUT, (mpt_precision)q, l->input, &x, &ex, error));
-    MPT_RETURN_IF_FAILED(product(p, &g, true, &x, false, eg + ex, l->n, l->k, p->rounded, error));
-    l->sums->wgrad_error[q] += difference_squared(p->exact, p->rounded, count);
+    MPT_RETURN_IF_FAILED(product(p, SCRATCH_PRODUCT, &g, true, &x, false, eg + ex, l->n, l->k,
+                                 MPT_FP32, &rounded, error));
+    MPT_RETURN_IF_FAILED(compare(p, &exact, &rounded, NULL, &between, error));
+    l->sums->wgrad_error[q] += between.difference_squared;
   }
+  l->sums->grad_weight_squared += between.signal_squared;
   return MPT_OK;
 }
 
@@ -325,7 +339,9 @@ void score_probe_layer(score_probe *p, mpt_queue *queue, int64_t step, int layer
                           .n = n,
                           .k = k};
   l.sums->rows = l.m;
-  mpt_status status = widen(p, MPT_INPUT, input, &wide[MPT_INPUT], &p->error);
+  mpt_status status = open_findings(p, &p->error);
+  if (status == MPT_OK)
+    status = widen(p, MPT_INPUT, input, &wide[MPT_INPUT], &p->error);
   if (status == MPT_OK)
     status = widen(p, MPT_WEIGHT, &matrix, &wide[MPT_WEIGHT], &p->error);
   if (status == MPT_OK)

@@ -113,6 +113,7 @@ const mpt_backend mpt_backend_cpu = {
     .amax = mpt_cpu_amax,
     .collect = mpt_cpu_collect,
     .quantization_error = mpt_cpu_quantization_error,
+    .compare = mpt_cpu_compare,
     .gemm = mpt_cpu_gemm,
     .bias_backward = mpt_cpu_bias_backward,
     .embedding_forward = mpt_cpu_embedding_forward,

@@ -270,6 +270,7 @@ const mpt_backend mpt_backend_cuda = {
     .download = cuda_download,
     .fill = mpt_cuda_fill,
     .copy = mpt_cuda_copy,
+    .compare = mpt_cuda_compare,
     .cross_entropy = mpt_cuda_cross_entropy,
     .nll = mpt_cuda_nll,
     .binary_cross_entropy = mpt_cuda_binary_cross_entropy,

@@ -116,6 +116,18 @@ MPT_API mpt_status mpt_quantization_error(mpt_queue *queue, const mpt_tensor *x,
                                           int scale_exponent, double *error_squared,
                                           double *signal_squared, mpt_error *error);
 
+/* What is between x and y, both [rows, columns]: sums in double. */
+typedef struct mpt_comparison {
+  double difference_squared; /* sum of (y - x)^2 */
+  double signal_squared;     /* sum of x^2 */
+  double slope;              /* sum over rows of <g, y - x>, where g is given; else 0 */
+  double slope_squared;      /* sum over rows of <g, y - x>^2 */
+} mpt_comparison;
+/* `gradient` is shaped as x, or NULL. */
+MPT_API mpt_status mpt_compare(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y,
+                               const mpt_tensor *gradient, mpt_comparison *result,
+                               mpt_error *error);
+
 /* ---- GEMM ---- */
 /* out[m,n] = alpha * scale_a * scale_b * op(a)[m,k] * op(b)[k,n] + beta * out (+ bias[n]),
  * accumulated in fp32, where op transposes when asked. a and b hold values of their formats; both

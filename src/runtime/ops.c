@@ -157,6 +157,22 @@ static void check_operand_formats(op_check *c, mpt_format a, mpt_format b) {
              mpt_format_get(a)->name, mpt_format_get(b)->name);
 }
 
+mpt_status mpt_compare(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y,
+                       const mpt_tensor *gradient, mpt_comparison *result, mpt_error *error) {
+  op_check c = OP_CHECK(queue, compare, error);
+  op_tensor(&c, "x", x);
+  op_rank(&c, "x", x, 2);
+  op_tensor(&c, "y", y);
+  op_same_shape(&c, "y", y, x);
+  if (gradient != NULL) {
+    op_tensor(&c, "gradient", gradient);
+    op_same_shape(&c, "gradient", gradient, x);
+  }
+  op_require(&c, result != NULL, "result is NULL");
+  return c.status != MPT_OK ? c.status
+                            : queue->backend->compare(queue, x, y, gradient, result, error);
+}
+
 bool mpt_gemm_wants_rows_of_k(const mpt_queue *queue) {
   return queue->backend->gemm_wants_rows_of_k;
 }
