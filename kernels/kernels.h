@@ -86,7 +86,8 @@ typedef const mpt_tensor *mpt_t; /* a tensor argument: a view, read or written a
 
 #define MPT_OPERATION_SLOT(name, arguments) mpt_status(*name) arguments;
 
-/* What a queue's memory and life cycle need of a backend. All slots are required. */
+/* What a queue's memory and life cycle need of a backend. Slots are required
+ * where nothing else is said. */
 typedef struct mpt_backend {
   const char *name;
   mpt_device_kind device_kind;
@@ -103,6 +104,10 @@ typedef struct mpt_backend {
                         mpt_error *);
   mpt_status (*upload)(void *context, const float *host, mpt_t tensor, mpt_error *);
   mpt_status (*download)(void *context, mpt_t tensor, float *host, mpt_error *);
+  mpt_status (*record_begin)(void *context, mpt_error *); /* optional, all four or none */
+  mpt_status (*record_end)(void *context, mpt_recording **, mpt_error *);
+  mpt_status (*replay)(void *context, const mpt_recording *, mpt_error *);
+  void (*recording_free)(void *context, mpt_recording *);
   MPT_OPERATIONS(MPT_OPERATION_SLOT) /* optional slots, from here on */
 } mpt_backend;
 

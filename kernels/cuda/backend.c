@@ -212,6 +212,49 @@ static mpt_status cuda_fetched(void *opaque, int slot, size_t bytes, void *host,
   return MPT_OK;
 }
 
+/* ---- recordings: CUDA graphs ---- */
+struct mpt_recording {
+  cudaGraphExec_t graph;
+};
+
+static mpt_status cuda_record_begin(void *opaque, mpt_error *error) {
+  cuda_context *c = opaque;
+  return cuda_check(cudaStreamBeginCapture(c->stream, cudaStreamCaptureModeThreadLocal),
+                    "recording a step", error);
+}
+
+static mpt_status cuda_record_end(void *opaque, mpt_recording **out, mpt_error *error) {
+  cuda_context *c = opaque;
+  cudaGraph_t graph = NULL;
+  MPT_RETURN_IF_FAILED(
+      cuda_check(cudaStreamEndCapture(c->stream, &graph), "recording a step", error));
+  mpt_status status = MPT_OK;
+  mpt_recording *recording = calloc(1, sizeof *recording);
+  if (recording == NULL)
+    status = mpt_fail_memory(error, "a recording", sizeof *recording);
+  if (status == MPT_OK)
+    status =
+        cuda_check(cudaGraphInstantiate(&recording->graph, graph, 0), "recording a step", error);
+  cudaGraphDestroy(graph);
+  if (status != MPT_OK) {
+    free(recording);
+    return status;
+  }
+  *out = recording;
+  return MPT_OK;
+}
+
+static mpt_status cuda_replay(void *opaque, const mpt_recording *recording, mpt_error *error) {
+  cuda_context *c = opaque;
+  return cuda_check(cudaGraphLaunch(recording->graph, c->stream), "replaying a step", error);
+}
+
+static void cuda_recording_free(void *opaque, mpt_recording *recording) {
+  (void)opaque;
+  cudaGraphExecDestroy(recording->graph);
+  free(recording);
+}
+
 /* Pieces of a contiguous tensor go through scratch as fp32, converted on the device. */
 enum { PIECE = CUDA_SCRATCH_BYTES / sizeof(float) };
 
@@ -266,6 +309,10 @@ const mpt_backend mpt_backend_cuda = {
     .read = cuda_read,
     .fetch = cuda_fetch,
     .fetched = cuda_fetched,
+    .record_begin = cuda_record_begin,
+    .record_end = cuda_record_end,
+    .replay = cuda_replay,
+    .recording_free = cuda_recording_free,
     .upload = cuda_upload,
     .download = cuda_download,
     .fill = mpt_cuda_fill,

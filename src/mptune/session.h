@@ -125,6 +125,11 @@ MPT_API mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *
                                         int count, float max_norm, const mpt_step_state **state,
                                         mpt_error *error);
 
+/* A step that the device is about to run again from a recording (mpt_queue_replay) which holds the
+ * last one, from mpt_session_step_begin to the optimizer: what the host keeps of a step. Only where
+ * no statistics are collected in this step. */
+MPT_API mpt_status mpt_session_step_again(mpt_session *session, int64_t step, mpt_error *error);
+
 /* ---- what happened ---- */
 typedef struct mpt_layer_counters {
   uint64_t saturated[MPT_OPERAND_COUNT]; /* by casts to fp8 and fp16 since open, by operand */

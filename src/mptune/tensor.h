@@ -66,6 +66,18 @@ MPT_API mpt_device mpt_queue_device(const mpt_queue *queue);
 MPT_API const char *mpt_queue_backend(const mpt_queue *queue);
 MPT_API int mpt_queue_threads(const mpt_queue *queue);
 
+/* A sequence of operations, recorded to be run again as a whole: a CUDA graph. Between begin and
+ * end operations are noted, not run; one that would wait or allocate fails. The recording holds the
+ * memory and the values that the operations were given. The caller frees it, before the queue.
+ * MPT_ERROR_UNSUPPORTED on the CPU. */
+typedef struct mpt_recording mpt_recording;
+MPT_API mpt_status mpt_queue_record_begin(mpt_queue *queue, mpt_error *error);
+MPT_API mpt_status mpt_queue_record_end(mpt_queue *queue, mpt_recording **recording,
+                                        mpt_error *error);
+MPT_API mpt_status mpt_queue_replay(mpt_queue *queue, const mpt_recording *recording,
+                                    mpt_error *error);
+MPT_API void mpt_recording_free(mpt_queue *queue, mpt_recording *recording); /* NULL is allowed */
+
 /* Memory of the queue's device, 256-byte aligned, zeroed. Not for use inside a step. */
 MPT_API mpt_status mpt_memory_allocate(mpt_queue *queue, size_t bytes, void **data,
                                        mpt_error *error);

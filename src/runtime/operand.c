@@ -114,8 +114,10 @@ static mpt_status make_copy(mpt_session *session, operand_copy *copy, part_kind 
     MPT_RETURN_IF_FAILED(
         mpt_cast(session->queue, tensor, 0, &rows, counted ? &scale->counts : NULL, error));
   }
-  if (train)
+  if (train) {
     copy->cast += (uint64_t)mpt_tensor_count(tensor);
+    copy->cast_in_step += (uint64_t)mpt_tensor_count(tensor);
+  }
   now_valid(session, &copy->parts[wanted]);
   if (both)
     now_valid(session, &copy->parts[PART_TRANSPOSED]);

@@ -43,10 +43,10 @@ typedef struct operand_copy {
   mpt_format format;
   mpt_scaling scaling; /* fp8 only, else zero */
   copy_part parts[PART_COUNT];
-  size_t history;    /* offset in the workspace; delayed scaling only */
-  bool has_history;  /* a step has put something there, or a checkpoint */
-  bool in_this_step; /* will at the end of this step */
-  uint64_t cast;     /* elements since open */
+  size_t history;              /* offset in the workspace; delayed scaling only */
+  bool has_history;            /* a step has put something there, or a checkpoint */
+  bool in_this_step;           /* will at the end of this step */
+  uint64_t cast, cast_in_step; /* elements since open, and in the step at hand or the last */
 } operand_copy;
 
 typedef struct operand_source {

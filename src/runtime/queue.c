@@ -69,6 +69,29 @@ mpt_status mpt_queue_synchronize(mpt_queue *queue, mpt_error *error) {
   return c.status != MPT_OK ? c.status : queue->backend->synchronize(queue->context, error);
 }
 
+mpt_status mpt_queue_record_begin(mpt_queue *queue, mpt_error *error) {
+  op_check c = OP_CHECK(queue, record_begin, error);
+  return c.status != MPT_OK ? c.status : queue->backend->record_begin(queue->context, error);
+}
+
+mpt_status mpt_queue_record_end(mpt_queue *queue, mpt_recording **recording, mpt_error *error) {
+  op_check c = OP_CHECK(queue, record_end, error);
+  op_require(&c, recording != NULL, "recording is NULL");
+  return c.status != MPT_OK ? c.status
+                            : queue->backend->record_end(queue->context, recording, error);
+}
+
+mpt_status mpt_queue_replay(mpt_queue *queue, const mpt_recording *recording, mpt_error *error) {
+  op_check c = OP_CHECK(queue, replay, error);
+  op_require(&c, recording != NULL, "recording is NULL");
+  return c.status != MPT_OK ? c.status : queue->backend->replay(queue->context, recording, error);
+}
+
+void mpt_recording_free(mpt_queue *queue, mpt_recording *recording) {
+  if (recording != NULL)
+    queue->backend->recording_free(queue->context, recording);
+}
+
 mpt_device mpt_queue_device(const mpt_queue *queue) {
   return queue->device;
 }

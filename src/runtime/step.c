@@ -31,6 +31,8 @@ mpt_status mpt_session_step_begin(mpt_session *session, int64_t step, mpt_error 
         session->statistics != MPT_STATISTICS_OFF && step % session->statistics_every == 0;
     for (int i = 0; i < session->source_count; i++)
       session->sources[i].collected = false;
+    for (int i = 0; i < session->copy_count; i++)
+      session->copies[i].cast_in_step = 0;
     for (int i = 0; i < session->backward_count; i++)
       session->layers[session->backward_order[i]].gradient.data = NULL;
     session->backward_count = 0;
@@ -88,6 +90,22 @@ mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *const *g
   session->in_step = false;
   if (state != NULL)
     *state = session->state;
+  return MPT_OK;
+}
+
+mpt_status mpt_session_step_again(mpt_session *session, int64_t step, mpt_error *error) {
+  bool collects =
+      session->statistics != MPT_STATISTICS_OFF && step % session->statistics_every == 0;
+  if (session->in_step || !session->pending || session->mode != MPT_RUN_TRAIN || collects)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "step %lld cannot be run again from a recording: a training step must have "
+                    "ended, and no statistics be due",
+                    (long long)step);
+  MPT_RETURN_IF_FAILED(number_steps(session, step, error));
+  for (int i = 0; i < session->copy_count; i++)
+    session->copies[i].cast += session->copies[i].cast_in_step;
+  session->step = step;
+  session->ended++;
   return MPT_OK;
 }
 

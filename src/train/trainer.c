@@ -115,6 +115,8 @@ static mpt_status training_open(training *t, const train_options *options, mpt_e
 }
 
 static void training_close(training *t) {
+  if (t->net != NULL)
+    mpt_recording_free(t->net->queue, t->recording);
   network_close(t->net);
   dataset_batch_free(&t->batch);
   free(t->losses);
@@ -146,19 +148,25 @@ mpt_status train_pass_begin(training *t, int64_t step, int64_t micro, mpt_error 
   return train_set_batch(t, t->batch.samples, error);
 }
 
+static bool is_instrumented(const train_options *o, int64_t step) {
+  return (o->statistics != MPT_STATISTICS_OFF && step % o->statistics_every == 0) ||
+         (o->on_layer != NULL && o->probe_every > 0 && step % o->probe_every == 0);
+}
+
 static bool is_probed(const training *t) {
   const train_options *o = t->options;
   return o->on_layer != NULL && o->probe_every > 0 && t->step % o->probe_every == 0;
 }
 
-/* Forward and backward of a step's micro-batches. A loss that is not finite ends it, where the host
- * knows it in time. */
+/* Forward and backward of a step's micro-batches, the first of which is at hand. A loss that is not
+ * finite ends it, where the host knows it in time. */
 static mpt_status run_passes(training *t, mpt_error *error) {
   const train_options *o = t->options;
   int64_t passes = t->w->optimizer.accumulate;
   train_layer_probe *probe = is_probed(t) ? o->on_layer : NULL;
   for (int64_t m = 0; m < passes; m++) {
-    MPT_RETURN_IF_FAILED(train_pass_begin(t, t->step, m, error));
+    if (m > 0)
+      MPT_RETURN_IF_FAILED(train_pass_begin(t, t->step, m, error));
     MPT_RETURN_IF_FAILED(network_forward(t->net, error));
     MPT_RETURN_IF_FAILED(train_loss(t, 1.0f / (float)passes, &t->device_losses[m], error));
     if (!t->lags) {
@@ -173,6 +181,43 @@ static mpt_status run_passes(training *t, mpt_error *error) {
   return MPT_OK;
 }
 
+/* A step, operation by operation. */
+static mpt_status run_operations(training *t, mpt_error *error) {
+  network *n = t->net;
+  const mpt_step_state *state;
+  MPT_RETURN_IF_FAILED(mpt_session_step_begin(n->session, t->step, error));
+  MPT_RETURN_IF_FAILED(mpt_fill(n->queue, &n->all_gradients, 0.0f, error));
+  MPT_RETURN_IF_FAILED(run_passes(t, error));
+  if (t->ended_early)
+    return mpt_session_step_end(n->session, NULL, 0, 0.0f, &state, error);
+  MPT_RETURN_IF_FAILED(mpt_session_step_end(n->session, n->gradients, n->parameter_count,
+                                            (float)t->w->optimizer.clip, &state, error));
+  return train_update(t, state, error);
+}
+
+/* A GPU runs a whole step from a recording, once the first steps have found how to run each product
+ * and begun the histories of scales. Not where the host has a say inside the step: micro-batches,
+ * random numbers keyed by the step, probes, statistics. */
+enum { STEPS_BEFORE_RECORDING = 2 };
+
+static bool may_record(const training *t) {
+  for (int i = 0; i < t->g->layer_count; i++)
+    if (strcmp(t->g->layers[i].kind->name, "dropout") == 0)
+      return false;
+  return t->lags && t->w->optimizer.accumulate == 1 && t->batch.samples == t->g->batch &&
+         !is_instrumented(t->options, t->step) && t->run_plainly >= STEPS_BEFORE_RECORDING;
+}
+
+static mpt_status record_step(training *t, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(mpt_queue_record_begin(t->net->queue, error));
+  mpt_status status = run_operations(t, error);
+  mpt_error ending = {0};
+  mpt_status ended = mpt_queue_record_end(t->net->queue, &t->recording, &ending);
+  if (status == MPT_OK && ended != MPT_OK && error != NULL)
+    *error = ending;
+  return status != MPT_OK ? status : ended;
+}
+
 enum { SLOT_STATE, SLOT_LOSSES, SLOTS_OF_STEP };
 
 static int slot_of(int64_t step, int what) {
@@ -183,22 +228,24 @@ static int slot_of(int64_t step, int what) {
 static mpt_status run_step(training *t, mpt_error *error) {
   network *n = t->net;
   const optimizer_spec *optimizer = &t->w->optimizer;
+  float rate = (float)train_learning_rate(optimizer, t->step, t->options->steps, t->w->steps);
   size_t passes = (size_t)optimizer->accumulate;
-  const mpt_step_state *state;
   t->ended_early = false;
-  MPT_RETURN_IF_FAILED(mpt_session_step_begin(n->session, t->step, error));
-  MPT_RETURN_IF_FAILED(mpt_fill(n->queue, &n->all_gradients, 0.0f, error));
-  MPT_RETURN_IF_FAILED(run_passes(t, error));
-  if (t->ended_early) {
-    MPT_RETURN_IF_FAILED(mpt_session_step_end(n->session, NULL, 0, 0.0f, &state, error));
+  MPT_RETURN_IF_FAILED(mpt_memory_upload(n->queue, &rate, sizeof rate, t->learning_rate, error));
+  MPT_RETURN_IF_FAILED(train_pass_begin(t, t->step, 0, error));
+  if (!may_record(t)) {
+    MPT_RETURN_IF_FAILED(run_operations(t, error));
+    t->run_plainly++;
   } else {
-    double rate = train_learning_rate(optimizer, t->step, t->options->steps, t->w->steps);
-    MPT_RETURN_IF_FAILED(mpt_session_step_end(n->session, n->gradients, n->parameter_count,
-                                              (float)optimizer->clip, &state, error));
-    MPT_RETURN_IF_FAILED(train_update(t, rate, state, error));
+    if (t->recording != NULL)
+      MPT_RETURN_IF_FAILED(mpt_session_step_again(n->session, t->step, error));
+    else
+      MPT_RETURN_IF_FAILED(record_step(t, error));
+    MPT_RETURN_IF_FAILED(mpt_queue_replay(n->queue, t->recording, error));
   }
-  MPT_RETURN_IF_FAILED(
-      mpt_memory_fetch(n->queue, slot_of(t->step, SLOT_STATE), state, sizeof *state, error));
+  MPT_RETURN_IF_FAILED(mpt_memory_fetch(n->queue, slot_of(t->step, SLOT_STATE),
+                                        mpt_session_state(n->session), sizeof(mpt_step_state),
+                                        error));
   return mpt_memory_fetch(n->queue, slot_of(t->step, SLOT_LOSSES), t->device_losses,
                           passes * sizeof *t->device_losses, error);
 }
@@ -241,11 +288,6 @@ static mpt_status finish_step(training *t, train_step *step, const char **failed
 }
 
 /* ---- the run ---- */
-
-static bool is_instrumented(const train_options *o, int64_t step) {
-  return (o->statistics != MPT_STATISTICS_OFF && step % o->statistics_every == 0) ||
-         (o->on_layer != NULL && o->probe_every > 0 && step % o->probe_every == 0);
-}
 
 /* What follows from the outcome of the first step that has not been heard of. */
 static mpt_status take_outcome(training *t, train_result *result, mpt_error *error) {

@@ -29,9 +29,11 @@ typedef struct training {
 
   /* A GPU is kept busy: the outcome of a step is waited for once the next one has begun. */
   bool lags;
-  int64_t taken;    /* outcomes so far */
-  bool ended_early; /* the loss was not finite, known before the backward pass */
-  double started;   /* host time */
+  int64_t taken;            /* outcomes so far */
+  bool ended_early;         /* the loss was not finite, known before the backward pass */
+  double started;           /* host time */
+  mpt_recording *recording; /* of a whole step; NULL before there is one */
+  int64_t run_plainly;      /* steps that were run operation by operation */
 } training;
 
 /* loss.c */
@@ -40,9 +42,8 @@ typedef struct training {
 mpt_status train_loss(training *t, float scale, double *loss, mpt_error *error);
 mpt_status train_read_loss(training *t, const double *loss, double *value, mpt_error *error);
 
-/* update.c: one optimizer step on every parameter. */
-mpt_status train_update(training *t, double learning_rate, const mpt_step_state *state,
-                        mpt_error *error);
+/* update.c: one optimizer step on every parameter, at the learning rate on the device. */
+mpt_status train_update(training *t, const mpt_step_state *state, mpt_error *error);
 
 /* Outputs of a row: the last dimension of the network's output. */
 static inline int64_t train_output_columns(const training *t) {

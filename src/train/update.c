@@ -60,12 +60,8 @@ static mpt_status update_adam(network *n, const optimizer_spec *o, const float *
   return mpt_adam_steps(n->queue, n->updates, n->parameter_count, &args, state, error);
 }
 
-mpt_status train_update(training *t, double learning_rate, const mpt_step_state *state,
-                        mpt_error *error) {
+mpt_status train_update(training *t, const mpt_step_state *state, mpt_error *error) {
   const optimizer_spec *o = &t->w->optimizer;
-  float rate = (float)learning_rate;
-  MPT_RETURN_IF_FAILED(
-      mpt_memory_upload(t->net->queue, &rate, sizeof rate, t->learning_rate, error));
   return o->kind == OPTIMIZER_SGD ? update_sgd(t->net, o, t->learning_rate, state, error)
                                   : update_adam(t->net, o, t->learning_rate, state, error);
 }
