@@ -27,7 +27,7 @@ static void begin(fixture *f, const char *device, int64_t batch) {
   mpt_error error = {0};
   if (profile_load(device, &f->p, &error) != MPT_OK ||
       test_graph(&f->m, batch, &f->g, &error) != MPT_OK ||
-      space_build(&f->m.w, f->g, f->p, &f->s, &error) != MPT_OK)
+      space_build(&f->m.w, f->g, f->p, false, &f->s, &error) != MPT_OK)
     fail_msg("%s", error.message);
 }
 
@@ -146,16 +146,16 @@ static void test_what_cannot_be_built(void **state) {
   f.m.w.pins = &pin, f.m.w.pin_count = 1;
   assert_int_equal(profile_load("nvidia-h200", &f.p, &error), MPT_OK);
   assert_int_equal(test_graph(&f.m, 16, &f.g, &error), MPT_OK);
-  assert_int_equal(space_build(&f.m.w, f.g, f.p, &f.s, &error), MPT_ERROR_SYNTAX);
+  assert_int_equal(space_build(&f.m.w, f.g, f.p, false, &f.s, &error), MPT_ERROR_SYNTAX);
   assert_int_equal(error.line, 7);
   assert_non_null(strstr(error.message, "matches no layer"));
   strcpy(pin.layers, "fc1");
   f.p->formats &= ~(1u << MPT_FP16);
-  assert_int_equal(space_build(&f.m.w, f.g, f.p, &f.s, &error), MPT_ERROR_SYNTAX);
+  assert_int_equal(space_build(&f.m.w, f.g, f.p, false, &f.s, &error), MPT_ERROR_SYNTAX);
   assert_non_null(strstr(error.message, "lacks"));
   f.m.w.pin_count = 0;
   f.m.w.excluded = (1u << MPT_PRECISION_COUNT) - 1;
-  assert_int_equal(space_build(&f.m.w, f.g, f.p, &f.s, &error), MPT_ERROR_SYNTAX);
+  assert_int_equal(space_build(&f.m.w, f.g, f.p, false, &f.s, &error), MPT_ERROR_SYNTAX);
   assert_non_null(strstr(error.message, "excludes every format"));
   graph_free(f.g);
   profile_free(f.p);

@@ -465,8 +465,9 @@ static void a_checkpoint_counts_by_its_content(void **state) {
 
 static void shipped_workloads_load(void **state) {
   (void)state;
-  static const char *const names[] = {"text-gpt", "fashion-mlp", "fashion-cnn", "breast-cancer",
-                                      "tiny-classifier"};
+  static const char *const names[] = {"text-gpt",      "fashion-mlp",     "fashion-cnn",
+                                      "breast-cancer", "tiny-classifier", "gpt2-124m",
+                                      "gpt-800m"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     char file[256];
     workload *w;

@@ -18,12 +18,12 @@
 /* What a diverged run tells the predictor, in budgets. */
 #define DIVERGED_BUDGETS 20.0
 
-static bool faster(double a, double b) {
-  return a < b * (1 - SEARCH_EQUAL_TIME);
+static bool faster(const search *s, double a, double b) {
+  return a < b * (1 - s->equal_time);
 }
 
 double search_limit(const search *s) {
-  return s->reference.permitted ? s->reference.cost.total : INFINITY;
+  return s->reference.permitted ? s->reference.seconds : INFINITY;
 }
 
 static double clipped_mean(const search *s, const candidate *c) {
@@ -119,12 +119,12 @@ static mpt_status note_step(search *s, const candidate *c, mpt_error *error) {
   static const char *const words[] = {"not trained", "meets the budget", "misses the budget",
                                       "too close to tell"};
   json_array_append_new(
-      rows,
-      json_pack("{s:i,s:s,s:s,s:f,s:o,s:o,s:s}", "evaluation", s->trainings, "policy", c->hash,
-                "label", c->label, "predicted_seconds", c->cost.total, "predicted_increase",
-                isfinite(c->predicted) ? json_real(c->predicted) : json_null(), "measured_increase",
-                isfinite(mean) ? json_real(mean) : json_null(), "verdict_text",
-                isfinite(mean) ? words[candidate_standing(s, c)] : "failed"));
+      rows, json_pack("{s:i,s:s,s:s,s:f,s:o,s:o,s:s}", "evaluation", s->trainings, "policy",
+                      c->hash, "label", c->label, "predicted_seconds", cost_uncorrected(&c->cost),
+                      "predicted_increase",
+                      isfinite(c->predicted) ? json_real(c->predicted) : json_null(),
+                      "measured_increase", isfinite(mean) ? json_real(mean) : json_null(),
+                      "verdict_text", isfinite(mean) ? words[candidate_standing(s, c)] : "failed"));
   text = json_dumps(rows, JSON_COMPACT | JSON_REAL_PRECISION(17));
   json_decref(rows);
   mpt_status status = text == NULL ? mpt_fail_memory(error, "the search's record", 0)
@@ -139,7 +139,7 @@ candidate *search_best(const search *s) {
     candidate *c = s->candidates[i];
     if (!c->permitted || candidate_standing(s, c) != STANDING_MEETS)
       continue;
-    if (best == NULL || c->cost.total < best->cost.total)
+    if (best == NULL || c->seconds < best->seconds)
       best = c;
   }
   return best;
@@ -186,7 +186,9 @@ static mpt_status uniform_candidates(search *s, mpt_layer_policy *assignment, mp
     if (strcmp(c->hash, s->reference.hash) == 0)
       continue;
     /* Slower than the reference: timed, not trained. */
-    if (!c->permitted || c->seed_count > 0 || !faster(c->cost.total, search_limit(s)))
+    MPT_RETURN_IF_FAILED(timing_measure(s, c, error));
+    if (c->untimed[0] != '\0' || !c->permitted || c->seed_count > 0 ||
+        !faster(s, c->seconds, search_limit(s)))
       continue;
     if (s->trainings >= s->options->max_evaluations)
       continue;
@@ -289,13 +291,13 @@ static mpt_status adjust(search *s, mpt_layer_policy *assignment, int *choice, m
     candidate *c = NULL;
     MPT_RETURN_IF_FAILED(propose_new(s, 0, assignment, choice, &c, error));
     const candidate *best = search_best(s);
-    const double least = best != NULL ? best->cost.total : search_limit(s);
+    const double least = best != NULL ? best->seconds : search_limit(s);
     /* What is not faster by more than noise than what already meets the budget is not worth a run.
      */
-    if (c == NULL || candidate_standing(s, c) == STANDING_MEETS || !faster(c->cost.total, least)) {
+    if (c == NULL || candidate_standing(s, c) == STANDING_MEETS || !faster(s, c->seconds, least)) {
       MPT_RETURN_IF_FAILED(propose_new(s, 1, assignment, choice, &c, error));
       if (c == NULL || candidate_standing(s, c) != STANDING_UNKNOWN ||
-          !faster(c->cost.total, least))
+          !faster(s, c->seconds, least))
         return MPT_OK;
     }
     MPT_RETURN_IF_FAILED(try_candidate(s, c, error));

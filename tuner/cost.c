@@ -6,6 +6,11 @@
 
 enum { PASS_CAPACITY = 16 };
 
+/* 1 where nothing was measured. */
+static double factor(double known) {
+  return known > 0.0 ? known : 1.0;
+}
+
 /* ---- passes ---- */
 
 /* Matrix operations inside a pass (attention) run at a share of the rate of a large GEMM. */
@@ -23,7 +28,7 @@ static double pass_seconds(const profile *p, const graph_pass *pass) {
   double seconds = profile_pass(p, pass->bytes);
   if (pass->operations > 0.0)
     seconds = fmax(seconds, pass->operations / operation_rate(p, pass->format));
-  return seconds;
+  return seconds * factor(p->pass_factor);
 }
 
 double cost_passes(const graph *g, const profile *p, int layer,
@@ -104,9 +109,10 @@ double cost_gemms(const graph *g, const profile *p, int layer, const mpt_layer_p
     for (int d = 0; d < 3; d++)
       size[d] = is_fp8(gemm->operand[0]) ? padded(shapes[i][d]) : shapes[i][d];
     const gemm_price price = profile_gemm(p, column_of(gemm), size[0], size[1], size[2]);
-    seconds += price.seconds;
+    const double corrected = price.seconds * factor(p->gemm_factor);
+    seconds += corrected;
     if (price.extrapolated && extrapolated != NULL)
-      *extrapolated += price.seconds;
+      *extrapolated += corrected;
   }
   return seconds;
 }
@@ -155,7 +161,7 @@ static double copies_seconds(const profile *p, const copies *c, mpt_format store
   }
   if (c->amax)
     seconds += quantize_seconds(p, count * stored_bytes);
-  return seconds;
+  return seconds * factor(p->copy_factor);
 }
 
 /* Rows and columns padded to 16; an image as it is. */
@@ -229,6 +235,10 @@ double cost_weight_copies(const graph *g, const profile *p, int layer,
 
 /* ---- a step ---- */
 
+double cost_uncorrected(const cost_parts *parts) {
+  return parts->gemms + parts->copies + parts->passes;
+}
+
 mpt_status cost_predict(const graph *g, const profile *p, const optimizer_spec *optimizer,
                         const mpt_layer_policy *assignment, cost_parts *parts, mpt_error *error) {
   cost_parts sum = {0};
@@ -256,6 +266,9 @@ mpt_status cost_predict(const graph *g, const profile *p, const optimizer_spec *
   sum.passes =
       batches * (sum.passes + cost_loss(g, p, assignment)) + cost_optimizer(g, p, optimizer);
   sum.total = sum.gemms + sum.copies + sum.passes;
+  sum.gemms /= factor(p->gemm_factor);
+  sum.copies /= factor(p->copy_factor);
+  sum.passes /= factor(p->pass_factor);
   *parts = sum;
   return MPT_OK;
 }

@@ -19,9 +19,13 @@
 #include "workload/profile.h"
 
 typedef struct cost_parts {
-  double gemms, copies, passes, total; /* seconds */
-  double extrapolated;                 /* share of the GEMM time priced outside the table */
+  double gemms, copies, passes; /* seconds, as the profile has them */
+  double total;                 /* their sum, each with the profile's factor */
+  double extrapolated;          /* share of the GEMM time priced outside the table */
 } cost_parts;
+
+/* The step as the profile has it, whatever was measured since. */
+double cost_uncorrected(const cost_parts *parts);
 
 /* Of a whole assignment, one entry per layer of `g` (the graph at the priced size).
  * MPT_ERROR_UNSUPPORTED names the layer whose format the profile has no times for. */

@@ -55,8 +55,9 @@ static char *assignment_text(const graph *g, const mpt_layer_policy *assignment)
 
 /* Its formats and its price, in the store. */
 static mpt_status note_price(search *s, const candidate *c, char *text, mpt_error *error) {
+  const double seconds = cost_uncorrected(&c->cost);
   store_policy policy = {
-      .assignment = text, .predicted_increase = c->predicted, .predicted_seconds = c->cost.total};
+      .assignment = text, .predicted_increase = c->predicted, .predicted_seconds = seconds};
   memcpy(policy.hash, c->hash, sizeof policy.hash);
   snprintf(policy.label, sizeof policy.label, "%s", c->label);
   MPT_RETURN_IF_FAILED(store_put_policy(s->store, &policy, error));
@@ -64,7 +65,7 @@ static mpt_status note_price(search *s, const candidate *c, char *text, mpt_erro
                            "passes", c->cost.passes, "extrapolated", c->cost.extrapolated);
   char *parts = json_dumps(json, JSON_REAL_PRECISION(17));
   json_decref(json);
-  store_time time = {.measured = false, .seconds = c->cost.total, .parts = parts};
+  store_time time = {.measured = false, .seconds = seconds, .parts = parts};
   memcpy(time.policy, c->hash, sizeof time.policy);
   snprintf(time.device, sizeof time.device, "%s", s->profile_identity);
   mpt_status status = store_put_time(s->store, &time, error);
@@ -79,6 +80,7 @@ mpt_status search_price(search *s, candidate *c, mpt_error *error) {
   store_hash(text, strlen(text), c->hash);
   mpt_status status =
       cost_predict(s->priced, s->profile, &s->w->optimizer, c->assignment, &c->cost, error);
+  c->seconds = c->timed.count > 0 ? timing_seconds(&c->timed) : c->cost.total;
   if (status == MPT_OK && s->store != NULL)
     status = note_price(s, c, text, error);
   free(text);
@@ -91,8 +93,8 @@ static void evaluation_key(const search *s, const candidate *c, uint64_t seed, c
   mpt_text_addf(&text, "policy %s\ntraining %s\ndata %s\nseed %llu\nsteps %lld\n", c->hash,
                 s->training_hash, dataset_get_info(s->data)->hash, (unsigned long long)seed,
                 (long long)s->steps);
-  mpt_text_addf(&text, "backend cpu %d\nthreads %d\nloss scale %d %.9g\n", MPTUNE_CPU_NUMERICS,
-                s->w->threads, (int)scale->mode, (double)scale->initial);
+  mpt_text_addf(&text, "%s\nloss scale %d %.9g\n", s->place.numerics, (int)scale->mode,
+                (double)scale->initial);
   store_hash(text.data == NULL ? "" : text.data, text.length, key);
   mpt_text_free(&text);
 }
@@ -106,6 +108,8 @@ typedef struct run_watch {
   double hopeless; /* excess above which the run is given up */
   uint64_t seed;
   const run_hooks *hooks;
+  double *seconds; /* [steps]: of the steps without instruments; NULL: not wanted */
+  int64_t timed;
 } run_watch;
 
 static void watch_statistics(void *context, int64_t step, int layer, mpt_operand operand,
@@ -147,7 +151,7 @@ static void show_progress(const run_watch *watch, const train_step *step) {
   const candidate *fastest = search_best(s);
   if (fastest != NULL)
     snprintf(best, sizeof best, "; best so far %s at %.1f%%", fastest->label,
-             100 * fastest->cost.total / s->reference.cost.total);
+             100 * fastest->seconds / s->reference.seconds);
   mpt_progress_update(stage_name(watch->purpose),
                       "%d done, at most %d left%s%s; now %s, seed %llu, %.0f%%", s->finished, left,
                       time_left, best, watch->label, (unsigned long long)watch->seed, 100 * share);
@@ -159,6 +163,11 @@ static bool watch_step(void *context, const train_step *step) {
   if (search_interrupted(s))
     return false;
   show_progress(watch, step);
+  const run_hooks *hooks = watch->hooks;
+  const bool instruments = hooks != NULL && (step->step % hooks->statistics_every == 0 ||
+                                             step->step % hooks->probe_every == 0);
+  if (watch->seconds != NULL && !instruments && isfinite(step->seconds))
+    watch->seconds[watch->timed++] = step->seconds;
   if (!watch->may_stop || s->reference_losses == NULL)
     return true;
   const double rate = 2.0 / (1.0 + fmax(8.0, 0.1 * (double)step->steps));
@@ -221,7 +230,78 @@ static mpt_status record_of(const search *s, train_result *result, store_evaluat
   return e->counters == NULL ? mpt_fail_memory(error, "counters", 0) : MPT_OK;
 }
 
-mpt_status search_train(search *s, const candidate *c, uint64_t seed, const char *purpose,
+train_options search_train_options(const search *s, const candidate *c, uint64_t seed) {
+  train_options options = train_options_default();
+  options.workload = s->w;
+  options.graph = s->graph;
+  options.data = s->data;
+  options.assignment = c->assignment;
+  options.loss_scale = s->w->loss_scale;
+  options.seed = seed;
+  options.steps = s->steps;
+  options.threads = s->w->threads;
+  options.backend = s->place.backend;
+  options.device_index = s->place.device_index;
+  return options;
+}
+
+mpt_status search_failed_device(mpt_status status, mpt_error *error) {
+  if (status != MPT_ERROR_DEVICE || error == NULL)
+    return status;
+  const size_t length = strlen(error->message);
+  snprintf(error->message + length, sizeof error->message - length,
+           "; what was learned is saved, the same command continues");
+  return status;
+}
+
+/* A candidate that does not fit into the device's memory failed; without the reference there is
+ * nothing to compare with. */
+static mpt_status out_of_memory(search *s, const candidate *c, store_evaluation *evaluation,
+                                mpt_error *error) {
+  if (c == &s->reference) {
+    if (error == NULL)
+      return MPT_ERROR_MEMORY;
+    const size_t length = strlen(error->message);
+    snprintf(error->message + length, sizeof error->message - length,
+             "; make the batch smaller than %lld (and accumulate more of them, for the same step)",
+             (long long)s->w->batch);
+    return MPT_ERROR_MEMORY;
+  }
+  mpt_log_warning("%s: %s", c->label, error == NULL ? "out of memory" : error->message);
+  *evaluation = (store_evaluation){.diverged = true, .metric = NAN};
+  return MPT_OK;
+}
+
+/* An evaluation in which the device failed twice is taken for failed: a search that continues does
+ * not meet the same error for ever. It is tried once more, since the device may be to blame. */
+static mpt_status note_fault(search *s, const candidate *c, const char *key, uint64_t seed,
+                             const char *purpose, const mpt_error *why, mpt_error *error) {
+  char name[80], *before = NULL;
+  snprintf(name, sizeof name, "fault %s", key);
+  MPT_RETURN_IF_FAILED(store_get(s->store, name, &before, error));
+  const bool again = before != NULL;
+  free(before);
+  if (!again)
+    return store_set(s->store, name, "1", error);
+  char failure[820];
+  snprintf(failure, sizeof failure, "the device failed twice: %s", why->message);
+  store_evaluation e = {.seed = seed,
+                        .steps = s->steps,
+                        .diverged = true,
+                        .metric = NAN,
+                        .metric_plain = NAN,
+                        .held_out_loss = NAN,
+                        .output_difference = NAN,
+                        .host_seconds = NAN,
+                        .failure = failure,
+                        .time = (int64_t)time(NULL)};
+  memcpy(e.key, key, sizeof e.key);
+  memcpy(e.policy, c->hash, sizeof e.policy);
+  snprintf(e.purpose, sizeof e.purpose, "%s", purpose);
+  return store_put_evaluation(s->store, &e, error);
+}
+
+mpt_status search_train(search *s, candidate *c, uint64_t seed, const char *purpose,
                         const run_hooks *hooks, store_evaluation *evaluation, mpt_error *error) {
   char key[65];
   evaluation_key(s, c, seed, key);
@@ -235,7 +315,7 @@ mpt_status search_train(search *s, const candidate *c, uint64_t seed, const char
   if (enough) {
     s->finished++;
     s->finished_seconds += evaluation->total_seconds;
-    return MPT_OK;
+    return evaluation->steps_done > 0 ? timing_of_training(s, c, key, NULL, error) : MPT_OK;
   }
   if (search_interrupted(s))
     return mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted");
@@ -245,15 +325,7 @@ mpt_status search_train(search *s, const candidate *c, uint64_t seed, const char
   /* Ten budgets of training loss behind, and half a percent of it at least: no verdict hangs on a
    * run that is this far off. */
   watch.hopeless = fmax(10 * s->margin, 0.5);
-  train_options options = train_options_default();
-  options.workload = s->w;
-  options.graph = s->graph;
-  options.data = s->data;
-  options.assignment = c->assignment;
-  options.loss_scale = s->w->loss_scale;
-  options.seed = seed;
-  options.steps = s->steps;
-  options.threads = s->w->threads;
+  train_options options = search_train_options(s, c, seed);
   options.on_step = watch_step;
   options.context = &watch;
   if (hooks != NULL) {
@@ -264,8 +336,25 @@ mpt_status search_train(search *s, const candidate *c, uint64_t seed, const char
     options.probe_every = hooks->probe_every;
   }
 
+  if (s->place.measures) {
+    watch.seconds = calloc((size_t)s->steps, sizeof *watch.seconds);
+    if (watch.seconds == NULL)
+      return mpt_fail_memory(error, "step times", (size_t)s->steps * sizeof *watch.seconds);
+  }
   train_result result = {0};
-  mpt_status status = train_run(&options, &result, error);
+  mpt_error why = {0};
+  mpt_status status = train_run(&options, &result, &why);
+  const timing_run run =
+      timing_of_steps(watch.seconds, watch.timed, s->steps < 100 ? s->steps / 10 : 10);
+  free(watch.seconds);
+  if (status != MPT_OK && error != NULL)
+    *error = why;
+  if (status == MPT_ERROR_MEMORY)
+    return out_of_memory(s, c, evaluation, error);
+  if (status == MPT_ERROR_DEVICE)
+    MPT_RETURN_IF_FAILED(note_fault(s, c, key, seed, purpose, &why, error));
+  if (status != MPT_OK)
+    return search_failed_device(status, error);
   if (status == MPT_OK && search_interrupted(s))
     status = mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted");
   if (status == MPT_OK) {
@@ -274,6 +363,8 @@ mpt_status search_train(search *s, const candidate *c, uint64_t seed, const char
     memcpy(evaluation->policy, c->hash, sizeof evaluation->policy);
     snprintf(evaluation->purpose, sizeof evaluation->purpose, "%s", purpose);
     status = record_of(s, &result, evaluation, error);
+    if (status == MPT_OK)
+      status = timing_of_training(s, c, key, &run, error);
     /* Before the record, so that a record means that all of it is there. */
     if (status == MPT_OK && hooks != NULL)
       status = hooks->on_done(hooks->context, key, error);

@@ -25,11 +25,11 @@ static mpt_status note_reference(search *s, const char *noise_note, double host_
     json_array_append_new(seeds, json_integer((json_int_t)s->reference_seed[i]));
     json_array_append_new(metrics, json_real(s->reference_metric[i]));
   }
-  json_t *note = json_pack(
-      "{s:s,s:s,s:o,s:o,s:f,s:f,s:s,s:f,s:f,s:f}", "policy", s->reference.hash, "observed",
-      s->observed_key, "seeds", seeds, "metrics", metrics, "metric_mean", s->reference_mean,
-      "metric_deviation", s->reference_deviation, "noise_note", noise_note, "step_seconds",
-      s->reference.cost.total, "host_seconds", host_seconds, "margin", s->margin);
+  json_t *note = json_pack("{s:s,s:s,s:o,s:o,s:f,s:f,s:s,s:f,s:f,s:f}", "policy", s->reference.hash,
+                           "observed", s->observed_key, "seeds", seeds, "metrics", metrics,
+                           "metric_mean", s->reference_mean, "metric_deviation",
+                           s->reference_deviation, "noise_note", noise_note, "step_seconds",
+                           s->reference.seconds, "host_seconds", host_seconds, "margin", s->margin);
   char *text = json_dumps(note, JSON_REAL_PRECISION(17));
   json_decref(note);
   mpt_status status = text == NULL ? mpt_fail_memory(error, "the reference's record", 0)
@@ -108,5 +108,6 @@ mpt_status stage_reference(search *s, mpt_error *error) {
              s->reference_deviation, s->margin, count);
     mpt_log_warning("%s", note);
   }
+  timing_warn_of_noise(s);
   return note_reference(s, note, host_seconds, error);
 }

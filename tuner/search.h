@@ -4,13 +4,15 @@
 
 #include "store/store.h"
 #include "train/trainer.h"
+#include "tuner/calibration.h"
+#include "tuner/place.h"
 #include "tuner/space.h"
 #include "tuner/tuner.h"
 #include "tuner/verify.h"
 
 #define SEARCH_FRESH_SEEDS 1000ULL /* verification seeds begin this far above the search's */
 #define SEARCH_MAX_SEEDS   64
-#define SEARCH_EQUAL_TIME  0.005 /* times within this share are the same */
+#define SEARCH_EQUAL_TIME  0.005 /* times within this share are the same, or within noise */
 
 /* A policy that the search looks at. */
 typedef struct candidate {
@@ -21,10 +23,13 @@ typedef struct candidate {
   bool uniform;
   mpt_precision precision; /* uniform ones */
   bool permitted;
-  bool written;     /* was policy.yaml once */
-  cost_parts cost;  /* at the priced size */
-  double predicted; /* increase, metric units, worse is positive, when it was chosen */
-  int seed_count;   /* search seeds trained: 0..seed_count-1 of the reference's */
+  bool written;      /* was policy.yaml once */
+  cost_parts cost;   /* at the priced size; `total` corrected by what was measured */
+  double seconds;    /* a step: measured, else cost.total */
+  timing timed;      /* what was measured of it, on the device at hand */
+  char untimed[256]; /* why it could not be timed or trained here, or "" */
+  double predicted;  /* increase, metric units, worse is positive, when it was chosen */
+  int seed_count;    /* search seeds trained: 0..seed_count-1 of the reference's */
   double difference[SEARCH_MAX_SEEDS]; /* candidate - reference, worse is positive; Inf diverged */
   double metric_sum;                   /* over search seeds that did not diverge */
   size_t memory_bytes;
@@ -41,6 +46,9 @@ typedef struct search {
   const tuner_options *options;
   char training_hash[65];
   char profile_identity[256];
+  place place;
+  calibration calibration;
+  double equal_time; /* a share: times closer than this are the same */
   dataset *data;
   graph *graph;  /* as trained */
   graph *priced; /* as priced; the same layers */
@@ -97,11 +105,15 @@ typedef struct run_hooks {
   mpt_status (*is_done)(void *context, const char *key, bool *done, mpt_error *error);
   void *context;
 } run_hooks;
-/* Trains `c` under `seed` unless the store has it; the record is cleared by the caller. `hooks` may
- * be NULL. Hopeless runs are stopped early for purpose "candidate" alone. MPT_ERROR_INTERRUPTED
- * after a signal. */
-mpt_status search_train(search *s, const candidate *c, uint64_t seed, const char *purpose,
+/* Trains `c` under `seed` unless the store has it, and times it where times are measured; the
+ * record is cleared by the caller. `hooks` may be NULL. Hopeless runs are stopped early for purpose
+ * "candidate" alone. MPT_ERROR_INTERRUPTED after a signal. */
+mpt_status search_train(search *s, candidate *c, uint64_t seed, const char *purpose,
                         const run_hooks *hooks, store_evaluation *evaluation, mpt_error *error);
+/* What a training of `c` under that seed is given, without callbacks. */
+train_options search_train_options(const search *s, const candidate *c, uint64_t seed);
+/* A failure of the device ends the process: says that the same command continues. */
+mpt_status search_failed_device(mpt_status status, mpt_error *error);
 /* Fills hash, cost and the stored policy of a candidate whose assignment is set. */
 mpt_status search_price(search *s, candidate *c, mpt_error *error);
 /* A candidate with that assignment: the one there is, or a new one. */
@@ -123,6 +135,21 @@ bool search_interrupted(const search *s);
 
 /* store_set, but a note that is there stays unless this is the run's owner. */
 mpt_status search_note(search *s, const char *name, const char *json, mpt_error *error);
+
+/* ---- timing.c: measured step times; nothing where times are predicted ---- */
+/* A few steps of a policy that was not timed yet. One that does not fit says so in c->untimed. */
+mpt_status timing_measure(search *s, candidate *c, mpt_error *error);
+/* The time of the training with that key: `run`, or (NULL) what the store has of it; measured now
+ * where that is nothing. */
+mpt_status timing_of_training(search *s, candidate *c, const char *key, const timing_run *run,
+                              mpt_error *error);
+/* The fastest of them, where others come close, again and in turn: A B A B A B. Sorts them. */
+mpt_status timing_in_turn(search *s, candidate **finalists, int count, int attempt,
+                          mpt_error *error);
+/* Calibration, prices and times after something was measured. */
+mpt_status timing_refresh(search *s, mpt_error *error);
+/* Says so when the reference's step times vary more than those of a GPU of one's own. */
+void timing_warn_of_noise(const search *s);
 
 /* ---- the stages ---- */
 mpt_status stage_reference(search *s, mpt_error *error);   /* reference.c, with observe.c */
@@ -200,6 +227,8 @@ mpt_status reasons_make(search *s, const candidate *winner, struct json_t **reas
                         mpt_error *error);
 
 /* ---- write.c ---- */
+/* Label, times and memory of a policy; the rest is the caller's. */
+tuner_row search_row(const search *s, const candidate *c);
 /* policy.yaml from the moment there is a candidate. */
 mpt_status write_policy(search *s, const candidate *c, mpt_verdict verdict, mpt_error *error);
 

@@ -35,7 +35,7 @@ static mpt_status hash_definition(search *s, mpt_error *error) {
   return MPT_OK;
 }
 
-static json_t *versions_json(void) {
+static json_t *versions_json(const search *s) {
   struct utsname machine;
   const bool known = uname(&machine) == 0;
   char processor[128] = "unknown";
@@ -50,9 +50,15 @@ static json_t *versions_json(void) {
   }
   if (file != NULL)
     fclose(file);
-  return json_pack("{s:s,s:s,s:i,s:s,s:s,s:s,s:s}", "mptune", MPTUNE_VERSION, "backend", "cpu",
-                   "cpu_numerics", MPTUNE_CPU_NUMERICS, "compiler", __VERSION__, "gsl", GSL_VERSION,
-                   "os", known ? machine.release : "unknown", "cpu", processor);
+  const bool gpu = strcmp(s->place.backend, "cuda") == 0;
+  json_t *json =
+      json_pack("{s:s,s:s,s:i,s:s,s:s,s:s,s:s}", "mptune", MPTUNE_VERSION, "backend",
+                s->place.backend, gpu ? "cuda_numerics" : "cpu_numerics",
+                gpu ? MPTUNE_CUDA_NUMERICS : MPTUNE_CPU_NUMERICS, "compiler", __VERSION__, "gsl",
+                GSL_VERSION, "os", known ? machine.release : "unknown", "cpu", processor);
+  if (gpu)
+    json_object_set_new(json, "gpu", json_string(s->place.text));
+  return json;
 }
 
 static json_t *definition_json(const search *s, const char *workload_text) {
@@ -66,19 +72,20 @@ static json_t *definition_json(const search *s, const char *workload_text) {
              (long long)w->priced.width, (long long)s->priced->batch,
              (long long)s->priced->sequence);
   return json_pack(
-      "{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:I,s:i,s:I,s:I,s:s,s:b,s:{s:b,s:f,s:s},s:s,s:{s:s,s:s,s:b,s:b}"
+      "{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:I,s:i,s:I,s:I,s:s,s:b,s:{s:b,s:f,s:s},s:s,s:{s:s,s:s,s:b,s:b,"
+      "s:s}"
       ","
       "s:{s:b,s:s},s:I}",
       "name", w->name, "training_hash", s->training_hash, "data_hash",
       dataset_get_info(s->data)->hash, "workload_path", w->path, "workload_text", workload_text,
       "command", s->options->command == NULL ? "" : s->options->command, "versions",
-      versions_json(), "seed", (json_int_t)s->options->seed, "threads", w->threads, "steps",
+      versions_json(s), "seed", (json_int_t)s->options->seed, "threads", w->threads, "steps",
       (json_int_t)w->steps, "evaluation_steps", (json_int_t)s->steps, "metric", metrics[w->metric],
       "metric_higher_is_better", s->sign < 0, "budget", "relative", w->budget.relative, "worse_by",
       w->budget.worse_by, "text", budget, "reference", mpt_precision_name(w->reference), "target",
       "name", s->profile->name, "device", s->profile->device, "synthetic", s->profile->synthetic,
-      "predicted", true, "proxy", "priced", w->priced.present, "text", proxy, "started",
-      (json_int_t)time(NULL));
+      "predicted", !s->place.measures, "times", s->place.device, "proxy", "priced",
+      w->priced.present, "text", proxy, "started", (json_int_t)time(NULL));
 }
 
 mpt_status search_note(search *s, const char *name, const char *json, mpt_error *error) {
@@ -189,6 +196,7 @@ mpt_status search_open(search *s, const workload *w, const tuner_options *option
   *s = (search){.owner = owner, .w = w, .options = options, .started = search_now()};
   s->steps = options->evaluation_steps > 0 ? options->evaluation_steps : w->steps;
   s->sign = w->metric == METRIC_LOSS ? 1 : -1;
+  s->equal_time = SEARCH_EQUAL_TIME;
   MPT_RETURN_IF_FAILED(dataset_open(&w->data, &s->data, error));
   /* Before a directory is made for what cannot be trained. */
   if (w->batch > dataset_get_info(s->data)->training)
@@ -197,13 +205,13 @@ mpt_status search_open(search *s, const workload *w, const tuner_options *option
                     "batch smaller",
                     (long long)w->batch, (long long)dataset_get_info(s->data)->training);
   MPT_RETURN_IF_FAILED(build_graphs(s, error));
-  MPT_RETURN_IF_FAILED(
-      profile_load(options->target != NULL ? options->target : w->target, &s->profile, error));
+  MPT_RETURN_IF_FAILED(place_open(w, options->backend, options->device_index, options->target,
+                                  &s->place, &s->profile, error));
   const profile *p = s->profile;
   snprintf(s->profile_identity, sizeof s->profile_identity,
            "%.60s, %.60s, driver %.40s, CUDA %.20s, %.30s", p->name, p->device, p->driver, p->cuda,
            p->measured);
-  MPT_RETURN_IF_FAILED(space_build(w, s->graph, p, &s->space, error));
+  MPT_RETURN_IF_FAILED(space_build(w, s->graph, p, s->place.fast, &s->space, error));
   MPT_RETURN_IF_FAILED(hash_definition(s, error));
   if (!options->dry_run) {
     MPT_RETURN_IF_FAILED(store_open(options->run, STORE_WRITE, &s->store, error));

@@ -32,8 +32,16 @@ static bool is_native(const profile *p, mpt_precision precision) {
   return (p->formats & formats[precision]) == formats[precision];
 }
 
-static mpt_layer_policy mixed(mpt_precision fprop, mpt_precision dgrad, mpt_precision wgrad) {
-  mpt_layer_policy policy = mpt_layer_policy_of(fprop);
+mpt_layer_policy space_policy_of(const space *s, mpt_precision precision) {
+  mpt_layer_policy policy = mpt_layer_policy_of(precision);
+  if (s->fast && precision == MPT_PRECISION_FP8)
+    policy.gemm[MPT_FPROP].accumulate = MPT_ACCUMULATE_FAST;
+  return policy;
+}
+
+static mpt_layer_policy mixed(const space *s, mpt_precision fprop, mpt_precision dgrad,
+                              mpt_precision wgrad) {
+  mpt_layer_policy policy = space_policy_of(s, fprop);
   policy.gemm[MPT_DGRAD] = mpt_gemm_policy_of(MPT_DGRAD, dgrad);
   policy.gemm[MPT_WGRAD] = mpt_gemm_policy_of(MPT_WGRAD, wgrad);
   return policy;
@@ -48,17 +56,17 @@ static void add_choice(space_unit *unit, mpt_layer_policy policy) {
 
 /* The uniform choices in the order of `precisions`, then the mixed ones. A layer that makes no
  * dgrad has none to choose: it is written as its fprop. */
-static void add_choices(const graph *g, space_unit *unit, const mpt_precision *precisions,
-                        int count, bool per_gemm) {
+static void add_choices(const space *s, const graph *g, space_unit *unit,
+                        const mpt_precision *precisions, int count, bool per_gemm) {
   for (int a = 0; a < count; a++)
-    add_choice(unit, mpt_layer_policy_of(canonical(g, unit->layer, precisions[a])));
+    add_choice(unit, space_policy_of(s, canonical(g, unit->layer, precisions[a])));
   if (!per_gemm || !g->layers[unit->layer].has_gemm)
     return;
   for (int a = 0; a < count; a++)
     for (int b = 0; b < count; b++)
       for (int c = 0; c < count; c++)
         if (makes_dgrad(g, unit->layer) || a == b)
-          add_choice(unit, mixed(precisions[a], precisions[b], precisions[c]));
+          add_choice(unit, mixed(s, precisions[a], precisions[b], precisions[c]));
 }
 
 static const pin_spec *find_pin(const workload *w, const char *name) {
@@ -68,8 +76,9 @@ static const pin_spec *find_pin(const workload *w, const char *name) {
   return NULL;
 }
 
-static mpt_status make_choices(const workload *w, const graph *g, const profile *p,
+static mpt_status make_choices(const space *s, const workload *w, const profile *p,
                                space_unit *unit, mpt_error *error) {
+  const graph *g = s->graph;
   const pin_spec *pin = find_pin(w, g->layers[unit->layer].info.name);
   mpt_precision permitted[MPT_PRECISION_COUNT];
   int count = 0;
@@ -89,7 +98,7 @@ static mpt_status make_choices(const workload *w, const graph *g, const profile 
   unit->choices = malloc((size_t)(count * count * count + count) * sizeof *unit->choices);
   if (unit->choices == NULL)
     return mpt_fail_memory(error, "the search space", sizeof *unit->choices);
-  add_choices(g, unit, permitted, count, w->per_gemm);
+  add_choices(s, g, unit, permitted, count, w->per_gemm);
   return MPT_OK;
 }
 
@@ -118,7 +127,7 @@ static bool is_unit(const workload *w, const graph *g, int layer) {
          is_kind(g, layer, "embedding") || find_pin(w, g->layers[layer].info.name) != NULL;
 }
 
-mpt_status space_build(const workload *w, const graph *g, const profile *p, space **out,
+mpt_status space_build(const workload *w, const graph *g, const profile *p, bool fast, space **out,
                        mpt_error *error) {
   mpt_status status = MPT_OK;
   const size_t count = (size_t)g->layer_count;
@@ -126,6 +135,7 @@ mpt_status space_build(const workload *w, const graph *g, const profile *p, spac
   if (s == NULL)
     return mpt_fail_memory(error, "the search space", sizeof *s);
   s->graph = g;
+  s->fast = fast;
   s->units = calloc(count, sizeof *s->units);
   s->leader_of_layer = calloc(count, sizeof *s->leader_of_layer);
   if (s->units == NULL || s->leader_of_layer == NULL) {
@@ -142,7 +152,7 @@ mpt_status space_build(const workload *w, const graph *g, const profile *p, spac
     s->leader_of_layer[i] = s->unit_count;
     space_unit *unit = &s->units[s->unit_count++];
     unit->layer = i, unit->leader = leader;
-    MPT_TRY(make_choices(w, g, p, unit, error));
+    MPT_TRY(make_choices(s, w, p, unit, error));
   }
   *out = s;
   return MPT_OK;
@@ -222,7 +232,7 @@ void space_uniform(const space *s, mpt_precision precision, mpt_layer_policy *as
     if (u < 0 || s->units[u].layer != i)
       continue;
     int choice;
-    assignment[i] = mpt_layer_policy_of(canonical(s->graph, i, precision));
+    assignment[i] = space_policy_of(s, canonical(s->graph, i, precision));
     *permitted = *permitted && find_choice(&s->units[u], &assignment[i], &choice);
   }
 }

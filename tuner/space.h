@@ -24,16 +24,20 @@ typedef struct space {
   space_unit *units;  /* in the order of their layers */
   int unit_count;
   int *leader_of_layer; /* [graph layers]: the unit that a layer is or follows, -1 the data */
+  bool fast;            /* fp8 fprop has accumulate: fast */
 } space;
 
 /* Choices of every unit: the precisions that the device has natively, less the exclusions, pins
  * applied (the first that matches a layer holds for it, and outdoes the exclusions); each of them
  * for the whole layer, or (per_gemm) for each GEMM. A pin that matches no layer, or names a format
- * the device lacks, is MPT_ERROR_SYNTAX at its place; exclusions that leave nothing are too. */
-mpt_status space_build(const workload *w, const graph *g, const profile *p, space **out,
+ * the device lacks, is MPT_ERROR_SYNTAX at its place; exclusions that leave nothing are too. With
+ * `fast`, fp8 has the sums of tensor cores in fprop: what is trained on them may have them. */
+mpt_status space_build(const workload *w, const graph *g, const profile *p, bool fast, space **out,
                        mpt_error *error);
 void space_free(space *s); /* NULL is allowed */
 
+/* All of a layer's GEMMs in that precision, as this space writes them. */
+mpt_layer_policy space_policy_of(const space *s, mpt_precision precision);
 /* The full assignment [graph layers] of one choice for each unit. */
 void space_assignment(const space *s, const int *choice, mpt_layer_policy *assignment);
 /* The policy of one layer when the unit that it is or follows has `leader`. */

@@ -19,23 +19,38 @@ void tuner_summary_clear(tuner_summary *summary) {
   *summary = (tuner_summary){0};
 }
 
-#define DRY_STEPS 8 /* trained to see how long a step takes here */
+#define DRY_STEPS      8    /* trained to see how long a step takes here */
+#define DRY_OPERATIONS 1e12 /* of a step that is not even tried on a CPU */
+
+/* Multiplications and additions in the GEMMs of a step. */
+static double operations(const search *s) {
+  double sum = 0;
+  for (int i = 0; i < s->graph->layer_count; i++) {
+    const graph_gemm *gemm = &s->graph->layers[i].gemm;
+    if (s->graph->layers[i].has_gemm)
+      sum += 6.0 * (double)gemm->m * (double)gemm->n * (double)gemm->k;
+  }
+  return sum * (double)s->w->optimizer.accumulate;
+}
+
+/* The time of a training in the reference's format: tried for a few steps. NaN: not tried. */
+static mpt_status dry_seconds(search *s, double *run, mpt_error *error) {
+  train_options o = search_train_options(s, &s->reference, s->options->seed);
+  train_result result = {0};
+  *run = NAN;
+  if (strcmp(s->place.backend, "cpu") == 0 && operations(s) > DRY_OPERATIONS)
+    return MPT_OK;
+  o.steps = s->steps < DRY_STEPS ? s->steps : DRY_STEPS;
+  MPT_RETURN_IF_FAILED(train_run(&o, &result, error));
+  *run = result.step_seconds * (double)s->steps;
+  train_result_clear(&result);
+  return MPT_OK;
+}
 
 /* What would be evaluated and about how long that takes; writes nothing. */
 static mpt_status dry_run(search *s, tuner_summary *summary, mpt_error *error) {
-  train_options o = train_options_default();
-  train_result result = {0};
-  o.workload = s->w;
-  o.graph = s->graph;
-  o.data = s->data;
-  o.assignment = s->reference.assignment;
-  o.loss_scale = s->w->loss_scale;
-  o.seed = s->options->seed;
-  o.steps = s->steps < DRY_STEPS ? s->steps : DRY_STEPS;
-  o.threads = s->w->threads;
-  MPT_RETURN_IF_FAILED(train_run(&o, &result, error));
-  const double run = result.step_seconds * (double)s->steps;
-  train_result_clear(&result);
+  double run;
+  MPT_RETURN_IF_FAILED(dry_seconds(s, &run, error));
   const int references = s->w->reference_seeds, most = s->options->max_evaluations;
   mpt_text text = {0};
   mpt_text_addf(&text, "%d layers, %d of them with a format to choose; %lld steps a training\n",
@@ -43,10 +58,21 @@ static mpt_status dry_run(search *s, tuner_summary *summary, mpt_error *error) {
   mpt_text_addf(&text, "%d trainings of the reference, at most %d of candidates\n", references,
                 most);
   mpt_text_addf(&text, "then 3 to 12 pairs for each policy that is verified\n");
-  mpt_text_addf(&text,
-                "a training takes about %.2g s here in the reference's format, up to twice "
-                "that in emulated ones: %.0f to %.0f s in all",
-                run, run * (references + 8 + 6), 2 * run * (references + most + 24));
+  if (isnan(run))
+    mpt_text_addf(&text,
+                  "a step has %.2g operations: too many to try it on this processor (a GPU: "
+                  "--backend cuda)",
+                  operations(s));
+  else if (strcmp(s->place.backend, "cpu") != 0)
+    mpt_text_addf(&text,
+                  "a training takes about %.2g s here in the reference's format: up to %.0f to "
+                  "%.0f s in all",
+                  run, run * (references + 8 + 6), run * (references + most + 24));
+  else
+    mpt_text_addf(&text,
+                  "a training takes about %.2g s here in the reference's format, up to twice "
+                  "that in emulated ones: %.0f to %.0f s in all",
+                  run, run * (references + 8 + 6), 2 * run * (references + most + 24));
   if (text.failed)
     return mpt_fail_memory(error, "the plan", 0);
   summary->message = text.data;
@@ -127,13 +153,13 @@ fail:
 
 static tuner_row evaluated_row(const search *s, const candidate *c, const char *label) {
   const double mean = candidate_mean(c);
-  tuner_row row = {.step_seconds = c->cost.total, .worse_by = mean, .metric = NAN};
+  tuner_row row = search_row(s, c);
+  row.worse_by = mean;
+  row.metric = NAN;
   snprintf(row.label, sizeof row.label, "%s", label);
-  row.ratio = c->cost.total / s->reference.cost.total;
   if (isfinite(mean))
     row.metric = s->reference_mean + s->sign * mean;
   row.verdict = MPT_VERDICT_UNVERIFIED;
-  row.memory_bytes = c->memory_bytes;
   return row;
 }
 
@@ -141,6 +167,7 @@ mpt_status tuner_evaluate(const workload *w, const tuner_options *options,
                           const mpt_policy *const *policies, const char *const *labels, int count,
                           int seeds, tuner_summary *summary, mpt_error *error) {
   search s;
+  candidate **evaluated = NULL;
   workload seeded = *w;
   seeded.reference_seeds = seeds;
   *summary = (tuner_summary){.predicted = true, .proxy = w->priced.present};
@@ -149,28 +176,30 @@ mpt_status tuner_evaluate(const workload *w, const tuner_options *options,
   s.planned = seeds * (count + 1);
   MPT_TRY(stage_reference(&s, error));
   summary->rows = calloc((size_t)count + 1, sizeof *summary->rows);
-  if (summary->rows == NULL) {
+  evaluated = calloc((size_t)count + 1, sizeof *evaluated);
+  if (summary->rows == NULL || evaluated == NULL) {
     status = mpt_fail_memory(error, "the summary", 0);
     goto fail;
   }
-  summary->rows[summary->row_count++] = (tuner_row){.step_seconds = s.reference.cost.total,
-                                                    .ratio = 1,
-                                                    .metric = s.reference_mean,
-                                                    .verdict = MPT_VERDICT_PASS,
-                                                    .reference = true,
-                                                    .memory_bytes = s.reference.memory_bytes};
-  memcpy(summary->rows[0].label, s.reference.label, sizeof s.reference.label);
   for (int i = 0; i < count; i++) {
-    candidate *c = NULL;
-    MPT_TRY(resolved(&s, policies[i], labels[i], &c, error));
-    while (c->seed_count < seeds)
-      MPT_TRY(search_try(&s, c, error));
-    summary->rows[summary->row_count++] = evaluated_row(&s, c, labels[i]);
+    MPT_TRY(resolved(&s, policies[i], labels[i], &evaluated[i], error));
+    while (evaluated[i]->seed_count < seeds)
+      MPT_TRY(search_try(&s, evaluated[i], error));
   }
+  summary->predicted = !s.place.measures;
+  tuner_row *first = &summary->rows[summary->row_count++];
+  *first = search_row(&s, &s.reference);
+  first->metric = s.reference_mean;
+  first->worse_by = 0;
+  first->verdict = MPT_VERDICT_PASS;
+  first->reference = true;
+  for (int i = 0; i < count; i++)
+    summary->rows[summary->row_count++] = evaluated_row(&s, evaluated[i], labels[i]);
   snprintf(summary->policy_path, sizeof summary->policy_path, "%s", options->run);
   summary->evaluations = s.trainings;
 fail:
   mpt_progress_end();
+  free(evaluated);
   search_close(&s);
   if (status != MPT_OK)
     tuner_summary_clear(summary);

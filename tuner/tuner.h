@@ -6,7 +6,10 @@
 
 typedef struct tuner_options {
   const char *run;          /* directory */
-  const char *target;       /* overrides the workload's, or NULL */
+  const char *target;       /* overrides the workload's, or NULL; "here": measured */
+  const char *backend;      /* "cpu", "cuda", "auto"; NULL: auto */
+  int device_index;         /* of the backend */
+  bool baselines;           /* rules that other tools go by are evaluated too; always on a GPU */
   const char *command;      /* as typed, for provenance */
   uint64_t seed;            /* of the search, default 1 */
   int max_evaluations;      /* candidate trainings before verification, default 26 */
@@ -21,8 +24,10 @@ tuner_options tuner_options_default(void);
 typedef struct tuner_row { /* winner and uniform policies, for the summary */
   char label[64];
   double step_seconds, ratio; /* to the reference */
-  double metric;              /* mean; NaN: not trained */
-  double worse_by;            /* mean paired difference to the reference, in metric units */
+  double predicted_seconds;   /* the same where step_seconds is no measurement */
+  bool measured;
+  double metric;   /* mean; NaN: not trained */
+  double worse_by; /* mean paired difference to the reference, in metric units */
   mpt_verdict verdict;
   bool winner, reference, excluded;
   size_t memory_bytes;

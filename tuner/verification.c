@@ -141,7 +141,7 @@ fail:
 static bool plausible(const search *s, const candidate *c) {
   if (!c->permitted || c->attempt > 0 || c->seed_count == 0)
     return false;
-  if (c->cost.total >= search_limit(s) * (1 - SEARCH_EQUAL_TIME))
+  if (c->seconds >= search_limit(s) * (1 - s->equal_time))
     return false;
   const standing where = candidate_standing(s, c);
   if (where == STANDING_MEETS || where == STANDING_CLOSE)
@@ -150,12 +150,26 @@ static bool plausible(const search *s, const candidate *c) {
   return c->uniform && isfinite(mean) && mean - s->margin < 2 * s->noise / sqrt(c->seed_count);
 }
 
-/* Times within SEARCH_EQUAL_TIME are the same: a uniform policy goes first, then the more
+/* Times that are close are the same: a uniform policy goes first, then the more
  * accurate. */
 static bool before(const candidate *a, const candidate *b) {
   if (a->uniform != b->uniform)
     return a->uniform;
   return candidate_mean(a) < candidate_mean(b);
+}
+
+/* Those that could be verified, when times are measured: the fastest are timed again in turn. */
+static mpt_status time_finalists(search *s, int attempt, mpt_error *error) {
+  candidate **finalists = calloc((size_t)s->candidate_count + 1, sizeof *finalists);
+  int count = 0;
+  if (finalists == NULL)
+    return mpt_fail_memory(error, "the finalists", 0);
+  for (int i = 0; i < s->candidate_count; i++)
+    if (plausible(s, s->candidates[i]))
+      finalists[count++] = s->candidates[i];
+  mpt_status status = timing_in_turn(s, finalists, count, attempt, error);
+  free(finalists);
+  return status;
 }
 
 /* *chosen is NULL when there is none. */
@@ -174,9 +188,8 @@ static mpt_status fastest_plausible(search *s, int attempt, candidate **chosen, 
       if (predicted > s->ceiling)
         continue;
       if (pass == 0)
-        least = fmin(least, c->cost.total);
-      else if (c->cost.total <= least * (1 + SEARCH_EQUAL_TIME) &&
-               (*chosen == NULL || before(c, *chosen)))
+        least = fmin(least, c->seconds);
+      else if (c->seconds <= least * (1 + s->equal_time) && (*chosen == NULL || before(c, *chosen)))
         *chosen = c;
     }
   }
@@ -198,6 +211,7 @@ mpt_status stage_verify(search *s, candidate **winner, mpt_error *error) {
   *winner = NULL;
   for (int attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
     candidate *c = NULL;
+    MPT_TRY(time_finalists(s, attempt, error));
     MPT_TRY(fastest_plausible(s, attempt, &c, error));
     if (c == NULL)
       break;

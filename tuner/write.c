@@ -34,8 +34,8 @@ static mpt_policy_result result_of(const search *s, const candidate *c, mpt_verd
   if (c == &s->reference)
     r.upper_bound = 0;
   r.confidence = 1 - s->options->alpha;
-  r.step_time_ratio = c->cost.total / s->reference.cost.total;
-  r.time_measured = false;
+  r.step_time_ratio = c->seconds / s->reference.seconds;
+  r.time_measured = c->timed.count > 0 && s->reference.timed.count > 0;
   r.steps = s->steps;
   return r;
 }
@@ -50,21 +50,31 @@ static void describe_seeds(const search *s, const candidate *c, char *text, size
              first + SEARCH_FRESH_SEEDS);
 }
 
+/* "measured: 36.0 ms a step, predicted 35.1 ms" */
+static void describe_times(const search *s, const candidate *c, char *text, size_t size) {
+  if (c->timed.count > 0)
+    snprintf(text, size, "measured: %.4g ms a step, predicted %.4g ms", 1e3 * c->seconds,
+             1e3 * cost_uncorrected(&c->cost));
+  else
+    snprintf(text, size, "%s",
+             s->profile->synthetic ? "predicted for a synthetic device" : "predicted");
+}
+
 static mpt_status set_provenance(search *s, const candidate *c, mpt_verdict verdict,
                                  mpt_policy *policy, mpt_error *error) {
-  char budget[64], seeds[96], backend[64], accuracy[64], stamp[32];
+  char budget[64], seeds[96], accuracy[64], stamp[32];
   const time_t now = time(NULL);
   struct tm utc;
   gmtime_r(&now, &utc);
   strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &utc);
   describe_seeds(s, c, seeds, sizeof seeds);
-  snprintf(backend, sizeof backend, "cpu, numerics %d, %d threads", MPTUNE_CPU_NUMERICS,
-           s->w->threads);
   snprintf(accuracy, sizeof accuracy, "%s on the %s",
            verdict == MPT_VERDICT_PASS ? "verified" : "measured, not verified,",
            s->w->priced.present ? "proxy" : "model");
   snprintf(budget, sizeof budget, "%g%s", s->w->budget.worse_by * (s->w->budget.relative ? 100 : 1),
            s->w->budget.relative ? "%" : "");
+  char times[160];
+  describe_times(s, c, times, sizeof times);
   const struct {
     const char *key, *value;
   } entries[] = {
@@ -73,9 +83,9 @@ static mpt_status set_provenance(search *s, const candidate *c, mpt_verdict verd
       {"workload", s->w->name},
       {"workload_hash", s->training_hash},
       {"data_hash", dataset_get_info(s->data)->hash},
-      {"backend", backend},
-      {"target", s->profile_identity},
-      {"times", s->profile->synthetic ? "predicted for a synthetic device" : "predicted"},
+      {"backend", s->place.text},
+      {"target", s->place.measures ? s->place.device : s->profile_identity},
+      {"times", times},
       {"accuracy", accuracy},
       {"seeds", seeds},
       {"budget_worse_by", budget},
@@ -113,17 +123,25 @@ static double metric_mean(const search *s, const candidate *c) {
   return isfinite(difference) ? s->reference_mean + s->sign * difference : NAN;
 }
 
-static tuner_row row_of(const search *s, const candidate *c, const candidate *winner) {
-  tuner_row row = {.step_seconds = c->cost.total, .metric = metric_mean(s, c)};
+tuner_row search_row(const search *s, const candidate *c) {
+  tuner_row row = {.step_seconds = c->seconds,
+                   .predicted_seconds = cost_uncorrected(&c->cost),
+                   .measured = c->timed.count > 0,
+                   .memory_bytes = c->memory_bytes};
   snprintf(row.label, sizeof row.label, "%s", c->label);
-  row.ratio = c->cost.total / s->reference.cost.total;
+  row.ratio = c->seconds / s->reference.seconds;
+  return row;
+}
+
+static tuner_row row_of(const search *s, const candidate *c, const candidate *winner) {
+  tuner_row row = search_row(s, c);
+  row.metric = metric_mean(s, c);
   row.worse_by =
       c->seed_count + c->verify_count > 0 || c == &s->reference ? known_difference(s, c) : NAN;
   row.verdict = c == &s->reference ? MPT_VERDICT_PASS : c->verdict;
   row.winner = c == winner;
   row.reference = c == &s->reference;
   row.excluded = !c->permitted;
-  row.memory_bytes = c->memory_bytes;
   return row;
 }
 
@@ -136,13 +154,14 @@ static json_t *rows_json(const search *s, const tuner_summary *summary) {
   json_t *rows = json_array();
   for (int i = 0; i < summary->row_count; i++) {
     const tuner_row *r = &summary->rows[i];
-    json_array_append_new(rows,
-                          json_pack("{s:s,s:f,s:f,s:o,s:o,s:s,s:b,s:b,s:b,s:I}", "label", r->label,
-                                    "step_seconds", r->step_seconds, "ratio", r->ratio, "metric",
-                                    real_or_null(r->metric), "worse_by", real_or_null(r->worse_by),
-                                    "verdict", mpt_verdict_name(r->verdict), "winner", r->winner,
-                                    "reference", r->reference, "excluded", r->excluded,
-                                    "memory_bytes", (json_int_t)r->memory_bytes));
+    json_array_append_new(
+        rows,
+        json_pack("{s:s,s:f,s:f,s:b,s:f,s:o,s:o,s:s,s:b,s:b,s:b,s:I}", "label", r->label,
+                  "step_seconds", r->step_seconds, "predicted_seconds", r->predicted_seconds,
+                  "measured", r->measured, "ratio", r->ratio, "metric", real_or_null(r->metric),
+                  "worse_by", real_or_null(r->worse_by), "verdict", mpt_verdict_name(r->verdict),
+                  "winner", r->winner, "reference", r->reference, "excluded", r->excluded,
+                  "memory_bytes", (json_int_t)r->memory_bytes));
   }
   return rows;
 }
@@ -223,7 +242,7 @@ static const candidate *next_best_uniform(const search *s, const candidate *winn
     if (!c->uniform || c == winner || c->verdict == MPT_VERDICT_FAIL ||
         c->verdict == MPT_VERDICT_INCONCLUSIVE || !(candidate_mean(c) <= s->margin))
       continue;
-    if (best == NULL || c->cost.total < best->cost.total)
+    if (best == NULL || c->seconds < best->seconds)
       best = c;
   }
   return best;
@@ -232,17 +251,19 @@ static const candidate *next_best_uniform(const search *s, const candidate *winn
 static char *message_of(const search *s, const candidate *winner, const candidate *written,
                         const tuner_summary *summary) {
   mpt_text text = {0};
-  const char *how = s->profile->synthetic ? "predicted for a synthetic device" : "predicted";
+  const char *how = s->place.measures       ? "measured"
+                    : s->profile->synthetic ? "predicted for a synthetic device"
+                                            : "predicted";
   if (winner != NULL) {
     mpt_text_addf(&text, "%s takes %.1f%% of the reference's step time (%s)", winner->label,
-                  100 * winner->cost.total / s->reference.cost.total, how);
+                  100 * winner->seconds / s->reference.seconds, how);
     const double share = relative(s, winner->bound.upper + s->margin);
     mpt_text_addf(&text, " and is %s %.3g%% (budget %.3g%%) at %.3g%% confidence",
                   share < 0 ? "better by at least" : "worse by at most", 100 * fabs(share),
                   100 * relative(s, s->margin), 100 * (1 - s->options->alpha));
     const candidate *other = next_best_uniform(s, winner);
-    const double ratio = other == NULL ? 0 : other->cost.total / winner->cost.total;
-    if (other != NULL && fabs(ratio - 1) <= SEARCH_EQUAL_TIME)
+    const double ratio = other == NULL ? 0 : other->seconds / winner->seconds;
+    if (other != NULL && fabs(ratio - 1) <= s->equal_time)
       mpt_text_addf(&text, "; it is as fast as %s (%s)", other->label, how);
     else if (other != NULL)
       mpt_text_addf(&text, "; it is %.2f times as fast as %s (%s)", ratio, other->label, how);
@@ -309,13 +330,13 @@ static mpt_status note_winner(search *s, const candidate *winner, const candidat
   json_t *note = json_pack(
       "{s:s,s:s,s:o,s:s,s:f,s:f,s:f,s:o,s:o,s:o,s:f,s:b,s:s,s:b,s:I,s:o,s:o,s:f,s:o,s:i}", "policy",
       written->hash, "label", written->label, "assignment", assignment_json(s, written), "verdict",
-      mpt_verdict_name(verdict), "step_seconds", written->cost.total, "reference_seconds",
-      s->reference.cost.total, "ratio", r.step_time_ratio, "worse_by", real_or_null(r.worse_by),
+      mpt_verdict_name(verdict), "step_seconds", written->seconds, "reference_seconds",
+      s->reference.seconds, "ratio", r.step_time_ratio, "worse_by", real_or_null(r.worse_by),
       "worse_absolute", real_or_null(known_difference(s, written)), "upper_bound",
       real_or_null(r.upper_bound), "confidence", r.confidence, "gain", winner != NULL, "message",
-      summary->message == NULL ? "" : summary->message, "predicted", true, "memory_bytes",
-      (json_int_t)written->memory_bytes, "reasons", reasons, "rows", rows_json(s, summary),
-      "tuning_seconds", summary->tuning_seconds, "payback_seconds",
+      summary->message == NULL ? "" : summary->message, "predicted", summary->predicted,
+      "memory_bytes", (json_int_t)written->memory_bytes, "reasons", reasons, "rows",
+      rows_json(s, summary), "tuning_seconds", summary->tuning_seconds, "payback_seconds",
       real_or_null(summary->payback_seconds), "evaluations", summary->evaluations);
   return set_winner(s, note, error);
 }
@@ -325,8 +346,8 @@ static mpt_status note_nothing(search *s, const tuner_summary *summary, mpt_erro
   return set_winner(s,
                     json_pack("{s:s,s:b,s:s,s:b,s:o,s:f,s:i}", "verdict",
                               mpt_verdict_name(MPT_VERDICT_FAIL), "gain", false, "message",
-                              summary->message == NULL ? "" : summary->message, "predicted", true,
-                              "rows", rows_json(s, summary), "tuning_seconds",
+                              summary->message == NULL ? "" : summary->message, "predicted",
+                              summary->predicted, "rows", rows_json(s, summary), "tuning_seconds",
                               summary->tuning_seconds, "evaluations", summary->evaluations),
                     error);
 }
@@ -352,11 +373,11 @@ mpt_status stage_write(search *s, candidate *winner, tuner_summary *summary, mpt
     verdict = written->verdict;
   summary->gain = winner != NULL;
   summary->found = winner != NULL || s->reference.permitted;
-  summary->predicted = true;
+  summary->predicted = !s->place.measures;
   summary->proxy = s->w->priced.present;
   summary->evaluations = s->trainings;
   MPT_RETURN_IF_FAILED(spent_seconds(s, &summary->tuning_seconds, error));
-  const double ratio = winner == NULL ? 1 : winner->cost.total / s->reference.cost.total;
+  const double ratio = winner == NULL ? 1 : winner->seconds / s->reference.seconds;
   summary->payback_seconds = ratio < 1 ? summary->tuning_seconds * ratio / (1 - ratio) : NAN;
   snprintf(summary->policy_path, sizeof summary->policy_path, "%s/policy.yaml", s->options->run);
   snprintf(summary->report_path, sizeof summary->report_path, "%s/report.html", s->options->run);

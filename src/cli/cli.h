@@ -15,13 +15,13 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NO_POLICY = 3, EXIT_
 /* Every option's value; a command uses those in its table. */
 typedef struct cli_values {
   const char *run; /* -o */
-  const char *target;
+  const char *target, *backend;
   const char *policies[CLI_MAX_WORDS];
   int policy_count;
   const char *save, *save_initial, *save_batches;
-  int64_t seed, seeds, evaluations, steps, checkpoint_every;
+  int64_t device, seed, seeds, evaluations, steps, checkpoint_every;
   double max_time, alpha;
-  bool json, quiet, verbose, dry_run, fresh, force, lenient, resume, markdown, help;
+  bool json, quiet, verbose, dry_run, baselines, fresh, force, lenient, resume, markdown, help;
   const char *color;
   const char *arguments[CLI_MAX_WORDS]; /* the words that are no options */
   int argument_count;
@@ -41,6 +41,21 @@ typedef struct cli_option {
 } cli_option;
 
 #define CLI_OFFSET(field) offsetof(cli_values, field)
+
+/* Options of every command that trains, and of those that time what they train. */
+#define CLI_BACKEND_OPTIONS                                                                        \
+  {"backend", 0,                                                                                   \
+   CLI_TEXT,  CLI_OFFSET(backend),                                                                 \
+   "NAME",    "cpu, cuda, or auto: a GPU if there is one (auto)",                                  \
+   0,         0},                                                                                  \
+  {                                                                                                \
+    "device", 0, CLI_INTEGER, CLI_OFFSET(device), "N", "which GPU (0)", 0, 1023                    \
+  }
+#define CLI_TARGET_OPTION                                                                          \
+  {                                                                                                \
+    "target", 0, CLI_TEXT, CLI_OFFSET(target), "NAME|FILE|here",                                   \
+        "profile to price by, or times measured here", 0, 0                                        \
+  }
 
 typedef struct cli_command {
   const char *name;      /* "tune" */

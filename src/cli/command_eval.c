@@ -5,8 +5,8 @@ static const cli_option options[] = {
     {"policy", 'p', CLI_POLICY, 0, "FILE", "policy to evaluate, or all-FORMAT; may be given again",
      0, 0},
     {"output", 'o', CLI_TEXT, CLI_OFFSET(run), "RUN", "directory of the run (runs/NAME)", 0, 0},
-    {"target", 0, CLI_TEXT, CLI_OFFSET(target), "NAME|FILE",
-     "device profile that times are priced for", 0, 0},
+    CLI_BACKEND_OPTIONS,
+    CLI_TARGET_OPTION,
     {"seeds", 0, CLI_INTEGER, CLI_OFFSET(seeds), "N", "seeds, paired with the reference (3)", 1,
      64},
     {"seed", 0, CLI_INTEGER, CLI_OFFSET(seed), "N", "the first of them (1)", 0, 1000000000},
@@ -24,6 +24,8 @@ static int evaluate(const cli_values *values, const workload *w,
   tuner_options o = tuner_options_default();
   o.run = directory;
   o.target = values->target;
+  o.backend = values->backend;
+  o.device_index = (int)values->device;
   o.command = values->typed;
   o.seed = (uint64_t)values->seed;
   o.evaluation_steps = values->steps;

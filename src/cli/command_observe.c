@@ -8,6 +8,7 @@
 
 static const cli_option options[] = {
     {"output", 'o', CLI_TEXT, CLI_OFFSET(run), "RUN", "directory of the run (runs/NAME)", 0, 0},
+    CLI_BACKEND_OPTIONS,
     {"seed", 0, CLI_INTEGER, CLI_OFFSET(seed), "N", "seed of the run (1)", 0, 1000000000},
     {"steps", 0, CLI_INTEGER, CLI_OFFSET(steps), "N",
      "train this long instead of the workload's steps", 1, 1000000000},
@@ -184,6 +185,8 @@ static int run(const cli_values *values) {
   tuner_options o = tuner_options_default();
   o.run = directory;
   o.command = values->typed;
+  o.backend = values->backend;
+  o.device_index = (int)values->device;
   o.seed = (uint64_t)values->seed;
   o.evaluation_steps = values->steps;
   o.interrupted = &cli_interrupted;

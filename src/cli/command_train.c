@@ -2,6 +2,7 @@
 #include "base/progress.h"
 #include "cli/commands.h"
 #include "train/trainer.h"
+#include "tuner/place.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 static const cli_option options[] = {
     {"policy", 'p', CLI_POLICY, 0, "FILE",
      "policy to train under, or all-FORMAT (default: the workload's reference)", 0, 0},
+    CLI_BACKEND_OPTIONS,
     {"seed", 0, CLI_INTEGER, CLI_OFFSET(seed), "N", "seed of weights, batches and dropout (1)", 0,
      1000000000},
     {"steps", 0, CLI_INTEGER, CLI_OFFSET(steps), "N",
@@ -116,6 +118,7 @@ static mpt_status train(const cli_values *values, const workload *w, train_resul
   watched context = {.lines = values->verbose && !values->json};
   train_options o = train_options_default();
   mpt_resolve_options resolve = mpt_resolve_options_default();
+  MPT_TRY(place_backend(values->backend, (int)values->device, &o.backend, error));
   MPT_TRY(load_policy(values, w, &policy, error));
   MPT_TRY(dataset_open(&w->data, &data, error));
   MPT_TRY(graph_build(w, &w->model, w->batch, w->data.sequence, dataset_get_info(data), &g, error));
@@ -137,6 +140,7 @@ static mpt_status train(const cli_values *values, const workload *w, train_resul
   o.seed = (uint64_t)values->seed;
   o.steps = values->steps > 0 ? values->steps : w->steps;
   o.threads = w->threads;
+  o.device_index = (int)values->device;
   o.on_step = on_step;
   o.context = &context;
   o.save_checkpoint = values->save;

@@ -8,8 +8,8 @@ static const cli_option options[] = {
     {"output", 'o', CLI_TEXT, CLI_OFFSET(run), "RUN",
      "directory of the run (runs/NAME); the same command continues it", 0, 0},
     {"fresh", 0, CLI_FLAG, CLI_OFFSET(fresh), NULL, "start anew, in a directory beside it", 0, 0},
-    {"target", 0, CLI_TEXT, CLI_OFFSET(target), "NAME|FILE",
-     "device profile that times are priced for", 0, 0},
+    CLI_BACKEND_OPTIONS,
+    CLI_TARGET_OPTION,
     {"seed", 0, CLI_INTEGER, CLI_OFFSET(seed), "N", "seed of the search (1)", 0, 1000000000},
     {"evaluations", 0, CLI_INTEGER, CLI_OFFSET(evaluations), "N",
      "candidate trainings before verification, at most (26)", 1, 100000},
@@ -19,6 +19,8 @@ static const cli_option options[] = {
      "train this long instead of the workload's steps", 1, 1000000000},
     {"alpha", 0, CLI_NUMBER, CLI_OFFSET(alpha), "A",
      "chance of passing a policy that misses the budget (0.05)", 0, 0},
+    {"baselines", 0, CLI_FLAG, CLI_OFFSET(baselines), NULL,
+     "torchao's rule is evaluated too (on a GPU always)", 0, 0},
     {"dry-run", 'n', CLI_FLAG, CLI_OFFSET(dry_run), NULL,
      "say what would be evaluated and about how long it takes", 0, 0},
 };
@@ -54,12 +56,15 @@ static int run(const cli_values *values) {
   tuner_options o = tuner_options_default();
   o.run = directory;
   o.target = values->target;
+  o.backend = values->backend;
+  o.device_index = (int)values->device;
   o.command = values->typed;
   o.seed = (uint64_t)values->seed;
   o.evaluation_steps = values->steps;
   o.max_seconds = values->max_time;
   o.interrupted = &cli_interrupted;
   o.dry_run = values->dry_run;
+  o.baselines = values->baselines;
   if (values->evaluations > 0)
     o.max_evaluations = (int)values->evaluations;
   if (values->alpha > 0)
@@ -91,7 +96,8 @@ const cli_command command_tune = {
     .argument_high = 1,
     .summary = "search; writes RUN/policy.yaml and RUN/report.html",
     .examples = "  mptune tune profiles/workloads/text-gpt.yaml\n"
-                "  mptune tune net.yaml -o runs/net --target nvidia-h200\n",
+                "  mptune tune net.yaml -o runs/net --target nvidia-h200\n"
+                "  mptune tune gpt2-124m.yaml --backend cuda\n",
     .text =
         "The search is saved as it goes: killed or interrupted, the same command continues it.\n"
         "policy.yaml holds the best policy so far from the moment there is one.\n",

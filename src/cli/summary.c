@@ -15,16 +15,32 @@ static const char *verdict_words(const tuner_row *row) {
   return mpt_verdict_name(row->verdict);
 }
 
+/* Beside a measured time stands what was predicted of it. */
+static void print_row(cli_table *table, bool measured, const char *const cells[7],
+                      const char *predicted) {
+  const char *row[CLI_MAX_COLUMNS] = {cells[0], cells[1], predicted};
+  for (int i = 2; i < 7; i++)
+    row[i + 1] = cells[i];
+  cli_table_row(table, measured ? row : cells);
+}
+
 void cli_print_summary(const tuner_summary *summary, double reference_metric, const char *metric) {
-  cli_table table = {.columns = 7};
-  const char *times = summary->predicted ? "step (predicted)" : "step (measured)";
-  cli_table_row(&table, (const char *[]){"policy", times, "of reference", metric, "worse by",
-                                         "memory", "verdict"});
+  const bool measured = !summary->predicted;
+  cli_table table = {.columns = measured ? 8 : 7};
+  const char *head[] = {"policy",       measured ? "step (measured)" : "step (predicted)",
+                        "of reference", metric,
+                        "worse by",     "memory",
+                        "verdict"};
+  print_row(&table, measured, head, "predicted");
   for (int i = 0; i < summary->row_count; i++) {
     const tuner_row *row = &summary->rows[i];
-    char label[96], seconds[32], ratio[32], value[32] = "-", worse[32] = "-", memory[32] = "-";
+    char label[96], seconds[48], predicted[32], ratio[32], value[32] = "-", worse[32] = "-",
+                                                           memory[32] = "-";
     snprintf(label, sizeof label, "%s%s", row->winner ? "* " : "  ", row->label);
     cli_duration(row->step_seconds, seconds, sizeof seconds);
+    cli_duration(row->predicted_seconds, predicted, sizeof predicted);
+    if (measured && !row->measured)
+      snprintf(seconds, sizeof seconds, "not measured");
     snprintf(ratio, sizeof ratio, "%.1f%%", 100 * row->ratio);
     if (isfinite(row->metric))
       snprintf(value, sizeof value, "%.5g", row->metric);
@@ -32,8 +48,8 @@ void cli_print_summary(const tuner_summary *summary, double reference_metric, co
       snprintf(worse, sizeof worse, "%+.3f%%", 100 * row->worse_by / fabs(reference_metric));
     if (row->memory_bytes > 0)
       cli_bytes((double)row->memory_bytes, memory, sizeof memory);
-    cli_table_row(
-        &table, (const char *[]){label, seconds, ratio, value, worse, memory, verdict_words(row)});
+    const char *cells[] = {label, seconds, ratio, value, worse, memory, verdict_words(row)};
+    print_row(&table, measured, cells, predicted);
   }
   cli_table_print(&table);
 }
@@ -50,12 +66,13 @@ json_t *cli_summary_json(const tuner_summary *summary) {
   for (int i = 0; i < summary->row_count; i++) {
     const tuner_row *row = &summary->rows[i];
     json_array_append_new(
-        rows, json_pack("{s:s,s:o,s:o,s:o,s:o,s:s,s:b,s:b,s:b,s:I}", "label", row->label,
-                        "step_seconds", cli_real(row->step_seconds), "ratio", cli_real(row->ratio),
-                        "metric", cli_real(row->metric), "worse_by", cli_real(row->worse_by),
-                        "verdict", mpt_verdict_name(row->verdict), "winner", row->winner,
-                        "reference", row->reference, "excluded", row->excluded, "memory_bytes",
-                        (json_int_t)row->memory_bytes));
+        rows, json_pack("{s:s,s:o,s:o,s:b,s:o,s:o,s:o,s:s,s:b,s:b,s:b,s:I}", "label", row->label,
+                        "step_seconds", cli_real(row->step_seconds), "predicted_seconds",
+                        cli_real(row->predicted_seconds), "measured", row->measured, "ratio",
+                        cli_real(row->ratio), "metric", cli_real(row->metric), "worse_by",
+                        cli_real(row->worse_by), "verdict", mpt_verdict_name(row->verdict),
+                        "winner", row->winner, "reference", row->reference, "excluded",
+                        row->excluded, "memory_bytes", (json_int_t)row->memory_bytes));
   }
   return json_pack("{s:o,s:b,s:b,s:b,s:b,s:o,s:o,s:i,s:s,s:s,s:s}", "policies", rows, "gain",
                    summary->gain, "found", summary->found, "predicted", summary->predicted, "proxy",

@@ -37,6 +37,9 @@ typedef struct profile {
   double pass_efficiency;              /* share of copy_bandwidth that a pass reaches */
   double quantize_efficiency;  /* and that fp8 casts, transpositions and their amax passes reach */
   double attention_efficiency; /* share of a large GEMM's rate that fused attention reaches */
+  /* What measured step times taught about GEMMs, copies and passes as priced here: factors, 0 for
+   * none; set by a search, in no file. */
+  double gemm_factor, copy_factor, pass_factor;
 } profile;
 
 /* `name` is a file (it has a '/' or ends in .yaml), or a name in the profile folders: those of

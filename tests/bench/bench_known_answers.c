@@ -78,7 +78,7 @@ static void open_network(const char *directory, int which, network *n) {
       graph_build(n->w, &n->w->model, n->w->batch, 0, dataset_get_info(n->data), &n->graph,
                   &error) != MPT_OK ||
       profile_load(n->w->target, &n->profile, &error) != MPT_OK ||
-      space_build(n->w, n->graph, n->profile, &n->space, &error) != MPT_OK ||
+      space_build(n->w, n->graph, n->profile, false, &n->space, &error) != MPT_OK ||
       workload_training_text(n->w, &text, &error) != MPT_OK)
     die(&error);
   store_hash(text, strlen(text), n->hash);

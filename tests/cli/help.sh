@@ -13,4 +13,4 @@ try tune --help
 # What is not built is not in the help.
 for c in "" tune observe eval train "policy show" policy frontier report doctor formats; do mptune $c --help; done >all
 mptune --manual >>all
-! grep -nE -e '--backend|--command|policy export|mptune bench|^ *bench' all
+! grep -nE -e '--command|policy export|mptune bench|^ *bench' all

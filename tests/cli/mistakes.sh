@@ -17,6 +17,11 @@ try tune net.yaml --max-time -1
 try tune net.yaml --color maybe
 try tune net.yaml --fresh=yes
 try tune net.yaml --target nvidia-h201
+try tune net.yaml --backend gpu
+try tune net.yaml --backend cpu --target here
+try train net.yaml --backend abacus
+try eval net.yaml --policy all-bf16 --target here --backend cpu
+try observe net.yaml --device x
 try tune -x net.yaml
 try eval net.yaml
 try eval net.yaml --policy all-fp9

@@ -50,6 +50,8 @@ mkdir "$scratch/bin"
 ln -s "$binary" "$scratch/bin/mptune"
 ln -s "$tool" "$scratch/bin/tool"
 export PATH="$scratch/bin:$PATH" MPTUNE_PROFILES="$source_dir/profiles/devices" NO_COLOR=1
+# A machine with a GPU gives the same answers: none is seen.
+export CUDA_VISIBLE_DEVICES=
 export SOURCE="$source_dir" WORKLOADS="$source_dir/profiles/workloads" LC_ALL=C
 [ $# -gt 0 ] || set -- $(cd "$here" && ls ./*.sh | sed 's|^\./||; s|\.sh$||' | grep -v '^run$')
 

@@ -1,0 +1,263 @@
+/* Step times measured on the device at hand: kept in the store by policy and device, so that
+ * nothing is timed twice, and apart from predictions, which have the profile's identity. Each run
+ * has a name: the key of the training that it was part of, "timed" for a few steps made for the
+ * time alone, "turn A.B" for round B before the A-th verification. A search that is continued takes
+ * its runs in the order in which they were made, and so decides as it did. */
+#include "base/error.h"
+#include "base/progress.h"
+#include "tuner/search.h"
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WARM_UP = 3, LEAST_STEPS = 5, MOST_STEPS = 24, ROUNDS = 3, MAX_FINALISTS = 4 };
+
+#define ENOUGH_SECONDS 2.0  /* of steps, where the most are not reached before */
+#define FINALIST_SHARE 0.03 /* slower than the fastest: timed in turn with it */
+#define NOISY          0.03 /* relative deviation of steps that is worth a word */
+
+/* ---- in the store ---- */
+
+static mpt_status stored_runs(search *s, const candidate *c, json_t **runs, mpt_error *error) {
+  store_time row = {0};
+  bool found = false;
+  *runs = NULL;
+  MPT_RETURN_IF_FAILED(store_find_time(s->store, c->hash, s->place.device, &found, &row, error));
+  json_t *parts = found && row.parts != NULL ? json_loads(row.parts, 0, NULL) : NULL;
+  free(row.parts);
+  json_t *there = json_object_get(parts, "runs");
+  *runs = json_is_array(there) ? json_incref(there) : json_array();
+  json_decref(parts);
+  return *runs == NULL ? mpt_fail_memory(error, "step times", 0) : MPT_OK;
+}
+
+static double number(const json_t *object, const char *name) {
+  const json_t *value = json_object_get(object, name);
+  return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static mpt_status recall(search *s, candidate *c, const char *name, bool *found, mpt_error *error) {
+  json_t *runs, *row;
+  size_t i;
+  *found = false;
+  MPT_RETURN_IF_FAILED(stored_runs(s, c, &runs, error));
+  json_array_foreach(runs, i, row) {
+    const char *there = json_string_value(json_object_get(row, "run"));
+    if (there == NULL || strcmp(there, name) != 0 || *found)
+      continue;
+    const timing_run run = {.seconds = number(row, "seconds"),
+                            .deviation = number(row, "deviation"),
+                            .steps = json_integer_value(json_object_get(row, "steps")),
+                            .in_turn = json_is_true(json_object_get(row, "in_turn"))};
+    timing_add(&c->timed, &run);
+    *found = true;
+  }
+  json_decref(runs);
+  return MPT_OK;
+}
+
+static mpt_status note_run(search *s, candidate *c, const char *name, const timing_run *run,
+                           mpt_error *error) {
+  json_t *runs;
+  if (!isfinite(run->seconds))
+    return MPT_OK;
+  timing_add(&c->timed, run);
+  MPT_RETURN_IF_FAILED(stored_runs(s, c, &runs, error));
+  json_array_append_new(runs, json_pack("{s:s,s:f,s:f,s:I,s:b}", "run", name, "seconds",
+                                        run->seconds, "deviation", run->deviation, "steps",
+                                        (json_int_t)run->steps, "in_turn", run->in_turn));
+  json_t *parts = json_pack("{s:o,s:f}", "runs", runs, "noise", timing_noise(&c->timed));
+  char *text = json_dumps(parts, JSON_COMPACT | JSON_REAL_PRECISION(17));
+  json_decref(parts);
+  if (text == NULL)
+    return mpt_fail_memory(error, "step times", 0);
+  store_time row = {.measured = true, .seconds = timing_seconds(&c->timed), .parts = text};
+  memcpy(row.policy, c->hash, sizeof row.policy);
+  snprintf(row.device, sizeof row.device, "%s", s->place.device);
+  mpt_status status = store_put_time(s->store, &row, error);
+  free(text);
+  return status;
+}
+
+/* ---- what is known ---- */
+
+static int add_point(const candidate *c, calibration_point *points, int count) {
+  const double seconds = timing_seconds(&c->timed);
+  if (isfinite(seconds))
+    points[count++] = (calibration_point){&c->cost, seconds};
+  return count;
+}
+
+static mpt_status price_again(search *s, candidate *c, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(
+      cost_predict(s->priced, s->profile, &s->w->optimizer, c->assignment, &c->cost, error));
+  c->seconds = c->timed.count > 0 ? timing_seconds(&c->timed) : c->cost.total;
+  return MPT_OK;
+}
+
+/* The reference is one of the uniform policies, and timed under its own name. */
+static void share_reference(search *s) {
+  for (int i = 0; i < s->candidate_count; i++)
+    if (strcmp(s->candidates[i]->hash, s->reference.hash) == 0)
+      s->candidates[i]->timed = s->reference.timed;
+}
+
+mpt_status timing_refresh(search *s, mpt_error *error) {
+  if (!s->place.measures)
+    return MPT_OK;
+  calibration_point *points = calloc((size_t)s->candidate_count + 1, sizeof *points);
+  if (points == NULL)
+    return mpt_fail_memory(error, "step times", 0);
+  share_reference(s);
+  int count = add_point(&s->reference, points, 0);
+  for (int i = 0; i < s->candidate_count; i++)
+    if (strcmp(s->candidates[i]->hash, s->reference.hash) != 0)
+      count = add_point(s->candidates[i], points, count);
+  s->calibration = calibration_fit(points, count);
+  free(points);
+  s->profile->gemm_factor = s->calibration.gemms;
+  s->profile->copy_factor = s->calibration.copies;
+  s->profile->pass_factor = s->calibration.passes;
+  const double noise = timing_noise(&s->reference.timed);
+  s->equal_time = fmax(SEARCH_EQUAL_TIME, 2 * M_SQRT2 * noise);
+  MPT_RETURN_IF_FAILED(price_again(s, &s->reference, error));
+  for (int i = 0; i < s->candidate_count; i++)
+    MPT_RETURN_IF_FAILED(price_again(s, s->candidates[i], error));
+  return MPT_OK;
+}
+
+void timing_warn_of_noise(const search *s) {
+  const timing *t = &s->reference.timed;
+  double steps = 0, low = INFINITY, high = 0;
+  for (int i = 0; i < t->count; i++) {
+    steps = fmax(steps, 1.4826 * t->runs[i].deviation / t->runs[i].seconds);
+    low = fmin(low, t->runs[i].seconds);
+    high = fmax(high, t->runs[i].seconds);
+  }
+  const double runs = t->count > 1 ? high / low - 1 : 0;
+  if (fmax(steps, runs) > NOISY)
+    mpt_log_warning("step times vary by %.1f%% within a run and by %.1f%% between runs of the "
+                    "reference: is the GPU shared with others? times closer than %.1f%% are taken "
+                    "for equal",
+                    100 * steps, 100 * runs, 100 * s->equal_time);
+}
+
+/* ---- measuring ---- */
+
+typedef struct stopwatch {
+  const search *s;
+  const candidate *c;
+  double started, seconds[WARM_UP + MOST_STEPS];
+  int count;
+} stopwatch;
+
+static bool clock_step(void *context, const train_step *step) {
+  stopwatch *w = context;
+  if (w->count == WARM_UP)
+    w->started = search_now();
+  if (isfinite(step->seconds) && w->count < WARM_UP + MOST_STEPS)
+    w->seconds[w->count++] = step->seconds;
+  mpt_progress_update("timing", "%s, step %lld", w->c->label, (long long)step->step + 1);
+  const bool enough =
+      w->count >= WARM_UP + LEAST_STEPS && search_now() - w->started > ENOUGH_SECONDS;
+  return !enough && w->count < WARM_UP + MOST_STEPS && !search_interrupted(w->s);
+}
+
+static mpt_status time_steps(search *s, candidate *c, timing_run *run, mpt_error *error) {
+  stopwatch watch = {.s = s, .c = c};
+  train_options o = search_train_options(s, c, s->options->seed);
+  train_result result = {0};
+  mpt_error why = {0};
+  o.steps = WARM_UP + MOST_STEPS + 2;
+  o.on_step = clock_step;
+  o.context = &watch;
+  *run = (timing_run){.seconds = NAN};
+  if (search_interrupted(s))
+    return mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted");
+  mpt_status status = train_run(&o, &result, &why);
+  train_result_clear(&result);
+  if (status == MPT_OK && search_interrupted(s))
+    return mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted");
+  if (status == MPT_ERROR_MEMORY) { /* of this policy alone: the others go on */
+    snprintf(c->untimed, sizeof c->untimed, "%.255s", why.message);
+    mpt_log_warning("%s cannot be timed: %s", c->label, why.message);
+    return MPT_OK;
+  }
+  if (status != MPT_OK) {
+    if (error != NULL)
+      *error = why;
+    return search_failed_device(status, error);
+  }
+  *run = timing_of_steps(watch.seconds, watch.count, WARM_UP);
+  return MPT_OK;
+}
+
+static mpt_status time_as(search *s, candidate *c, const char *name, bool in_turn,
+                          mpt_error *error) {
+  bool found = false;
+  MPT_RETURN_IF_FAILED(recall(s, c, name, &found, error));
+  if (found)
+    return MPT_OK;
+  char fault[80], *before = NULL;
+  snprintf(fault, sizeof fault, "fault timed %s", c->hash);
+  MPT_RETURN_IF_FAILED(store_get(s->store, fault, &before, error));
+  if (before != NULL) { /* not again: a search that continues would end here each time */
+    snprintf(c->untimed, sizeof c->untimed, "the device failed when it was timed");
+    free(before);
+    return MPT_OK;
+  }
+  timing_run run;
+  const mpt_status status = time_steps(s, c, &run, error);
+  if (status == MPT_ERROR_DEVICE)
+    MPT_RETURN_IF_FAILED(store_set(s->store, fault, "1", NULL));
+  MPT_RETURN_IF_FAILED(status);
+  run.in_turn = in_turn;
+  return note_run(s, c, name, &run, error);
+}
+
+mpt_status timing_measure(search *s, candidate *c, mpt_error *error) {
+  if (!s->place.measures || c->timed.count > 0 || c->untimed[0] != '\0')
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(time_as(s, c, "timed", false, error));
+  return timing_refresh(s, error);
+}
+
+mpt_status timing_of_training(search *s, candidate *c, const char *key, const timing_run *run,
+                              mpt_error *error) {
+  if (!s->place.measures)
+    return MPT_OK;
+  if (run != NULL && run->steps >= LEAST_STEPS) {
+    MPT_RETURN_IF_FAILED(note_run(s, c, key, run, error));
+    return timing_refresh(s, error);
+  }
+  bool found = false;
+  MPT_RETURN_IF_FAILED(recall(s, c, key, &found, error));
+  /* Trained before the driver or a library changed, or too short. */
+  return found ? timing_refresh(s, error) : timing_measure(s, c, error);
+}
+
+/* ---- finalists ---- */
+
+static int by_seconds(const void *a, const void *b) {
+  const double x = (*(candidate *const *)a)->seconds, y = (*(candidate *const *)b)->seconds;
+  return (x > y) - (x < y);
+}
+
+mpt_status timing_in_turn(search *s, candidate **finalists, int count, int attempt,
+                          mpt_error *error) {
+  if (!s->place.measures || count < 2)
+    return MPT_OK;
+  qsort(finalists, (size_t)count, sizeof *finalists, by_seconds);
+  const double close = finalists[0]->seconds * (1 + fmax(FINALIST_SHARE, s->equal_time));
+  while (count > 1 && (count > MAX_FINALISTS || finalists[count - 1]->seconds > close))
+    count--;
+  for (int round = 1; round <= ROUNDS && count > 1; round++)
+    for (int i = 0; i < count; i++) {
+      char name[40];
+      snprintf(name, sizeof name, "turn %d.%d", attempt, round);
+      MPT_RETURN_IF_FAILED(time_as(s, finalists[i], name, true, error));
+    }
+  return timing_refresh(s, error);
+}
