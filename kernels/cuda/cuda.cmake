@@ -23,7 +23,8 @@ list(APPEND MPTUNE_CUDA_FLAGS --generate-code=arch=compute_${MPTUNE_PTX},code=co
 target_compile_options(mptune_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${MPTUNE_CUDA_FLAGS}>)
 
 # Where results must be the CPU's bit for bit, products and sums are not contracted.
-foreach(name copy cast quantize scale amax collect quantization_error add accumulate_tensor)
+foreach(name copy cast quantize scale amax collect quantization_error add
+             activation dropout layernorm embedding)
   if(EXISTS ${CMAKE_SOURCE_DIR}/kernels/cuda/${name}.cu)
     set_property(SOURCE kernels/cuda/${name}.cu APPEND PROPERTY COMPILE_OPTIONS --fmad=false)
   endif()

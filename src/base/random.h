@@ -6,8 +6,14 @@
 
 #include <stdint.h>
 
-static inline void mpt_philox(uint64_t key, uint64_t counter_low, uint64_t counter_high,
-                              uint32_t out[4]) {
+#ifdef __CUDACC__
+#define MPT_RANDOM static __host__ __device__ inline
+#else
+#define MPT_RANDOM static inline
+#endif
+
+MPT_RANDOM void mpt_philox(uint64_t key, uint64_t counter_low, uint64_t counter_high,
+                           uint32_t out[4]) {
   uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
   uint32_t c0 = (uint32_t)counter_low, c1 = (uint32_t)(counter_low >> 32);
   uint32_t c2 = (uint32_t)counter_high, c3 = (uint32_t)(counter_high >> 32);

@@ -1,0 +1,76 @@
+/* Elements of a tensor for layers' kernels. A kernel is built for tensors that all have one storage
+ * format, Array<Bf16> say, and once for everything else: Array<Any> looks at its format whenever it
+ * reads or writes, which is the same for all threads. */
+#ifndef MPT_KERNELS_CUDA_ARRAY_CUH
+#define MPT_KERNELS_CUDA_ARRAY_CUH
+
+#include "kernels/cuda/device.cuh"
+
+struct Any {};
+
+template <class T> struct Array {
+  typename T::stored *data;
+  __device__ __forceinline__ float get(int64_t i) const { return T::load(data[i]); }
+  __device__ __forceinline__ void set(int64_t i, float x) const { data[i] = T::store(x); }
+  template <int N> __device__ __forceinline__ void load(int64_t i, float (&x)[N]) const {
+    load_vector<T>(data + i, x);
+  }
+  template <int N> __device__ __forceinline__ void store(int64_t i, const float (&x)[N]) const {
+    store_vector<T>(data + i, x);
+  }
+};
+
+template <> struct Array<Any> {
+  void *data;
+  mpt_format format;
+  __device__ __forceinline__ float get(int64_t i) const {
+    float x = 0.0f;
+    DISPATCH_ALL(format, T, (x = T::load(((const typename T::stored *)data)[i])))
+    return x;
+  }
+  __device__ __forceinline__ void set(int64_t i, float x) const {
+    DISPATCH_ALL(format, T, (((typename T::stored *)data)[i] = T::store(x)))
+  }
+  template <int N> __device__ __forceinline__ void load(int64_t i, float (&x)[N]) const {
+    DISPATCH_ALL(format, T, (load_vector<T>((const typename T::stored *)data + i, x)))
+  }
+  template <int N> __device__ __forceinline__ void store(int64_t i, const float (&x)[N]) const {
+    DISPATCH_ALL(format, T, (store_vector<T>((typename T::stored *)data + i, x)))
+  }
+};
+
+template <class T> static inline Array<T> array_of(mpt_t t) {
+  return {(typename T::stored *)t->data};
+}
+template <> inline Array<Any> array_of<Any>(mpt_t t) {
+  return {t->data, t->format};
+}
+
+/* The format of all these tensors, or MPT_FORMAT_COUNT when they differ. */
+template <class... Rest> static inline mpt_format common_format(mpt_t first, Rest... rest) {
+  mpt_format format = first->format;
+  const mpt_t others[] = {first, rest...};
+  for (mpt_t t : others)
+    if (t->format != format)
+      return MPT_FORMAT_COUNT;
+  return format;
+}
+
+/* Runs `statement` with T as the tag of a storage format, or as Any. */
+#define DISPATCH_COMMON(which, T, statement)                                                       \
+  switch (which) {                                                                                 \
+    DISPATCH_CASE(T, Fp32, statement)                                                              \
+    DISPATCH_CASE(T, Bf16, statement)                                                              \
+    DISPATCH_CASE(T, Fp16, statement)                                                              \
+  default: {                                                                                       \
+    typedef Any T;                                                                                 \
+    statement;                                                                                     \
+  } break;                                                                                         \
+  }
+
+/* Row distance of a matrix in elements. */
+static inline int64_t row_distance(mpt_t t) {
+  return t->rank == 2 ? t->strides[0] : t->shape[t->rank - 1];
+}
+
+#endif

@@ -1,0 +1,71 @@
+/* out = f(inputs), element by element. F's operator() takes the values of one element of each input
+ * and, last, the element's number in row-major order. */
+#ifndef MPT_KERNELS_CUDA_MAP_CUH
+#define MPT_KERNELS_CUDA_MAP_CUH
+
+#include "kernels/cuda/array.cuh"
+
+enum { MAP_WIDTH = 8, MAP_THREADS = 256 };
+
+template <class T, class F>
+static __global__ void __launch_bounds__(MAP_THREADS)
+    map_vectors(F f, Array<T> a, Array<T> b, Array<T> out, int64_t vectors) {
+  int64_t i = (int64_t)blockIdx.x * MAP_THREADS + threadIdx.x;
+  if (i >= vectors)
+    return;
+  float x[MAP_WIDTH], y[MAP_WIDTH] = {}, z[MAP_WIDTH];
+  a.load(i * MAP_WIDTH, x);
+  if (F::inputs == 2)
+    b.load(i * MAP_WIDTH, y);
+#pragma unroll
+  for (int e = 0; e < MAP_WIDTH; e++)
+    z[e] = f(x[e], y[e], i * MAP_WIDTH + e);
+  out.store(i * MAP_WIDTH, z);
+}
+
+struct map_rows {
+  int64_t a, b, out; /* distances */
+  int64_t rows, columns, first;
+};
+
+template <class F>
+static __global__ void __launch_bounds__(MAP_THREADS)
+    map_elements(F f, Array<Any> a, Array<Any> b, Array<Any> out, map_rows r) {
+  int64_t step = (int64_t)gridDim.x * MAP_THREADS, end = r.rows * r.columns;
+  for (int64_t i = r.first + (int64_t)blockIdx.x * MAP_THREADS + threadIdx.x; i < end; i += step) {
+    int64_t row = i / r.columns, column = i - row * r.columns;
+    float x = a.get(row * r.a + column), y = 0.0f;
+    if (F::inputs == 2)
+      y = b.get(row * r.b + column);
+    out.set(row * r.out + column, f(x, y, i));
+  }
+}
+
+static inline bool map_aligned(mpt_t t) {
+  return (uintptr_t)t->data % 16 == 0;
+}
+
+/* The tensors are matrices of one shape, a single row when all are contiguous. An input may be the
+ * output. Functions of one input get it as b too. */
+template <class F> static void map(cuda_context *c, F f, mpt_t a, mpt_t b, mpt_t out) {
+  map_rows r = {row_distance(a),           row_distance(b),
+                row_distance(out),         out->rank == 2 ? out->shape[0] : 1,
+                out->shape[out->rank - 1], 0};
+  if (r.rows == 1 && map_aligned(a) && map_aligned(b) && map_aligned(out)) {
+    int64_t vectors = r.columns / MAP_WIDTH;
+    if (vectors > 0)
+      DISPATCH_COMMON(common_format(a, b, out), T,
+                      (map_vectors<T, F>
+                       <<<(unsigned)divide_up(vectors, MAP_THREADS), MAP_THREADS, 0, c->stream>>>(
+                           f, array_of<T>(a), array_of<T>(b), array_of<T>(out), vectors)))
+    r.first = vectors * MAP_WIDTH;
+  }
+  int64_t left = r.rows * r.columns - r.first, most = 16 * (int64_t)c->multiprocessors;
+  if (left == 0)
+    return;
+  int64_t blocks = divide_up(left, MAP_THREADS);
+  map_elements<F><<<(unsigned)(blocks < most ? blocks : most), MAP_THREADS, 0, c->stream>>>(
+      f, array_of<Any>(a), array_of<Any>(b), array_of<Any>(out), r);
+}
+
+#endif
