@@ -133,6 +133,38 @@ static void activations_and_their_slopes(contract *c) {
       check_activation(c, (mpt_activation)kind, counts[i]);
 }
 
+/* Of values that a format holds, the results are those of the same values in fp32, rounded. */
+static void check_stored(contract *c, mpt_format format, int64_t n) {
+  float *a = c_random_in(c, format, n), *b = c_random_in(c, format, n);
+  float *sum[2], *y[2], *grad_x[2];
+  for (int stored = 0; stored < 2; stored++) {
+    mpt_format f = stored ? format : MPT_FP32;
+    mpt_tensor ta = c_tensor(c, f, a, C_SHAPE(n)), tb = c_tensor(c, f, b, C_SHAPE(n));
+    mpt_tensor out = c_tensor(c, f, NULL, C_SHAPE(n));
+    C_RUN(mpt_add, c->queue, &ta, &tb, &out);
+    sum[stored] = c_read(c, &out);
+    C_RUN(mpt_activation_forward, c->queue, MPT_GELU, &ta, &out);
+    y[stored] = c_read(c, &out);
+    C_RUN(mpt_activation_backward, c->queue, MPT_GELU, &ta, &ta, &tb, &out);
+    grad_x[stored] = c_read(c, &out);
+  }
+  for (int64_t i = 0; i < n; i++) {
+    sum[0][i] = mpt_format_round(format, sum[0][i], false);
+    y[0][i] = mpt_format_round(format, y[0][i], false);
+    grad_x[0][i] = mpt_format_round(format, grad_x[0][i], false);
+  }
+  c_same_bits("sum", sum[1], sum[0], n);
+  c_same_bits("y", y[1], y[0], n);
+  c_same_bits("grad_x", grad_x[1], grad_x[0], n);
+}
+
+static void stored_formats_change_nothing_but_rounding(contract *c) {
+  for (int i = 0; i < COUNTS; i++) {
+    check_stored(c, MPT_BF16, counts[i]);
+    check_stored(c, MPT_FP16, counts[i]);
+  }
+}
+
 /* Far from zero, and where there is no number. */
 static void activations_end_where_they_should(contract *c) {
   float x[6] = {-INFINITY, -200, 0, 200, INFINITY, NAN};
@@ -202,4 +234,5 @@ CONTRACT_MAIN(CONTRACT_TEST(fill_writes_the_value_in_the_format), CONTRACT_TEST(
               CONTRACT_TEST(addition_adds), CONTRACT_TEST(views_of_rows_are_honoured),
               CONTRACT_TEST(activations_and_their_slopes),
               CONTRACT_TEST(activations_end_where_they_should),
+              CONTRACT_TEST(stored_formats_change_nothing_but_rounding),
               CONTRACT_TEST(dropout_keeps_by_key_and_index), CONTRACT_TEST(dropout_drops_its_share))

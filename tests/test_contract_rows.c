@@ -7,7 +7,8 @@ typedef struct row_shape {
 } row_shape;
 
 static const row_shape small[] = {{1, 1}, {1, 7}, {5, 1}, {3, 17}, {7, 10}, {4, 33}, {2, 64}};
-static const row_shape large[] = {{900, 31}, {37, 1000}, {4, 5003}};
+static const row_shape large[] = {{900, 31}, {37, 1000}, {4, 5003},
+                                  {45, 768}, {6, 2056},  {3, 5000}};
 enum { SMALL = sizeof small / sizeof small[0], LARGE = sizeof large / sizeof large[0] };
 
 /* What a gradient is a gradient of: the sum of y times these weights. */
@@ -186,9 +187,7 @@ static void layernorm_and_gradients(contract *c) {
     check_layernorm(c, large[i], false);
 }
 
-/* Sums over many rows, which the small shapes above don't cut into parts. */
-static void layernorm_parameter_gradients_sum_all_rows(contract *c) {
-  row_shape s = {3001, 19};
+static void check_parameter_gradients(contract *c, row_shape s) {
   int64_t n = s.rows * s.columns;
   float *x = c_random(c, n), *g = c_random(c, n), *gamma = c_random(c, s.columns);
   float *zero = c_floats(c, s.columns);
@@ -222,6 +221,59 @@ static void layernorm_parameter_gradients_sum_all_rows(contract *c) {
   c_close("grad_beta", c_read(c, &t.grad_beta), dbeta, s.columns, 1e-5);
 }
 
+/* Sums over many rows, which the small shapes above don't cut into parts. */
+static void layernorm_parameter_gradients_sum_all_rows(contract *c) {
+  check_parameter_gradients(c, (row_shape){3001, 19});
+  check_parameter_gradients(c, (row_shape){9001, 24});
+}
+
+/* ---- inputs in the formats in which layers are stored ---- */
+/* Of values that a format holds, the results are those of the same values in fp32, rounded. */
+static void check_stored(contract *c, row_shape s, mpt_format format) {
+  int64_t n = s.rows * s.columns;
+  float *x = c_random_in(c, format, n), *g = c_random_in(c, format, n);
+  float *gamma = c_random(c, s.columns), *beta = c_random(c, s.columns);
+  float *y[2], *grad_x[2], *grad_gamma[2], *grad_beta[2], *grad_bias[2];
+  for (int stored = 0; stored < 2; stored++) {
+    mpt_format f = stored ? format : MPT_FP32;
+    layernorm_tensors t = {.x = c_tensor(c, f, x, C_SHAPE(s.rows, s.columns)),
+                           .gamma = c_tensor(c, MPT_FP32, gamma, C_SHAPE(s.columns)),
+                           .beta = c_tensor(c, MPT_FP32, beta, C_SHAPE(s.columns)),
+                           .mean = c_tensor(c, MPT_FP32, NULL, C_SHAPE(s.rows)),
+                           .rstd = c_tensor(c, MPT_FP32, NULL, C_SHAPE(s.rows)),
+                           .grad_y = c_tensor(c, f, g, C_SHAPE(s.rows, s.columns)),
+                           .grad_gamma = c_tensor(c, MPT_FP32, gamma, C_SHAPE(s.columns)),
+                           .grad_beta = c_tensor(c, MPT_FP32, beta, C_SHAPE(s.columns))};
+    mpt_tensor out = c_tensor(c, f, NULL, C_SHAPE(s.rows, s.columns));
+    mpt_tensor bias = c_tensor(c, MPT_FP32, NULL, C_SHAPE(s.columns));
+    run_layernorm(c, &t, &out);
+    y[stored] = c_read(c, &out);
+    run_layernorm_backward(c, &t, &out);
+    grad_x[stored] = c_read(c, &out);
+    C_RUN(mpt_bias_backward, c->queue, &t.x, &bias, false);
+    grad_bias[stored] = c_read(c, &bias);
+    grad_gamma[stored] = c_read(c, &t.grad_gamma);
+    grad_beta[stored] = c_read(c, &t.grad_beta);
+  }
+  for (int64_t i = 0; i < n; i++) {
+    y[0][i] = mpt_format_round(format, y[0][i], false);
+    grad_x[0][i] = mpt_format_round(format, grad_x[0][i], false);
+  }
+  c_same_bits("y", y[1], y[0], n);
+  c_same_bits("grad_x", grad_x[1], grad_x[0], n);
+  c_same_bits("grad_gamma", grad_gamma[1], grad_gamma[0], s.columns);
+  c_same_bits("grad_beta", grad_beta[1], grad_beta[0], s.columns);
+  c_same_bits("grad_bias", grad_bias[1], grad_bias[0], s.columns);
+}
+
+static void stored_formats_change_nothing_but_rounding(contract *c) {
+  static const row_shape shapes[] = {{45, 768}, {300, 2048}, {37, 1001}};
+  for (int i = 0; i < 3; i++) {
+    check_stored(c, shapes[i], MPT_BF16);
+    check_stored(c, shapes[i], MPT_FP16);
+  }
+}
+
 /* ---- embedding ---- */
 static void check_embedding(contract *c, int64_t batch, int64_t length, int64_t vocabulary,
                             int64_t columns, bool position) {
@@ -231,7 +283,7 @@ static void check_embedding(contract *c, int64_t batch, int64_t length, int64_t 
     ids[r] = c_integer(c, 0, (int)vocabulary - 1);
   ids[0] = 0, ids[rows - 1] = (int32_t)vocabulary - 1;
   float *table = c_random(c, vocabulary * columns), *places = c_random(c, length * columns);
-  float *grad = c_random(c, n), *expected = c_floats(c, n);
+  float *grad = c_random_in(c, MPT_BF16, n), *expected = c_floats(c, n);
   double *grad_table = c_widen(c, table, vocabulary * columns); /* it is added to */
   double *grad_places = c_widen(c, places, length * columns);
   for (int64_t i = 0; i < n; i++) {
@@ -258,6 +310,11 @@ static void check_embedding(contract *c, int64_t batch, int64_t length, int64_t 
   c_close("grad_table", c_read(c, &ttable), grad_table, vocabulary * columns, 1e-5);
   if (position)
     c_close("grad_position", c_read(c, &tplaces), grad_places, length * columns, 1e-5);
+  float *in_fp32 = c_read(c, &ttable);
+  mpt_tensor halves = c_tensor(c, MPT_BF16, grad, C_SHAPE(batch, length, columns));
+  mpt_tensor again = c_tensor(c, MPT_FP32, table, C_SHAPE(vocabulary, columns));
+  C_RUN(mpt_embedding_backward, c->queue, device_ids, &halves, &again, NULL);
+  c_same_bits("grad_table from bf16", c_read(c, &again), in_fp32, vocabulary * columns);
 }
 
 static void embedding_and_gradients(contract *c) {
@@ -265,9 +322,12 @@ static void embedding_and_gradients(contract *c) {
   check_embedding(c, 3, 5, 7, 9, true);
   check_embedding(c, 2, 1, 30, 17, false);
   check_embedding(c, 9, 65, 50, 41, true); /* many rows with one id, in several tasks */
+  check_embedding(c, 4, 600, 3, 40, true); /* runs of one id that go on and on */
+  check_embedding(c, 5, 700, 5000, 8, true);
 }
 
 CONTRACT_MAIN(CONTRACT_TEST(softmax_and_gradient), CONTRACT_TEST(softmax_survives_large_values),
               CONTRACT_TEST(layernorm_and_gradients),
               CONTRACT_TEST(layernorm_parameter_gradients_sum_all_rows),
+              CONTRACT_TEST(stored_formats_change_nothing_but_rounding),
               CONTRACT_TEST(embedding_and_gradients))
