@@ -1,0 +1,199 @@
+/* Steps of a GPT on a GPU under several policies: time, tokens a second, memory.
+ *
+ *   bench_gpt WORKLOAD STEPS [CASE...]
+ *
+ * A case is a precision (all-tf32, all-bf16, all-fp16, all-fp8), `rule` (fp8 where torchao's rule
+ * on weight shapes allows it, bf16 elsewhere), or fp8 in layers whose names end so, bf16 elsewhere:
+ * fp8:qkv,fc1,fc2. A word +delayed after it takes delayed scaling. Data are random token ids: times
+ * do not depend on them. Statistics: +lite or +full, at every step, or +full50 at every 50th.
+ *
+ * The cases take turns for several rounds, so that what changes on the card changes for all.
+ * pytorch_gpt.py beside it runs the same networks in PyTorch. Exits 2 without a GPU.
+ */
+#include "train/trainer.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROUNDS = 2, MAX_CASES = 24, HISTORY = 16 };
+
+typedef struct bench_case {
+  const char *text;
+  mpt_layer_policy *assignment;
+  mpt_statistics_mode statistics;
+  int64_t every;
+  double seconds;
+  size_t memory;
+  double loss;
+} bench_case;
+
+static int fail(const mpt_error *error) {
+  fprintf(stderr, "bench_gpt: %s\n", error->message);
+  return 1;
+}
+
+static bool has_word(const char *text, const char *word) {
+  return strstr(text, word) != NULL;
+}
+
+/* Whether the layer's name ends in one of the words between commas. */
+static bool ends_in(const char *name, const char *words) {
+  char list[256];
+  snprintf(list, sizeof list, "%s", words);
+  list[strcspn(list, "+")] = '\0';
+  const char *last = strrchr(name, '.');
+  last = last != NULL ? last + 1 : name;
+  for (char *save = NULL, *word = strtok_r(list, ",", &save); word != NULL;
+       word = strtok_r(NULL, ",", &save))
+    if (strcmp(last, word) == 0)
+      return true;
+  return false;
+}
+
+/* torchao's filter for tensorwise scaling, on the weight [n, k]. */
+static bool rule_allows(const graph_layer *layer) {
+  int64_t n = layer->gemm.n, k = layer->gemm.k;
+  return n % 16 == 0 && k % 16 == 0 && !(k <= 4096 && n <= 1024);
+}
+
+static mpt_precision precision_of(const char *text, const graph_layer *layer, mpt_error *error) {
+  mpt_precision p = MPT_PRECISION_BF16;
+  char name[32];
+  if (strncmp(text, "all-", 4) == 0) {
+    snprintf(name, sizeof name, "%s", text + 4);
+    name[strcspn(name, "+")] = '\0';
+    if (mpt_precision_parse(name, &p, error) != MPT_OK)
+      exit(fail(error));
+    return p;
+  }
+  bool fp8 = strncmp(text, "rule", 4) == 0 ? layer->has_gemm && rule_allows(layer)
+                                           : layer->has_gemm && ends_in(layer->info.name, text + 4);
+  return fp8 ? MPT_PRECISION_FP8 : MPT_PRECISION_BF16;
+}
+
+static void make_case(bench_case *c, const char *text, const graph *g, mpt_error *error) {
+  *c = (bench_case){.text = text, .every = 1, .seconds = INFINITY};
+  c->assignment = calloc((size_t)g->layer_count, sizeof *c->assignment);
+  if (c->assignment == NULL)
+    exit(1);
+  for (int i = 0; i < g->layer_count; i++) {
+    mpt_layer_policy *p = &c->assignment[i];
+    *p = mpt_layer_policy_of(precision_of(text, &g->layers[i], error));
+    if (has_word(text, "+delayed"))
+      p->scaling = (mpt_scaling){.mode = MPT_SCALING_DELAYED, .history = HISTORY};
+    p->gemm[MPT_FPROP].accumulate = p->gemm[MPT_FPROP].precision == MPT_PRECISION_FP8
+                                        ? MPT_ACCUMULATE_FAST
+                                        : MPT_ACCUMULATE_SPLIT;
+  }
+  if (has_word(text, "+full"))
+    c->statistics = MPT_STATISTICS_FULL;
+  if (has_word(text, "+lite"))
+    c->statistics = MPT_STATISTICS_LITE;
+  if (has_word(text, "+full50"))
+    c->every = 50;
+}
+
+/* The median over all steps but the first, which find how to run each product. */
+typedef struct watch {
+  int64_t steps, seen;
+  double *seconds, loss;
+} watch;
+
+static bool on_step(void *context, const train_step *step) {
+  watch *w = context;
+  if (step->step >= 4 && isfinite(step->seconds))
+    w->seconds[w->seen++] = step->seconds;
+  w->loss = step->loss;
+  return step->step + 1 < w->steps;
+}
+
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static mpt_status run_case(bench_case *c, train_options options, int64_t steps, mpt_error *error) {
+  train_result result;
+  watch w = {.steps = steps, .seconds = calloc((size_t)steps + 1, sizeof(double))};
+  if (w.seconds == NULL)
+    return MPT_ERROR_MEMORY;
+  options.assignment = c->assignment;
+  options.statistics = c->statistics;
+  options.statistics_every = c->every;
+  options.steps = steps + 2; /* stopped before the end: no evaluation */
+  options.on_step = on_step;
+  options.context = &w;
+  mpt_status status = train_run(&options, &result, error);
+  if (status == MPT_OK) {
+    double sum = 0;
+    for (int64_t i = 0; i < w.seen; i++)
+      sum += w.seconds[i];
+    qsort(w.seconds, (size_t)w.seen, sizeof *w.seconds, by_value);
+    /* of a case that has dear steps now and then, the mean says what they cost */
+    double typical = c->every > 1 ? sum / (double)w.seen : w.seconds[w.seen / 2];
+    c->seconds = w.seen > 0 && typical < c->seconds ? typical : c->seconds;
+    c->memory = result.memory_bytes;
+    c->loss = w.loss;
+    train_result_clear(&result);
+  }
+  free(w.seconds);
+  return status;
+}
+
+int main(int argc, char **argv) {
+  static const char *const usual[] = {"all-tf32", "all-bf16", "all-fp16", "all-fp8", "rule"};
+  workload *w;
+  dataset *data;
+  graph *g;
+  mpt_queue *queue;
+  mpt_error error = {0};
+  mpt_queue_config config = mpt_queue_config_default();
+  bench_case cases[MAX_CASES];
+  if (argc < 3 || argc - 3 > MAX_CASES) {
+    fprintf(stderr, "usage: bench_gpt WORKLOAD STEPS [CASE...]\n");
+    return 2;
+  }
+  config.backend = "cuda";
+  if (mpt_queue_open(&config, &queue, &error) != MPT_OK) {
+    fprintf(stderr, "bench_gpt: %s\n", error.message);
+    return 2;
+  }
+  mpt_queue_close(queue);
+  if (workload_load(argv[1], &w, &error) != MPT_OK)
+    return fail(&error);
+  data_spec spec = data_spec_default(DATA_SYNTHETIC);
+  spec.sequence = w->data.sequence;
+  spec.vocabulary = 50304;
+  spec.samples = w->data.sequence * w->batch * 64;
+  spec.held_out = w->batch;
+  spec.seed = 3;
+  if (dataset_open(&spec, &data, &error) != MPT_OK ||
+      graph_build(w, &w->model, w->batch, w->data.sequence, dataset_get_info(data), &g, &error) !=
+          MPT_OK)
+    return fail(&error);
+  int count = argc > 3 ? argc - 3 : (int)(sizeof usual / sizeof *usual);
+  for (int i = 0; i < count; i++)
+    make_case(&cases[i], argc > 3 ? argv[3 + i] : usual[i], g, &error);
+  train_options options = train_options_default();
+  options.workload = w;
+  options.graph = g;
+  options.data = data;
+  options.backend = "cuda";
+  for (int round = 0; round < ROUNDS; round++)
+    for (int i = 0; i < count; i++)
+      if (run_case(&cases[i], options, atoll(argv[2]), &error) != MPT_OK)
+        return fail(&error);
+  double tokens = (double)(w->batch * w->data.sequence);
+  printf("%s, %lld parameters, %.0f tokens a step\n", w->name, (long long)g->parameters, tokens);
+  printf("%-28s %10s %12s %10s %10s\n", "policy", "step, ms", "tokens/s", "GiB", "loss");
+  for (int i = 0; i < count; i++) {
+    printf("%-28s %10.2f %12.0f %10.2f %10.4f\n", cases[i].text, 1e3 * cases[i].seconds,
+           tokens / cases[i].seconds, (double)cases[i].memory / 1073741824.0, cases[i].loss);
+    free(cases[i].assignment);
+  }
+  graph_free(g);
+  dataset_close(data);
+  workload_free(w);
+  return 0;
+}
