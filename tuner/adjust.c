@@ -8,6 +8,7 @@
  */
 #include "base/error.h"
 #include "base/progress.h"
+#include "tuner/baseline.h"
 #include "tuner/search.h"
 #include <jansson.h>
 #include <math.h>
@@ -119,9 +120,9 @@ static mpt_status note_step(search *s, const candidate *c, mpt_error *error) {
   static const char *const words[] = {"not trained", "meets the budget", "misses the budget",
                                       "too close to tell"};
   json_array_append_new(
-      rows, json_pack("{s:i,s:s,s:s,s:f,s:o,s:o,s:s}", "evaluation", s->trainings, "policy",
+      rows, json_pack("{s:i,s:s,s:s,s:f,s:f,s:o,s:o,s:s}", "evaluation", s->trainings, "policy",
                       c->hash, "label", c->label, "predicted_seconds", cost_uncorrected(&c->cost),
-                      "predicted_increase",
+                      "seconds", c->seconds, "predicted_increase",
                       isfinite(c->predicted) ? json_real(c->predicted) : json_null(),
                       "measured_increase", isfinite(mean) ? json_real(mean) : json_null(),
                       "verdict_text", isfinite(mean) ? words[candidate_standing(s, c)] : "failed"));
@@ -170,6 +171,30 @@ static mpt_status try_candidate(search *s, candidate *c, mpt_error *error) {
   return MPT_OK;
 }
 
+/* Slower than the reference: timed, not trained. */
+static mpt_status try_uniform(search *s, candidate *c, mpt_error *error) {
+  if (strcmp(c->hash, s->reference.hash) == 0)
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(timing_measure(s, c, error));
+  if (c->untimed[0] != '\0' || !c->permitted || c->seed_count > 0 ||
+      !faster(s, c->seconds, search_limit(s)) || s->trainings >= s->options->max_evaluations)
+    return MPT_OK;
+  return try_candidate(s, c, error);
+}
+
+/* torchao's rule is what a person might have used instead, like a uniform policy. */
+static mpt_status baseline_candidates(search *s, mpt_layer_policy *assignment, mpt_error *error) {
+  candidate *c = NULL;
+  if (!s->options->baselines && !s->place.measures)
+    return MPT_OK;
+  baseline_torchao(s->space, assignment);
+  MPT_RETURN_IF_FAILED(search_candidate(s, assignment, BASELINE_TORCHAO, &c, error));
+  if (c->uniform) /* its rule came to one of them here */
+    return MPT_OK;
+  c->uniform = true;
+  return try_uniform(s, c, error);
+}
+
 static mpt_status uniform_candidates(search *s, mpt_layer_policy *assignment, mpt_error *error) {
   for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
     bool permitted = true;
@@ -183,18 +208,9 @@ static mpt_status uniform_candidates(search *s, mpt_layer_policy *assignment, mp
       c->precision = (mpt_precision)q;
       c->permitted = permitted;
     }
-    if (strcmp(c->hash, s->reference.hash) == 0)
-      continue;
-    /* Slower than the reference: timed, not trained. */
-    MPT_RETURN_IF_FAILED(timing_measure(s, c, error));
-    if (c->untimed[0] != '\0' || !c->permitted || c->seed_count > 0 ||
-        !faster(s, c->seconds, search_limit(s)))
-      continue;
-    if (s->trainings >= s->options->max_evaluations)
-      continue;
-    MPT_RETURN_IF_FAILED(try_candidate(s, c, error));
+    MPT_RETURN_IF_FAILED(try_uniform(s, c, error));
   }
-  return MPT_OK;
+  return baseline_candidates(s, assignment, error);
 }
 
 static double total_of(double *const *increase, const int *choice, int units) {

@@ -62,29 +62,37 @@ static mpt_status check_here(const workload *w, const char *backend, mpt_error *
   return MPT_OK;
 }
 
-/* TODO-DEVICE */
-static mpt_status open_device(place *out, const char *target, profile **p, mpt_error *error) {
+static mpt_status open_device(const char *target, place *out, profile **p, mpt_error *error) {
   out->fast = true;
   snprintf(out->numerics, sizeof out->numerics, "backend cuda %d", MPTUNE_CUDA_NUMERICS);
   snprintf(out->text, sizeof out->text, "cuda, numerics %d", MPTUNE_CUDA_NUMERICS);
-  if (target == NULL)
+  if (out->measures)
     return mpt_fail(error, MPT_ERROR_UNSUPPORTED, "no device profile");
   return profile_load(target, p, error);
 }
 
-mpt_status place_open(const workload *w, const char *backend, int device_index, const char *target,
-                      place *out, profile **p, mpt_error *error) {
-  *out = (place){.device_index = device_index};
-  MPT_RETURN_IF_FAILED(place_backend(backend, device_index, &out->backend, error));
-  if (target == NULL)
-    target = default_target(w, out->backend);
-  if (is_here(target))
-    MPT_RETURN_IF_FAILED(check_here(w, out->backend, error));
-  if (strcmp(out->backend, "cuda") == 0)
-    return open_device(out, is_here(target) ? NULL : target, p, error);
+static mpt_status open_processor(const workload *w, const char *target, bool here, place *out,
+                                 profile **p, mpt_error *error) {
+  snprintf(out->backend_key, sizeof out->backend_key, "cpu");
   snprintf(out->numerics, sizeof out->numerics, "backend cpu %d\nthreads %d", MPTUNE_CPU_NUMERICS,
            w->threads);
   snprintf(out->text, sizeof out->text, "cpu, numerics %d, %d threads", MPTUNE_CPU_NUMERICS,
            w->threads);
-  return profile_load(target, p, error);
+  if (here)
+    snprintf(out->device, sizeof out->device, "emulated on this processor");
+  return profile_load(here ? w->target : target, p, error);
+}
+
+mpt_status place_open(const workload *w, const tuner_options *options, place *out, profile **p,
+                      mpt_error *error) {
+  *out = (place){.device_index = options->device_index};
+  MPT_RETURN_IF_FAILED(
+      place_backend(options->backend, options->device_index, &out->backend, error));
+  const char *target = options->target != NULL ? options->target : default_target(w, out->backend);
+  out->measures = is_here(target);
+  if (out->measures && !options->emulated_times)
+    MPT_RETURN_IF_FAILED(check_here(w, out->backend, error));
+  return strcmp(out->backend, "cuda") == 0
+             ? open_device(target, out, p, error)
+             : open_processor(w, target, out->measures, out, p, error);
 }

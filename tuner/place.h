@@ -2,8 +2,8 @@
 #ifndef PLACE_H
 #define PLACE_H
 
+#include "tuner/tuner.h"
 #include "workload/profile.h"
-#include "workload/workload.h"
 
 /* The backend that a word of --backend means: "cpu", "cuda", or "auto" (NULL): cuda where it is
  * built in and a device answers, otherwise cpu. MPT_ERROR_ARGUMENT for another word, and the
@@ -14,17 +14,18 @@ mpt_status place_backend(const char *word, int device_index, const char **backen
 typedef struct place {
   const char *backend; /* "cpu", "cuda" */
   int device_index;
-  bool fast;          /* fp8 fprop accumulates as the tensor cores prefer */
-  bool measures;      /* target `here`: step times are measured, on this device */
-  char numerics[320]; /* what results depend on, for their key: backend, its version, device */
-  char text[320];     /* the same for people */
-  char device[256];   /* what times depend on: device, driver, libraries; "" unless it measures */
+  bool fast;             /* fp8 fprop accumulates as the tensor cores prefer */
+  bool measures;         /* target `here`: step times are measured, on this device */
+  char backend_key[192]; /* "cpu", "cuda on NVIDIA H200": runs of two do not share a directory */
+  char numerics[320];    /* what results depend on, for their key: backend, its version, device */
+  char text[320];        /* the same for people */
+  char device[256]; /* what times depend on: device, driver, libraries; "" unless it measures */
 } place;
 
-/* Chooses the backend and finds the profile that prices. `target` NULL: `here` on a GPU unless the
- * workload is priced as a larger one, otherwise the workload's. `here` on the CPU is refused:
- * formats are emulated there. The caller frees *p with profile_free. */
-mpt_status place_open(const workload *w, const char *backend, int device_index, const char *target,
-                      place *out, profile **p, mpt_error *error);
+/* Chooses the backend and finds the profile that prices. A target of NULL is `here` on a GPU,
+ * unless the workload is priced as a larger one, otherwise the workload's. `here` on the CPU is
+ * refused: formats are emulated there. The caller frees *p with profile_free. */
+mpt_status place_open(const workload *w, const tuner_options *options, place *out, profile **p,
+                      mpt_error *error);
 
 #endif

@@ -71,21 +71,23 @@ static json_t *definition_json(const search *s, const char *workload_text) {
     snprintf(proxy, sizeof proxy, "width %lld, batch %lld, sequence %lld",
              (long long)w->priced.width, (long long)s->priced->batch,
              (long long)s->priced->sequence);
-  return json_pack(
-      "{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:I,s:i,s:I,s:I,s:s,s:b,s:{s:b,s:f,s:s},s:s,s:{s:s,s:s,s:b,s:b,"
-      "s:s}"
-      ","
-      "s:{s:b,s:s},s:I}",
-      "name", w->name, "training_hash", s->training_hash, "data_hash",
-      dataset_get_info(s->data)->hash, "workload_path", w->path, "workload_text", workload_text,
-      "command", s->options->command == NULL ? "" : s->options->command, "versions",
-      versions_json(s), "seed", (json_int_t)s->options->seed, "threads", w->threads, "steps",
-      (json_int_t)w->steps, "evaluation_steps", (json_int_t)s->steps, "metric", metrics[w->metric],
-      "metric_higher_is_better", s->sign < 0, "budget", "relative", w->budget.relative, "worse_by",
-      w->budget.worse_by, "text", budget, "reference", mpt_precision_name(w->reference), "target",
-      "name", s->profile->name, "device", s->profile->device, "synthetic", s->profile->synthetic,
-      "predicted", !s->place.measures, "times", s->place.device, "proxy", "priced",
-      w->priced.present, "text", proxy, "started", (json_int_t)time(NULL));
+  return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:I,s:i,s:I,s:I,s:s,s:b,s:{s:b,s:f,s:s},s:s,s:"
+                   "{s:s,s:s,s:b,s:b,"
+                   "s:s}"
+                   ","
+                   "s:{s:b,s:s},s:I}",
+                   "name", w->name, "training_hash", s->training_hash, "data_hash",
+                   dataset_get_info(s->data)->hash, "workload_path", w->path, "workload_text",
+                   workload_text, "command", s->options->command == NULL ? "" : s->options->command,
+                   "backend", s->place.backend_key, "versions", versions_json(s), "seed",
+                   (json_int_t)s->options->seed, "threads", w->threads, "steps",
+                   (json_int_t)w->steps, "evaluation_steps", (json_int_t)s->steps, "metric",
+                   metrics[w->metric], "metric_higher_is_better", s->sign < 0, "budget", "relative",
+                   w->budget.relative, "worse_by", w->budget.worse_by, "text", budget, "reference",
+                   mpt_precision_name(w->reference), "target", "name", s->profile->name, "device",
+                   s->profile->device, "synthetic", s->profile->synthetic, "predicted",
+                   !s->place.measures, "times", s->place.device, "proxy", "priced",
+                   w->priced.present, "text", proxy, "started", (json_int_t)time(NULL));
 }
 
 mpt_status search_note(search *s, const char *name, const char *json, mpt_error *error) {
@@ -138,7 +140,17 @@ static mpt_status check_definition(search *s, mpt_error *error) {
   free(stored);
   const char *hash = json_string_value(json_object_get(json, "training_hash"));
   const bool same = hash == NULL || strcmp(hash, s->training_hash) == 0;
+  const char *backend = json_string_value(json_object_get(json, "backend"));
+  char before[sizeof s->place.backend_key] = "cpu";
+  if (backend != NULL)
+    snprintf(before, sizeof before, "%s", backend);
   json_decref(json);
+  if (same && strcmp(before, s->place.backend_key) != 0)
+    return mpt_fail(error, MPT_ERROR_MISMATCH,
+                    "'%s' holds a search on %s, and this one is on %s: their results are not "
+                    "compared; choose another directory (-o), start anew beside it (--fresh), or "
+                    "name the backend (--backend)",
+                    s->options->run, before, s->place.backend_key);
   if (same)
     return MPT_OK;
   return mpt_fail(error, MPT_ERROR_MISMATCH,
@@ -205,8 +217,7 @@ mpt_status search_open(search *s, const workload *w, const tuner_options *option
                     "batch smaller",
                     (long long)w->batch, (long long)dataset_get_info(s->data)->training);
   MPT_RETURN_IF_FAILED(build_graphs(s, error));
-  MPT_RETURN_IF_FAILED(place_open(w, options->backend, options->device_index, options->target,
-                                  &s->place, &s->profile, error));
+  MPT_RETURN_IF_FAILED(place_open(w, options, &s->place, &s->profile, error));
   const profile *p = s->profile;
   snprintf(s->profile_identity, sizeof s->profile_identity,
            "%.60s, %.60s, driver %.40s, CUDA %.20s, %.30s", p->name, p->device, p->driver, p->cuda,

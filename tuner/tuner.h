@@ -16,6 +16,7 @@ typedef struct tuner_options {
   double max_seconds;       /* 0: none */
   double alpha;             /* default 0.05 */
   int64_t evaluation_steps; /* horizon of the search's evaluations, 0: the workload's steps */
+  bool emulated_times;      /* for tests: `here` on the cpu backend too, whose times mean nothing */
   const volatile int *interrupted; /* set by a signal: save and return MPT_ERROR_INTERRUPTED */
   bool dry_run;
 } tuner_options;

@@ -10,7 +10,7 @@ typedef struct point {
   const store_policy *policy;
   double difference_sum, seconds; /* to the reference, worse is positive */
   int pairs;
-  bool dominated, failed;
+  bool dominated, failed, measured;
 } point;
 
 static const store_evaluation *reference_of(const store_evaluation *all, int count,
@@ -63,10 +63,12 @@ static void mark_dominated(point *points, int count) {
   }
 }
 
-static void print(const cli_values *values, const point *points, int count, double metric) {
+static void print(const cli_values *values, const point *points, int count, bool measured,
+                  double metric) {
+  const char *step = measured ? "step (measured)" : "step (predicted)";
   json_t *rows = json_array();
   cli_table table = {.columns = 4};
-  cli_table_row(&table, (const char *[]){"policy", "step (predicted)", "worse by", "pairs"});
+  cli_table_row(&table, (const char *[]){"policy", step, "worse by", "pairs"});
   for (int i = 0; i < count; i++) {
     const point *p = &points[i];
     if (p->dominated || p->failed || p->pairs == 0)
@@ -76,10 +78,11 @@ static void print(const cli_values *values, const point *points, int count, doub
     snprintf(worse, sizeof worse, "%+.3f%%", 100 * mean(p) / fabs(metric));
     snprintf(pairs, sizeof pairs, "%d", p->pairs);
     cli_table_row(&table, (const char *[]){p->policy->label, seconds, worse, pairs});
-    json_array_append_new(rows, json_pack("{s:s,s:s,s:f,s:f,s:i,s:s}", "label", p->policy->label,
-                                          "policy", p->policy->hash, "step_seconds", p->seconds,
-                                          "worse_by", mean(p), "pairs", p->pairs, "assignment",
-                                          p->policy->assignment));
+    json_array_append_new(rows,
+                          json_pack("{s:s,s:s,s:f,s:b,s:f,s:i,s:s}", "label", p->policy->label,
+                                    "policy", p->policy->hash, "step_seconds", p->seconds,
+                                    "measured", p->measured, "worse_by", mean(p), "pairs", p->pairs,
+                                    "assignment", p->policy->assignment));
   }
   if (values->json) {
     free(table.cells);
@@ -101,6 +104,19 @@ static mpt_status stored_json(store *s, const char *name, json_t **json, mpt_err
                   name);
 }
 
+/* Measured on the device where the search measured; predicted elsewhere. */
+static mpt_status find_seconds(store *s, const char *device, point *p, mpt_error *error) {
+  store_time time = {0};
+  p->seconds = p->policy->predicted_seconds;
+  if (device[0] == '\0')
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(store_find_time(s, p->policy->hash, device, &p->measured, &time, error));
+  if (p->measured)
+    p->seconds = time.seconds;
+  free(time.parts);
+  return MPT_OK;
+}
+
 static mpt_status show(const cli_values *values, store *s, mpt_error *error) {
   json_t *reference = NULL, *definition = NULL;
   store_policy *policies = NULL;
@@ -118,15 +134,18 @@ static mpt_status show(const cli_values *values, store *s, mpt_error *error) {
     goto fail;
   }
   const bool higher = json_is_true(json_object_get(definition, "metric_higher_is_better"));
+  const json_t *times = json_object_get(json_object_get(definition, "target"), "times");
+  const char *device = json_is_string(times) ? json_string_value(times) : "";
   const char *hash = json_string_value(json_object_get(reference, "policy"));
   for (int i = 0; i < policy_count; i++) {
     points[i].policy = &policies[i];
-    points[i].seconds = policies[i].predicted_seconds;
+    MPT_TRY(find_seconds(s, device, &points[i], error));
     collect(&points[i], all, count, hash == NULL ? "" : hash, higher ? -1 : 1);
   }
   mark_dominated(points, policy_count);
   qsort(points, (size_t)policy_count, sizeof *points, by_time);
-  print(values, points, policy_count, json_number_value(json_object_get(reference, "metric_mean")));
+  print(values, points, policy_count, device[0] != '\0',
+        json_number_value(json_object_get(reference, "metric_mean")));
 fail:
   for (int i = 0; i < policy_count; i++)
     free(policies[i].assignment);

@@ -18,22 +18,29 @@ void html_policies(const report_data *d, mpt_text *page) {
     return;
   table_begin(page);
   html_add(page,
-           "<thead><tr><th>policy<th>step (%s)<th>of reference<th>%s<th>worse by<th>memory"
+           "<thead><tr><th>policy<th>step (%s)%h<th>of reference<th>%s<th>worse by<th>memory"
            "<th class=\"word\">verdict</tr></thead><tbody>",
-           report_times(d), member_text(d->definition, "metric", "metric"));
+           report_times(d), d->predicted ? "" : "<th>predicted",
+           member_text(d->definition, "metric", "metric"));
   size_t i;
   json_t *row;
   json_array_foreach(rows, i, row) {
     char time[FIGURE_SIZE], ratio[FIGURE_SIZE], metric[FIGURE_SIZE], worse[FIGURE_SIZE],
         memory[FIGURE_SIZE];
+    static const char column[] = "<td>";
+    char predicted[sizeof column + FIGURE_SIZE] = "<td>";
     figure_time(member_number(row, "step_seconds"), time);
+    figure_time(member_number(row, "predicted_seconds"), predicted + strlen(column));
+    if (!d->predicted && !member_true(row, "measured"))
+      snprintf(time, sizeof time, "not measured");
     figure_percent(member_number(row, "ratio"), 1, ratio);
     figure_value(member_number(row, "metric"), metric);
     figure_worse(d, member_number(row, "worse_by"), worse);
     figure_bytes(member_number(row, "memory_bytes"), memory);
-    html_add(page, "<tr%h><th>%s<td>%s<td>%s<td>%s<td>%s<td>%s<td class=\"word\">%s</tr>",
+    html_add(page, "<tr%h><th>%s<td>%s%h<td>%s<td>%s<td>%s<td>%s<td class=\"word\">%s</tr>",
              member_true(row, "winner") ? " class=\"winner\"" : "", member_text(row, "label", "?"),
-             time, ratio, metric, worse, memory, report_row_verdict(d, row));
+             time, d->predicted ? "" : predicted, ratio, metric, worse, memory,
+             report_row_verdict(d, row));
   }
   table_end(page);
 }
@@ -94,7 +101,8 @@ void html_trajectory(const report_data *d, mpt_text *page) {
            report_times(d));
   json_array_foreach(d->trajectory, i, step) {
     char time[FIGURE_SIZE], predicted[FIGURE_SIZE], measured[FIGURE_SIZE];
-    figure_time(member_number(step, "predicted_seconds"), time);
+    const char *known = d->predicted ? "predicted_seconds" : "seconds";
+    figure_time(member_number(step, known), time);
     figure_worse(d, member_number(step, "predicted_increase"), predicted);
     figure_worse(d, member_number(step, "measured_increase"), measured);
     html_add(page, "<tr><td>%d<td class=\"word\">%s<td>%s<td>%s<td>%s<td class=\"word\">%s</tr>",
@@ -129,6 +137,11 @@ static void add_evaluation(const report_data *d, const store_evaluation *e, mpt_
            outcome);
 }
 
+static bool on_gpu(const report_data *d) {
+  const json_t *versions = json_object_get(d->definition, "versions");
+  return strcmp(member_text(versions, "backend", "cpu"), "cpu") != 0;
+}
+
 void html_evaluations(const report_data *d, mpt_text *page) {
   mpt_text_add(page, "<section id=\"evaluations\"><h2>Every evaluation</h2>");
   if (d->evaluation_count == 0) {
@@ -139,9 +152,10 @@ void html_evaluations(const report_data *d, mpt_text *page) {
            "<p>All measured. The %s is taken after the last step on data held out, in the policy’s "
            "formats; “fp32 forward” is the same weights without them. Output difference: how far "
            "the outputs are from the reference’s on a fixed batch. Step and total are times of the "
-           "machine that trained, where narrow formats are emulated: they say nothing about the "
-           "target.</p>",
-           member_text(d->definition, "metric", "metric"));
+           "machine that trained%s.</p>",
+           member_text(d->definition, "metric", "metric"),
+           on_gpu(d) ? ""
+                     : ", where narrow formats are emulated: they say nothing about the target");
   table_begin(page);
   html_add(page,
            "<thead><tr><th>#<th class=\"word\">policy<th class=\"word\">for<th>seed<th>steps<th>%s"

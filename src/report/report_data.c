@@ -157,8 +157,11 @@ static mpt_status make_points(report_data *d, mpt_error *error) {
   for (int i = 0; i < d->policy_count; i++) {
     report_point *p = &d->points[i];
     p->policy = &d->policies[i];
-    p->seconds = p->policy->predicted_seconds;
-    p->uniform = strncmp(p->policy->label, "all-", 4) == 0;
+    p->predicted_seconds = p->policy->predicted_seconds;
+    p->measured = isfinite(d->measured[i]);
+    p->seconds = p->measured ? d->measured[i] : p->predicted_seconds;
+    p->uniform =
+        strncmp(p->policy->label, "all-", 4) == 0 || strcmp(p->policy->label, "torchao rule") == 0;
     p->reference = strcmp(p->policy->hash, d->reference_policy) == 0;
     p->winner = strcmp(p->policy->hash, winner) == 0;
     p->verdict = verdict_of(d, p->policy->hash);
@@ -273,11 +276,29 @@ static void find_curves(report_data *d) {
   }
 }
 
+/* On the device that the definition names, where step times were measured at all. */
+static mpt_status load_times(store *s, report_data *d, mpt_error *error) {
+  const char *device = member_text(json_object_get(d->definition, "target"), "times", "");
+  d->measured = calloc((size_t)d->policy_count + 1, sizeof *d->measured);
+  if (d->measured == NULL)
+    return mpt_fail_memory(error, "the step times", 0);
+  for (int i = 0; i < d->policy_count; i++) {
+    store_time time = {0};
+    bool found = false;
+    if (device[0] != '\0')
+      MPT_RETURN_IF_FAILED(store_find_time(s, d->policies[i].hash, device, &found, &time, error));
+    d->measured[i] = found && time.measured ? time.seconds : NAN;
+    free(time.parts);
+  }
+  return MPT_OK;
+}
+
 static mpt_status load(store *s, report_data *d, mpt_error *error) {
   MPT_RETURN_IF_FAILED(load_notes(s, d, error));
   MPT_RETURN_IF_FAILED(store_all_policies(s, &d->policies, &d->policy_count, error));
   MPT_RETURN_IF_FAILED(store_all_evaluations(s, &d->evaluations, &d->evaluation_count, error));
   find_reference(d);
+  MPT_RETURN_IF_FAILED(load_times(s, d, error));
   MPT_RETURN_IF_FAILED(make_points(d, error));
   MPT_RETURN_IF_FAILED(make_layers(d, error));
   MPT_RETURN_IF_FAILED(load_statistics(s, d, error));
@@ -308,6 +329,7 @@ void report_data_clear(report_data *data) {
   free(data->policies);
   free(data->evaluations);
   free(data->points);
+  free(data->measured);
   free(data->layers);
   json_t *notes[] = {data->definition, data->layers_note,  data->reference, data->sensitivity,
                      data->trajectory, data->verification, data->winner};

@@ -10,7 +10,9 @@
 /* A policy's place in the plane of step time and metric. */
 typedef struct report_point {
   const store_policy *policy;
-  double seconds;
+  double seconds;           /* of a step: measured where it was, else predicted; NaN */
+  double predicted_seconds; /* NaN: none */
+  bool measured;
   double difference;     /* mean of metric - reference's over seeds, worse is positive; NaN: none */
   double standard_error; /* NaN for fewer than two pairs */
   int pairs, failures;   /* seeds of both; seeds that diverged or were given up */
@@ -36,6 +38,7 @@ typedef struct report_data {
   json_t *definition, *layers_note, *reference, *sensitivity, *trajectory, *verification, *winner;
   store_policy *policies;
   store_evaluation *evaluations;
+  double *measured; /* [policy_count]: step seconds on the target; NaN: not measured */
   int policy_count, evaluation_count;
   report_point *points; /* [policy_count], the fastest first */
   report_layer *layers;
@@ -80,6 +83,7 @@ void report_outcome(const store_evaluation *evaluation, char *text, size_t size)
 /* What the summary's row of a policy came to, in words. */
 const char *report_row_verdict(const report_data *data, const json_t *row);
 const char *report_times(const report_data *data); /* "predicted" or "measured" */
+const char *report_times_of(const report_point *point);
 /* "0.5%", as the workload states it. */
 const char *report_budget(const report_data *data);
 /* Whether the search wrote a policy: it may be unfinished, or have found none that trains. */

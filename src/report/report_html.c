@@ -75,7 +75,7 @@ static void add_absent(const report_data *d, mpt_text *page) {
       continue;
     char time[FIGURE_SIZE];
     figure_time(p->seconds, time);
-    html_add(page, "%s%s (%s %s, %s)", separator, p->policy->label, time, report_times(d),
+    html_add(page, "%s%s (%s %s, %s)", separator, p->policy->label, time, report_times_of(p),
              p->failures > 0 ? "diverged or given up" : "not trained");
     separator = ", ";
   }

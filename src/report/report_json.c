@@ -16,13 +16,13 @@ static json_t *points_json(const report_data *d) {
   for (int i = 0; i < d->policy_count; i++) {
     const report_point *p = &d->points[i];
     json_array_append_new(
-        all, json_pack("{s:s,s:s,s:o,s:s,s:o,s:o,s:i,s:i,s:b,s:b,s:b,s:b,s:s,s:o}", "policy",
+        all, json_pack("{s:s,s:s,s:o,s:o,s:s,s:o,s:o,s:i,s:i,s:b,s:b,s:b,s:b,s:s,s:o}", "policy",
                        p->policy->hash, "label", p->policy->label, "step_seconds", real(p->seconds),
-                       "times", report_times(d), "worse_by", real(p->difference), "standard_error",
-                       real(p->standard_error), "pairs", p->pairs, "failures", p->failures,
-                       "uniform", p->uniform, "reference", p->reference, "winner", p->winner,
-                       "frontier", p->frontier, "verdict", p->verdict, "assignment",
-                       text_or_null(p->policy->assignment)));
+                       "predicted_seconds", real(p->predicted_seconds), "times", report_times_of(p),
+                       "worse_by", real(p->difference), "standard_error", real(p->standard_error),
+                       "pairs", p->pairs, "failures", p->failures, "uniform", p->uniform,
+                       "reference", p->reference, "winner", p->winner, "frontier", p->frontier,
+                       "verdict", p->verdict, "assignment", text_or_null(p->policy->assignment)));
   }
   return all;
 }

@@ -55,13 +55,15 @@ static void add_policies(const report_data *d, mpt_text *page) {
   if (json_array_size(rows) == 0)
     return;
   mpt_text_addf(page,
-                "\n| policy | step (%s) | of reference | %s | worse by | memory | verdict |\n"
-                "| --- | ---: | ---: | ---: | ---: | ---: | --- |\n",
-                report_times(d), member_text(d->definition, "metric", "metric"));
+                "\n| policy | step (%s) |%s of reference | %s | worse by | memory | verdict |\n"
+                "| --- | ---: |%s ---: | ---: | ---: | ---: | --- |\n",
+                report_times(d), d->predicted ? "" : " predicted |",
+                member_text(d->definition, "metric", "metric"), d->predicted ? "" : " ---: |");
   size_t i;
   json_t *row;
   json_array_foreach(rows, i, row) {
-    char figure[5][FIGURE_SIZE];
+    char figure[5][FIGURE_SIZE], predicted[FIGURE_SIZE];
+    figure_time(member_number(row, "predicted_seconds"), predicted);
     figure_time(member_number(row, "step_seconds"), figure[0]);
     figure_percent(member_number(row, "ratio"), 1, figure[1]);
     figure_value(member_number(row, "metric"), figure[2]);
@@ -69,8 +71,11 @@ static void add_policies(const report_data *d, mpt_text *page) {
     figure_bytes(member_number(row, "memory_bytes"), figure[4]);
     mpt_text_add(page, "|");
     add_cell(page, member_text(row, "label", "?"));
-    for (int f = 0; f < 5; f++)
+    for (int f = 0; f < 5; f++) {
       add_cell(page, figure[f]);
+      if (f == 0 && !d->predicted)
+        add_cell(page, predicted);
+    }
     add_cell(page, report_row_verdict(d, row));
     mpt_text_add(page, "\n");
   }

@@ -8,6 +8,10 @@ const char *report_times(const report_data *data) {
   return data->predicted ? "predicted" : "measured";
 }
 
+const char *report_times_of(const report_point *point) {
+  return point->measured ? "measured" : "predicted";
+}
+
 bool report_has_policy(const report_data *data) {
   return member_text(data->winner, "policy", "")[0] != '\0';
 }
@@ -66,6 +70,12 @@ static void add_step(const report_data *d, mpt_text *text) {
   char figure[FIGURE_SIZE];
   figure_time(member_number(d->winner, "step_seconds"), figure);
   number(text, figure);
+  const report_point *point = report_find(d, member_text(d->winner, "policy", ""));
+  if (!d->predicted && point != NULL && isfinite(point->predicted_seconds)) {
+    figure_time(point->predicted_seconds, figure);
+    mpt_text_addf(text, " a step (%s; %s were predicted)", report_times(d), figure);
+    return;
+  }
   mpt_text_addf(text, " a step (%s)", report_times(d));
 }
 

@@ -1,0 +1,308 @@
+/* A search whose step times are measured. Formats are emulated here, so the times mean nothing:
+ * what is tested is that they are measured, kept, used, and said. */
+#include "store_fixture.h"
+#include "tuner/baseline.h"
+#include "tuner/search.h"
+#include <jansson.h>
+
+#define DEVICE "emulated on this processor"
+#define TINY                                                                                       \
+  "schema: mptune/workload@1\n"                                                                    \
+  "name: tiny\n"                                                                                   \
+  "model: {preset: mlp, widths: [32, 32], outputs: 16}\n"                                          \
+  "data: {kind: synthetic, samples: 800, held_out: 400, features: 16, classes: 4, hidden: 4}\n"    \
+  "loss: cross_entropy\n"                                                                          \
+  "optimizer: {kind: adam, learning_rate: 2.0e-03}\n"                                              \
+  "batch: 32\n"                                                                                    \
+  "steps: 60\n"                                                                                    \
+  "budget: {worse_by: 10%}\n"                                                                      \
+  "target: synthetic-bits\n"
+
+static workload *tiny(const char *directory, const char *rest) {
+  char path[600];
+  mpt_error error = {0};
+  workload *w = NULL;
+  snprintf(path, sizeof path, "%s/tiny.yaml", directory);
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fprintf(file, "%s%s", TINY, rest);
+  fclose(file);
+  if (workload_load(path, &w, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  return w;
+}
+
+static tuner_options measured_in(const char *directory, char run[600]) {
+  tuner_options options = tuner_options_default();
+  snprintf(run, 600, "%s/run", directory);
+  options.run = run;
+  options.backend = "cpu";
+  options.target = "here";
+  options.emulated_times = true;
+  return options;
+}
+
+static tuner_summary tune(const workload *w, const tuner_options *options) {
+  mpt_error error = {0};
+  tuner_summary summary;
+  if (tuner_run(w, options, &summary, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  return summary;
+}
+
+/* All that the store has of a policy's times, and how many were made in turn with others. */
+static char *times_of(store *s, const char *policy, int *in_turn) {
+  store_time time = {0};
+  bool found = false;
+  assert_int_equal(store_find_time(s, policy, DEVICE, &found, &time, NULL), MPT_OK);
+  if (!found)
+    return NULL;
+  assert_true(time.measured && time.seconds > 0);
+  json_t *parts = json_loads(time.parts, 0, NULL), *run;
+  size_t i;
+  json_array_foreach(json_object_get(parts, "runs"), i, run) {
+    *in_turn += json_is_true(json_object_get(run, "in_turn"));
+  }
+  json_decref(parts);
+  return time.parts;
+}
+
+typedef struct seen_times {
+  int policies, timed, in_turn, evaluations;
+  char *text[64];
+} seen_times;
+
+static seen_times look(const char *run) {
+  seen_times seen = {0};
+  store_policy *policies = NULL;
+  store_evaluation *evaluations = NULL;
+  store *s = fixture_open(run, STORE_READ);
+  assert_int_equal(store_all_policies(s, &policies, &seen.policies, NULL), MPT_OK);
+  assert_int_equal(store_all_evaluations(s, &evaluations, &seen.evaluations, NULL), MPT_OK);
+  assert_true(seen.policies < 64);
+  for (int i = 0; i < seen.policies; i++) {
+    seen.text[i] = times_of(s, policies[i].hash, &seen.in_turn);
+    seen.timed += seen.text[i] != NULL;
+    free(policies[i].assignment);
+  }
+  for (int i = 0; i < seen.evaluations; i++)
+    store_evaluation_clear(&evaluations[i]);
+  free(policies);
+  free(evaluations);
+  store_close(s);
+  return seen;
+}
+
+static void forget(seen_times *seen) {
+  for (int i = 0; i < seen->policies; i++)
+    free(seen->text[i]);
+}
+
+/* The reference is not permitted, so that something else must win, however slow it is here. */
+#define FAST_FP8 "fprop=fp8(fp8_e4m3*fp8_e4m3+fast),dgrad=fp8,wgrad=fp8"
+#define ANYTHING "exclude: [fp32]\n"
+
+static void every_policy_that_is_trained_is_timed(void **state) {
+  char run[600];
+  workload *w = tiny(*state, ANYTHING);
+  tuner_options options = measured_in(*state, run);
+  tuner_summary summary = tune(w, &options);
+  assert_false(summary.predicted);
+  assert_true(summary.found);
+  for (int i = 0; i < summary.row_count; i++) {
+    const tuner_row *row = &summary.rows[i];
+    assert_true(row->measured);
+    assert_true(row->step_seconds > 0 && row->predicted_seconds > 0);
+    assert_true(row->step_seconds != row->predicted_seconds);
+  }
+  assert_non_null(strstr(summary.message, "(measured)"));
+  seen_times seen = look(run);
+  assert_true(seen.timed >= 5);
+  forget(&seen);
+  tuner_summary_clear(&summary);
+  workload_free(w);
+}
+
+static void the_policy_says_that_its_time_is_measured(void **state) {
+  char run[600], path[620];
+  mpt_error error = {0};
+  mpt_policy *policy = NULL;
+  workload *w = tiny(*state, ANYTHING);
+  tuner_options options = measured_in(*state, run);
+  tuner_summary summary = tune(w, &options);
+  snprintf(path, sizeof path, "%s/policy.yaml", run);
+  if (mpt_policy_load(path, &policy, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  assert_true(mpt_policy_get_result(policy).time_measured);
+  assert_string_equal(mpt_policy_get_provenance(policy, "target"), DEVICE);
+  assert_non_null(strstr(mpt_policy_get_provenance(policy, "times"), "measured: "));
+  assert_non_null(strstr(mpt_policy_get_provenance(policy, "times"), "predicted "));
+  mpt_policy_free(policy);
+  tuner_summary_clear(&summary);
+  workload_free(w);
+}
+
+/* Nothing is timed twice, and what was measured decides as it did. */
+static void the_same_command_again_times_nothing(void **state) {
+  char run[600];
+  workload *w = tiny(*state, ANYTHING);
+  tuner_options options = measured_in(*state, run);
+  tuner_summary first = tune(w, &options);
+  seen_times before = look(run);
+  tuner_summary second = tune(w, &options);
+  seen_times after = look(run);
+  assert_int_equal(before.evaluations, after.evaluations);
+  assert_int_equal(before.policies, after.policies);
+  for (int i = 0; i < before.policies; i++)
+    if (before.text[i] != NULL)
+      assert_string_equal(before.text[i], after.text[i]);
+  assert_int_equal(first.row_count, second.row_count);
+  for (int i = 0; i < first.row_count; i++) {
+    assert_string_equal(first.rows[i].label, second.rows[i].label);
+    assert_true(first.rows[i].step_seconds == second.rows[i].step_seconds);
+    assert_int_equal(first.rows[i].winner, second.rows[i].winner);
+  }
+  forget(&before);
+  forget(&after);
+  tuner_summary_clear(&first);
+  tuner_summary_clear(&second);
+  workload_free(w);
+}
+
+/* A B A B A B, each time as a run of its own, and none of it twice. */
+static void finalists_are_timed_in_turn(void **state) {
+  char run[600];
+  mpt_error error = {0};
+  search s;
+  workload *w = tiny(*state, "");
+  tuner_options options = measured_in(*state, run);
+  if (search_open(&s, w, &options, true, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  candidate *finalists[3];
+  static const mpt_precision precisions[] = {MPT_PRECISION_BF16, MPT_PRECISION_TF32,
+                                             MPT_PRECISION_FP16};
+  mpt_layer_policy *assignment = calloc((size_t)s.graph->layer_count, sizeof *assignment);
+  for (int i = 0; i < 3; i++) {
+    bool permitted;
+    space_uniform(s.space, precisions[i], assignment, &permitted);
+    assert_int_equal(search_candidate(&s, assignment, "one", &finalists[i], &error), MPT_OK);
+    finalists[i]->seconds = 1 + 0.01 * i;
+  }
+  finalists[2]->seconds = 2; /* not close */
+  candidate *const far = finalists[2];
+  for (int again = 0; again < 2; again++) {
+    if (timing_in_turn(&s, finalists, 3, 1, &error) != MPT_OK)
+      fail_msg("%s", error.message);
+    for (int i = 0; i < 2; i++) {
+      int in_turn = 0;
+      candidate *c = finalists[i];
+      assert_ptr_not_equal(c, far);
+      assert_int_equal(c->timed.count, 3);
+      assert_true(c->seconds == timing_seconds(&c->timed));
+      free(times_of(s.store, c->hash, &in_turn));
+      assert_int_equal(in_turn, 3);
+      c->timed.count = 0; /* as a search that continues begins: it takes them from the store */
+      c->seconds = 1 + 0.01 * i;
+    }
+    assert_int_equal(far->timed.count, 0);
+    far->seconds = 2;
+  }
+  free(assignment);
+  search_close(&s);
+  workload_free(w);
+}
+
+static void what_is_not_trained_is_timed(void **state) {
+  char run[600];
+  workload *w = tiny(*state, "");
+  tuner_options options = measured_in(*state, run);
+  tuner_summary summary = tune(w, &options);
+  assert_true(summary.row_count >= 5);
+  for (int i = 0; i < summary.row_count; i++)
+    assert_true(summary.rows[i].measured && summary.rows[i].step_seconds > 0);
+  tuner_summary_clear(&summary);
+  workload_free(w);
+}
+
+static void times_of_an_emulated_device_are_refused(void **state) {
+  char run[600];
+  mpt_error error = {0};
+  tuner_summary summary;
+  workload *w = tiny(*state, "");
+  tuner_options options = measured_in(*state, run);
+  options.emulated_times = false;
+  assert_int_equal(tuner_run(w, &options, &summary, &error), MPT_ERROR_ARGUMENT);
+  assert_non_null(strstr(error.message, "emulated"));
+  assert_int_equal(access(run, F_OK), -1);
+  workload_free(w);
+}
+
+/* Measured and predicted have identities of their own: a prediction is never taken for a time. */
+static void predictions_are_kept_apart(void **state) {
+  char run[600];
+  workload *w = tiny(*state, ANYTHING);
+  tuner_options options = measured_in(*state, run), priced = options;
+  priced.target = "synthetic-bits";
+  tuner_summary first = tune(w, &options), second = tune(w, &priced);
+  assert_false(first.predicted);
+  assert_true(second.predicted);
+  for (int i = 0; i < second.row_count; i++) {
+    assert_false(second.rows[i].measured);
+    assert_true(second.rows[i].step_seconds == second.rows[i].predicted_seconds);
+  }
+  tuner_summary_clear(&first);
+  tuner_summary_clear(&second);
+  workload_free(w);
+}
+
+/* By the weights' shapes alone: GPT-2's projections are too small, its others are not. */
+static void torchaos_rule_is_a_policy_of_the_space(void **state) {
+  (void)state;
+  static const struct {
+    const char *layer, *formats;
+  } expected[] = {{"blocks.3.attn.qkv", FAST_FP8}, {"blocks.3.attn.proj", "bf16"},
+                  {"blocks.3.mlp.fc1", FAST_FP8},  {"blocks.3.mlp.fc2", "bf16"},
+                  {"blocks.3.mlp.gelu", "bf16"},   {"head", FAST_FP8}};
+  mpt_error error = {0};
+  workload *w = NULL;
+  graph *g = NULL;
+  profile *p = NULL;
+  space *s = NULL;
+  const dataset_info info = {.tokens = true, .sequence = 1024, .classes = 256};
+  if (workload_load(MPTUNE_SOURCE_DIR "/profiles/workloads/gpt2-124m.yaml", &w, &error) != MPT_OK ||
+      graph_build(w, &w->model, w->batch, 1024, &info, &g, &error) != MPT_OK ||
+      profile_load("nvidia-h200", &p, &error) != MPT_OK ||
+      space_build(w, g, p, true, &s, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  mpt_layer_policy *assignment = calloc((size_t)g->layer_count, sizeof *assignment);
+  int *choice = calloc((size_t)s->unit_count, sizeof *choice);
+  baseline_torchao(s, assignment);
+  for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+    char formats[160];
+    mpt_layer_policy_text(&assignment[graph_find(g, expected[i].layer)], formats, sizeof formats);
+    assert_string_equal(formats, expected[i].formats);
+  }
+  assert_true(space_choices(s, assignment, choice));
+  free(choice);
+  free(assignment);
+  space_free(s);
+  profile_free(p);
+  graph_free(g);
+  workload_free(w);
+}
+
+#define IN_A_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      IN_A_DIRECTORY(every_policy_that_is_trained_is_timed),
+      IN_A_DIRECTORY(the_policy_says_that_its_time_is_measured),
+      IN_A_DIRECTORY(the_same_command_again_times_nothing),
+      IN_A_DIRECTORY(finalists_are_timed_in_turn),
+      IN_A_DIRECTORY(what_is_not_trained_is_timed),
+      IN_A_DIRECTORY(times_of_an_emulated_device_are_refused),
+      IN_A_DIRECTORY(predictions_are_kept_apart),
+      cmocka_unit_test(torchaos_rule_is_a_policy_of_the_space),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
