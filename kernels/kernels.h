@@ -8,6 +8,7 @@
 #ifndef MPTUNE_KERNELS_H
 #define MPTUNE_KERNELS_H
 
+#include "mptune/device.h"
 #include "mptune/ops.h"
 
 #ifdef __cplusplus
@@ -92,6 +93,9 @@ typedef struct mpt_backend {
   const char *name;
   mpt_device_kind device_kind;
   bool gemm_wants_rows_of_k; /* see mpt_gemm_wants_rows_of_k */
+  mpt_status (*device_count)(int *count, mpt_error *);
+  mpt_status (*device_describe)(int index, mpt_device_info *, mpt_error *);
+  mpt_status (*device_observe)(int index, mpt_device_activity *, mpt_error *); /* optional */
   mpt_status (*open)(const mpt_queue_config *, void **context, mpt_error *);
   void (*close)(void *context);
   mpt_status (*synchronize)(void *context, mpt_error *);
@@ -108,6 +112,8 @@ typedef struct mpt_backend {
   mpt_status (*record_end)(void *context, mpt_recording **, mpt_error *);
   mpt_status (*replay)(void *context, const mpt_recording *, mpt_error *);
   void (*recording_free)(void *context, mpt_recording *);
+  mpt_status (*gemm_time)(mpt_queue *, int64_t m, int64_t n, int64_t k, mpt_format a, mpt_format b,
+                          mpt_format out, bool fast, double *seconds, mpt_error *); /* optional */
   MPT_OPERATIONS(MPT_OPERATION_SLOT) /* optional slots, from here on */
 } mpt_backend;
 

@@ -213,6 +213,47 @@ static void profiles_are_found_by_name_file_and_folder(void **state) {
   rmdir(folder);
 }
 
+static void a_profile_of_another_device_or_version_is_told_from_this(void **state) {
+  (void)state;
+  const mpt_device_info here = {
+      .name = "a device", .capability = "9.0", .driver = "580.1", .cuda = "13.0"};
+  profile p = {.name = "small", .device = "a device"};
+  mpt_error error = {0};
+  /* What the profile does not say differs from nothing. */
+  assert_int_equal(profile_check_device(&p, &here, &error), MPT_OK);
+  strcpy(p.compute_capability, "9.0");
+  strcpy(p.driver, "580.1");
+  strcpy(p.cuda, "13.0");
+  assert_int_equal(profile_check_device(&p, &here, &error), MPT_OK);
+
+  static const struct {
+    size_t offset;
+    const char *says;
+  } differences[] = {
+      {offsetof(profile, device), "the device is a device here and other in the profile"},
+      {offsetof(profile, compute_capability), "compute capability is 9.0 here and other"},
+      {offsetof(profile, driver), "the driver is 580.1 here and other"},
+      {offsetof(profile, cuda), "CUDA is 13.0 here and other"},
+      {offsetof(profile, cublaslt), "cuBLASLt is unknown here and other"},
+  };
+  for (size_t i = 0; i < sizeof differences / sizeof *differences; i++) {
+    profile other = p;
+    strcpy((char *)&other + differences[i].offset, "other");
+    assert_int_equal(profile_check_device(&other, &here, &error), MPT_ERROR_MISMATCH);
+    if (strstr(error.message, differences[i].says) == NULL || strstr(error.message, "; the ") ||
+        strstr(error.message, "mptune bench") == NULL)
+      fail_msg("'%s'", error.message);
+  }
+  /* All of them are named. */
+  strcpy(p.driver, "1");
+  strcpy(p.cuda, "2");
+  assert_int_equal(profile_check_device(&p, &here, &error), MPT_ERROR_MISMATCH);
+  assert_non_null(strstr(error.message, "driver is 580.1"));
+  assert_non_null(strstr(error.message, "CUDA is 13.0"));
+  profile made_up = {.name = "x", .device = "a device", .synthetic = true};
+  assert_int_equal(profile_check_device(&made_up, &here, &error), MPT_ERROR_MISMATCH);
+}
+
 static int make_path(void **state) {
   (void)state;
   strcpy(path, "/tmp/mptune-test-XXXXXX");
@@ -239,6 +280,7 @@ int main(void) {
       cmocka_unit_test(the_synthetic_device_prices_bits),
       cmocka_unit_test(bad_profiles_are_refused_at_their_place),
       cmocka_unit_test(profiles_are_found_by_name_file_and_folder),
+      cmocka_unit_test(a_profile_of_another_device_or_version_is_told_from_this),
   };
   return cmocka_run_group_tests(tests, make_path, remove_path);
 }

@@ -18,6 +18,9 @@
 MPT_OPERATIONS(MPT_CPU_DECLARE)
 #undef MPT_CPU_DECLARE
 
+mpt_status cpu_device_count(int *count, mpt_error *error);
+mpt_status cpu_device_describe(int index, mpt_device_info *info, mpt_error *error);
+
 /* ---- the team ---- */
 #define MPT_CPU_MAX_THREADS 256
 

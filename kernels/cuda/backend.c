@@ -14,26 +14,6 @@ mpt_status cuda_check(cudaError_t result, const char *what, mpt_error *error) {
                   cudaGetErrorName(result));
 }
 
-/* Why there is no device, in words that say what to do. */
-static mpt_status check_devices(int index, mpt_error *error) {
-  int count = 0;
-  cudaError_t result = cudaGetDeviceCount(&count);
-  if (result == cudaErrorInsufficientDriver)
-    return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
-                    "the cuda backend needs an NVIDIA driver for CUDA %d.%d or later, and none was "
-                    "found; use --backend cpu",
-                    CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
-  if (result == cudaErrorNoDevice || (result == cudaSuccess && count == 0))
-    return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
-                    "the cuda backend found no GPU (is CUDA_VISIBLE_DEVICES set?); use --backend "
-                    "cpu");
-  MPT_RETURN_IF_FAILED(cuda_check(result, "cuda", error));
-  if (index < 0 || index >= count)
-    return mpt_fail(error, MPT_ERROR_ARGUMENT, "there is no cuda device %d, only 0 to %d", index,
-                    count - 1);
-  return MPT_OK;
-}
-
 static void cuda_close(void *opaque) {
   cuda_context *c = opaque;
   if (c == NULL)
@@ -79,7 +59,11 @@ static mpt_status take_memory(cuda_context *c, mpt_error *error) {
 }
 
 static mpt_status cuda_open(const mpt_queue_config *config, void **out, mpt_error *error) {
-  MPT_RETURN_IF_FAILED(check_devices(config->device_index, error));
+  int count = 0;
+  MPT_RETURN_IF_FAILED(cuda_device_count(&count, error));
+  if (config->device_index < 0 || config->device_index >= count)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "there is no cuda device %d, only 0 to %d",
+                    config->device_index, count - 1);
   mpt_status status = MPT_OK;
   cuda_context *c = calloc(1, sizeof *c);
   if (c == NULL)
@@ -300,6 +284,9 @@ const mpt_backend mpt_backend_cuda = {
     .name = "cuda",
     .device_kind = MPT_DEVICE_CUDA,
     .gemm_wants_rows_of_k = true,
+    .device_count = cuda_device_count,
+    .device_describe = cuda_device_describe,
+    .device_observe = cuda_device_observe,
     .open = cuda_open,
     .close = cuda_close,
     .synchronize = cuda_synchronize,

@@ -63,6 +63,11 @@ mpt_status cuda_check(cudaError_t result, const char *what, mpt_error *error);
 /* The last launch's error, named after the operation. Call it after every launch. */
 #define CUDA_LAUNCHED(operation, error) cuda_check(cudaGetLastError(), operation, error)
 
+/* device_info.c: without a context on the device */
+mpt_status cuda_device_count(int *count, mpt_error *error);
+mpt_status cuda_device_describe(int index, mpt_device_info *info, mpt_error *error);
+mpt_status cuda_device_observe(int index, mpt_device_activity *activity, mpt_error *error);
+
 /* gemm: everything of cuBLASLt's that lives as long as the queue. */
 mpt_status cuda_gemm_open(cuda_context *context, mpt_error *error);
 void cuda_gemm_close(cuda_context *context);

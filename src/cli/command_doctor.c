@@ -1,26 +1,9 @@
 #include "cli/commands.h"
 #include <gsl/gsl_version.h>
 #include <sqlite3.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <yaml.h>
 #include <zlib.h>
-
-static void processor_name(char *name, size_t size) {
-  char line[256];
-  FILE *file = fopen("/proc/cpuinfo", "r");
-  snprintf(name, size, "unknown");
-  while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-    const char *colon = strchr(line, ':');
-    if (strncmp(line, "model name", 10) != 0 || colon == NULL)
-      continue;
-    snprintf(name, size, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
-    break;
-  }
-  if (file != NULL)
-    fclose(file);
-}
 
 static const char *vector_width(void) {
 #if defined(__x86_64__)
@@ -34,36 +17,122 @@ static const char *vector_width(void) {
 #endif
 }
 
-/* The CPU backend has fp32 arithmetic; every other format is emulated on it, bit for bit. */
-static const char *standing(mpt_format format) {
-  return format == MPT_FP32 ? "native" : "emulated";
+static bool is_cpu(const char *backend) {
+  return strcmp(backend, "cpu") == 0;
 }
 
-static void print_json(const char *processor, long cores) {
+static int numerics(const char *backend) {
+  return is_cpu(backend) ? MPTUNE_CPU_NUMERICS : MPTUNE_CUDA_NUMERICS;
+}
+
+static const char *or_not_found(const char *text) {
+  return text[0] != '\0' ? text : "not found";
+}
+
+/* ---- for people ---- */
+static void print_gpu(int index, const mpt_device_info *d) {
+  char memory[32];
+  cli_bytes((double)d->memory_bytes, memory, sizeof memory);
+  printf("  device %d %s, compute capability %s, %d multiprocessors, %s\n           %s\n", index,
+         d->name, d->capability, d->processors, memory, d->uuid);
+  printf("  driver   %s, for CUDA up to %s\n  runtime  CUDA %s\n", or_not_found(d->driver),
+         d->driver_cuda, d->cuda);
+  printf("  cuBLASLt %s%s\n", or_not_found(d->cublaslt),
+         d->cublaslt[0] != '\0' ? "" : ": no matrix products; set LD_LIBRARY_PATH or CUDA_HOME");
+  printf("  NVML     %s\n",
+         d->nvml ? "found" : "not found: energy, clocks and other processes stay unknown");
+  if (d->standing[MPT_BF16] == MPT_ABSENT)
+    printf("  too old: the cuda backend needs compute capability 8.0\n");
+}
+
+static void print_device(const char *backend, int index, const mpt_device_info *d) {
+  if (is_cpu(backend))
+    printf("  device   %s, %d cores, %s\n", d->name, d->processors, vector_width());
+  else
+    print_gpu(index, d);
+  for (int f = 0; f < MPT_FORMAT_COUNT; f++)
+    printf("  %-9s%s\n", mpt_format_get((mpt_format)f)->name, mpt_standing_name(d->standing[f]));
+}
+
+static void print_backend(const char *backend) {
+  mpt_error error = {0};
+  int count = 0;
+  printf("\nbackend %s (numerics %d)\n", backend, numerics(backend));
+  mpt_status status = mpt_device_count(backend, &count, &error);
+  for (int i = 0; status == MPT_OK && i < count; i++) {
+    mpt_device_info info;
+    status = mpt_device_describe(backend, i, &info, &error);
+    if (status == MPT_OK)
+      print_device(backend, i, &info);
+  }
+  if (status != MPT_OK)
+    printf("  %s\n", error.message);
+}
+
+/* ---- for programs ---- */
+static json_t *json_formats(const mpt_device_info *d) {
   json_t *formats = json_object();
-  for (int i = 0; i < MPT_FORMAT_COUNT; i++)
-    json_object_set_new(formats, mpt_format_get((mpt_format)i)->name,
-                        json_string(standing((mpt_format)i)));
-  cli_print_json(json_pack("{s:s,s:[{s:s,s:s,s:I,s:s,s:i,s:o}],s:{s:s,s:s,s:s,s:s,s:s}}", "mptune",
-                           MPTUNE_VERSION, "backends", "name", "cpu", "device", processor, "cores",
-                           (json_int_t)cores, "vectors", vector_width(), "numerics",
-                           MPTUNE_CPU_NUMERICS, "formats", formats, "libraries", "gsl", GSL_VERSION,
-                           "sqlite", sqlite3_libversion(), "libyaml", yaml_get_version_string(),
-                           "jansson", JANSSON_VERSION, "zlib", zlibVersion()));
+  for (int f = 0; f < MPT_FORMAT_COUNT; f++)
+    json_object_set_new(formats, mpt_format_get((mpt_format)f)->name,
+                        json_string(mpt_standing_name(d->standing[f])));
+  return formats;
+}
+
+static json_t *json_gpu(const mpt_device_info *d) {
+  return json_pack("{s:s,s:s,s:s,s:i,s:I,s:s,s:s,s:s,s:s,s:b,s:o}", "device", d->name, "uuid",
+                   d->uuid, "compute_capability", d->capability, "multiprocessors", d->processors,
+                   "memory_bytes", (json_int_t)d->memory_bytes, "driver", d->driver, "driver_cuda",
+                   d->driver_cuda, "cuda", d->cuda, "cublaslt", d->cublaslt, "nvml", (int)d->nvml,
+                   "formats", json_formats(d));
+}
+
+static json_t *json_cpu(const mpt_device_info *d) {
+  return json_pack("{s:s,s:s,s:i,s:s,s:i,s:o}", "name", "cpu", "device", d->name, "cores",
+                   d->processors, "vectors", vector_width(), "numerics", MPTUNE_CPU_NUMERICS,
+                   "formats", json_formats(d));
+}
+
+/* A CPU is its backend's only device; a GPU is one of several. */
+static json_t *json_backend(const char *backend) {
+  mpt_error error = {0};
+  mpt_device_info info;
+  json_t *devices = json_array();
+  int count = 0;
+  mpt_status status = mpt_device_count(backend, &count, &error);
+  for (int i = 0; status == MPT_OK && i < count; i++) {
+    status = mpt_device_describe(backend, i, &info, &error);
+    if (status == MPT_OK)
+      json_array_append_new(devices, is_cpu(backend) ? json_cpu(&info) : json_gpu(&info));
+  }
+  if (is_cpu(backend)) {
+    json_t *cpu = json_incref(json_array_get(devices, 0));
+    json_decref(devices);
+    return cpu;
+  }
+  return json_pack("{s:s,s:i,s:o,s:s*}", "name", backend, "numerics", numerics(backend), "devices",
+                   devices, "why_none", status == MPT_OK ? NULL : error.message);
+}
+
+static void print_json(void) {
+  json_t *backends = json_array();
+  for (int i = 0; mpt_backend_name(i) != NULL; i++)
+    json_array_append_new(backends, json_backend(mpt_backend_name(i)));
+  cli_print_json(json_pack("{s:s,s:o,s:{s:s,s:s,s:s,s:s,s:s}}", "mptune", MPTUNE_VERSION,
+                           "backends", backends, "libraries", "gsl", GSL_VERSION, "sqlite",
+                           sqlite3_libversion(), "libyaml", yaml_get_version_string(), "jansson",
+                           JANSSON_VERSION, "zlib", zlibVersion()));
 }
 
 static int run(const cli_values *values) {
-  char processor[128];
-  const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-  processor_name(processor, sizeof processor);
   if (values->json) {
-    print_json(processor, cores);
+    print_json();
     return EXIT_DONE;
   }
-  printf("mptune %s\n\nbackend cpu (numerics %d)\n  device   %s, %ld cores, %s\n", MPTUNE_VERSION,
-         MPTUNE_CPU_NUMERICS, processor, cores, vector_width());
-  for (int i = 0; i < MPT_FORMAT_COUNT; i++)
-    printf("  %-9s%s\n", mpt_format_get((mpt_format)i)->name, standing((mpt_format)i));
+  printf("mptune %s\n", MPTUNE_VERSION);
+  for (int i = 0; mpt_backend_name(i) != NULL; i++)
+    print_backend(mpt_backend_name(i));
+  if (mpt_backend_name(1) == NULL)
+    printf("\nbackend cuda\n  not built in: there was no CUDA toolkit when mptune was built\n");
   printf("\nlibraries\n  GSL %s, SQLite %s, libyaml %s, Jansson %s, zlib %s\n", GSL_VERSION,
          sqlite3_libversion(), yaml_get_version_string(), JANSSON_VERSION, zlibVersion());
   return EXIT_DONE;
@@ -74,7 +143,7 @@ const cli_command command_doctor = {
     .arguments = "",
     .argument_low = 0,
     .argument_high = 0,
-    .summary = "device, versions, which formats are native, emulated, absent",
+    .summary = "devices, versions, which formats are native, emulated, absent",
     .examples = "  mptune doctor\n  mptune doctor --json\n",
     .run = run,
 };

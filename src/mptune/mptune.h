@@ -2,6 +2,7 @@
 #ifndef MPTUNE_MPTUNE_H
 #define MPTUNE_MPTUNE_H
 
+#include "mptune/device.h"
 #include "mptune/format.h"
 #include "mptune/ops.h"
 #include "mptune/policy.h"

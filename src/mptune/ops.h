@@ -147,6 +147,12 @@ typedef struct mpt_gemm_args {
  * the copies makes transposed ones too. Other layouts work and are slower. */
 MPT_API bool mpt_gemm_wants_rows_of_k(const mpt_queue *queue);
 MPT_API mpt_status mpt_gemm(mpt_queue *queue, const mpt_gemm_args *args, mpt_error *error);
+/* Measures what mpt_gemm takes for out[m,n] = a[m,k] b[n,k]^T, as in a forward pass: the median on
+ * random operands in these formats. Takes memory for the operands and waits.
+ * MPT_ERROR_UNSUPPORTED where the device has no such product, and on the CPU. */
+MPT_API mpt_status mpt_gemm_time(mpt_queue *queue, int64_t m, int64_t n, int64_t k, mpt_format a,
+                                 mpt_format b, mpt_format out, bool fast, double *seconds,
+                                 mpt_error *error);
 /* grad_bias[n] = sum over rows of grad[m,n] (+ grad_bias when `accumulate`). */
 MPT_API mpt_status mpt_bias_backward(mpt_queue *queue, const mpt_tensor *grad,
                                      const mpt_tensor *grad_bias, bool accumulate,

@@ -1,32 +1,11 @@
+#include "runtime/backends.h"
 #include "runtime/checks.h"
 #include <stdlib.h>
 #include <string.h>
 
-static const mpt_backend *const backends[] = {
-    &mpt_backend_cpu,
-#ifdef MPTUNE_CUDA
-    &mpt_backend_cuda,
-#endif
-};
-enum { BACKENDS = sizeof backends / sizeof backends[0] };
-
 mpt_queue_config mpt_queue_config_default(void) {
   return (mpt_queue_config){
-      .struct_size = sizeof(mpt_queue_config), .backend = backends[0]->name, .threads = 1};
-}
-
-static mpt_status find_backend(const char *name, const mpt_backend **backend, mpt_error *error) {
-  char known[128] = "";
-  for (int i = 0; i < BACKENDS; i++) {
-    if (strcmp(backends[i]->name, name) == 0) {
-      *backend = backends[i];
-      return MPT_OK;
-    }
-    strncat(known, i == 0 ? "" : ", ", sizeof known - strlen(known) - 1);
-    strncat(known, backends[i]->name, sizeof known - strlen(known) - 1);
-  }
-  return mpt_fail(error, MPT_ERROR_UNSUPPORTED, "backend '%s' is not built in (built: %s)", name,
-                  known);
+      .struct_size = sizeof(mpt_queue_config), .backend = "cpu", .threads = 1};
 }
 
 mpt_status mpt_queue_open(const mpt_queue_config *config, mpt_queue **out, mpt_error *error) {
@@ -41,7 +20,7 @@ mpt_status mpt_queue_open(const mpt_queue_config *config, mpt_queue **out, mpt_e
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "queue_open: threads is %d, expected 1 to 256",
                     config->threads);
   const mpt_backend *backend = NULL;
-  MPT_RETURN_IF_FAILED(find_backend(config->backend, &backend, error));
+  MPT_RETURN_IF_FAILED(mpt_backend_find(config->backend, &backend, error));
   mpt_queue *queue = calloc(1, sizeof *queue);
   if (queue == NULL)
     return mpt_fail_memory(error, "a queue", sizeof *queue);

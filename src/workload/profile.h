@@ -47,6 +47,11 @@ typedef struct profile {
 mpt_status profile_load(const char *name, profile **out, mpt_error *error);
 void profile_free(profile *p);
 
+/* Whether prices of `p` are those of the device at hand: MPT_ERROR_MISMATCH names what differs (the
+ * device, its compute capability, the versions of driver, CUDA and cuBLASLt). What the profile does
+ * not say differs from nothing. A made-up device is never at hand. */
+mpt_status profile_check_device(const profile *p, const mpt_device_info *here, mpt_error *error);
+
 /* Makes p->grid from p->gemm, which must come from a grid: at least half of the shapes that its
  * values of m, n and k combine to, none twice. profile_load has done it. */
 mpt_status profile_make_grid(profile *p, mpt_error *error);

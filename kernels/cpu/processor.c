@@ -1,0 +1,36 @@
+#include "kernels/cpu/cpu.h"
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+mpt_status cpu_device_count(int *count, mpt_error *error) {
+  (void)error;
+  *count = 1;
+  return MPT_OK;
+}
+
+static void processor_name(char *name, size_t size) {
+  char line[256];
+  FILE *file = fopen("/proc/cpuinfo", "r");
+  snprintf(name, size, "unknown");
+  while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+    const char *colon = strchr(line, ':');
+    if (strncmp(line, "model name", 10) != 0 || colon == NULL)
+      continue;
+    snprintf(name, size, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
+    break;
+  }
+  if (file != NULL)
+    fclose(file);
+}
+
+/* Arithmetic is fp32; every other format is emulated on it, bit for bit. */
+mpt_status cpu_device_describe(int index, mpt_device_info *info, mpt_error *error) {
+  (void)index, (void)error;
+  processor_name(info->name, sizeof info->name);
+  info->processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
+  info->memory_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+  for (int f = 0; f < MPT_FORMAT_COUNT; f++)
+    info->standing[f] = f == MPT_FP32 ? MPT_NATIVE : MPT_EMULATED;
+  return MPT_OK;
+}
