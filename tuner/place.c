@@ -6,18 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static mpt_status open_queue(const char *backend, int index, mpt_queue **queue, mpt_error *error) {
-  mpt_queue_config config = mpt_queue_config_default();
-  config.backend = backend;
-  config.device_index = index;
-  return mpt_queue_open(&config, queue, error);
-}
-
 mpt_status place_backend(const char *word, int device_index, const char **backend,
                          mpt_error *error) {
   static const char *const known[] = {"auto", "cpu", "cuda"};
   const bool automatic = word == NULL || strcmp(word, known[0]) == 0;
-  mpt_queue *queue = NULL;
+  mpt_device_info info;
   *backend = known[1];
   if (!automatic && strcmp(word, known[1]) == 0)
     return MPT_OK;
@@ -28,9 +21,9 @@ mpt_status place_backend(const char *word, int device_index, const char **backen
         near == NULL ? "" : "; did you mean '", near == NULL ? "" : near, near == NULL ? "" : "'?");
   }
   mpt_error why = {0};
-  mpt_status status = open_queue(known[2], device_index, &queue, &why);
-  mpt_queue_close(queue);
-  if (status == MPT_OK)
+  const mpt_status status = mpt_device_describe(known[2], device_index, &info, &why);
+  const bool old = status == MPT_OK && info.standing[MPT_BF16] != MPT_NATIVE;
+  if (status == MPT_OK && !(automatic && old))
     *backend = known[2];
   if (status == MPT_OK || automatic)
     return MPT_OK;
@@ -62,13 +55,85 @@ static mpt_status check_here(const workload *w, const char *backend, mpt_error *
   return MPT_OK;
 }
 
-static mpt_status open_device(const char *target, place *out, profile **p, mpt_error *error) {
-  out->fast = true;
-  snprintf(out->numerics, sizeof out->numerics, "backend cuda %d", MPTUNE_CUDA_NUMERICS);
-  snprintf(out->text, sizeof out->text, "cuda, numerics %d", MPTUNE_CUDA_NUMERICS);
+/* "NVIDIA H200" -> "nvidia-h200", as profiles are named. */
+static void profile_name(const char *device, char *name, size_t size) {
+  size_t length = 0;
+  for (; *device != '\0' && length + 1 < size; device++) {
+    const bool plain = isalnum((unsigned char)*device);
+    if (plain)
+      name[length++] = (char)tolower((unsigned char)*device);
+    else if (length > 0 && name[length - 1] != '-')
+      name[length++] = '-';
+  }
+  name[length] = '\0';
+}
+
+/* The profile of the device at hand, which ranks what was not measured yet. */
+static mpt_status load_own(const mpt_device_info *info, bool force, profile **p, mpt_error *error) {
+  char name[128];
+  profile_name(info->name, name, sizeof name);
+  mpt_error why = {0};
+  mpt_status status = profile_load(name, p, &why);
+  if (status == MPT_ERROR_NOT_FOUND)
+    return mpt_fail(
+        error, status,
+        "no device profile of this %s ('%s'), from which a search ranks what it has not "
+        "measured yet; mptune bench makes one in a few minutes, or name another device "
+        "to predict for (--target)",
+        info->name, name);
+  if (status == MPT_OK)
+    status = profile_check_device(*p, info, &why);
+  if (status == MPT_ERROR_MISMATCH && force) { /* its prices rank only; times are measured */
+    mpt_log_warning("%s", why.message);
+    return MPT_OK;
+  }
+  if (status != MPT_OK && error != NULL)
+    *error = why;
+  if (status != MPT_OK) {
+    profile_free(*p);
+    *p = NULL;
+  }
+  return status;
+}
+
+static uint32_t native_formats(const mpt_device_info *info) {
+  uint32_t formats = 0;
+  for (int f = 0; f < MPT_FORMAT_COUNT; f++)
+    if (info->standing[f] == MPT_NATIVE)
+      formats |= 1u << f;
+  return formats;
+}
+
+mpt_status place_formats(const char *backend, int device_index, uint32_t *formats,
+                         mpt_error *error) {
+  mpt_device_info info;
+  *formats = MPT_ALL_FORMATS;
+  if (strcmp(backend, "cpu") == 0)
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(mpt_device_describe(backend, device_index, &info, error));
+  *formats = native_formats(&info);
+  return MPT_OK;
+}
+
+static mpt_status open_device(const char *target, bool force, place *out, profile **p,
+                              mpt_error *error) {
+  mpt_device_info info;
+  MPT_RETURN_IF_FAILED(mpt_device_describe(out->backend, out->device_index, &info, error));
+  out->fast = info.standing[MPT_FP8_E4M3] == MPT_NATIVE;
+  snprintf(out->backend_key, sizeof out->backend_key, "cuda on %s", info.name);
+  snprintf(out->numerics, sizeof out->numerics, "backend cuda %d\n%s, %s", MPTUNE_CUDA_NUMERICS,
+           info.name, info.capability);
+  snprintf(out->text, sizeof out->text, "cuda, numerics %d, %s, compute capability %s",
+           MPTUNE_CUDA_NUMERICS, info.name, info.capability);
   if (out->measures)
-    return mpt_fail(error, MPT_ERROR_UNSUPPORTED, "no device profile");
-  return profile_load(target, p, error);
+    snprintf(out->device, sizeof out->device,
+             "measured on %.90s, compute capability %s, driver %s, CUDA %s, cuBLASLt %s", info.name,
+             info.capability, info.driver, info.cuda, info.cublaslt);
+  MPT_RETURN_IF_FAILED(out->measures ? load_own(&info, force, p, error)
+                                     : profile_load(target, p, error));
+  /* What the device lacks is not trained, whatever the profile's device has. */
+  (*p)->formats &= native_formats(&info);
+  return MPT_OK;
 }
 
 static mpt_status open_processor(const workload *w, const char *target, bool here, place *out,
@@ -93,6 +158,6 @@ mpt_status place_open(const workload *w, const tuner_options *options, place *ou
   if (out->measures && !options->emulated_times)
     MPT_RETURN_IF_FAILED(check_here(w, out->backend, error));
   return strcmp(out->backend, "cuda") == 0
-             ? open_device(target, out, p, error)
+             ? open_device(target, options->force, out, p, error)
              : open_processor(w, target, out->measures, out, p, error);
 }

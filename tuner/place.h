@@ -11,6 +11,10 @@
 mpt_status place_backend(const char *word, int device_index, const char **backend,
                          mpt_error *error);
 
+/* The formats that may be trained there: all where they are emulated, else the native ones. */
+mpt_status place_formats(const char *backend, int device_index, uint32_t *formats,
+                         mpt_error *error);
+
 typedef struct place {
   const char *backend; /* "cpu", "cuda" */
   int device_index;

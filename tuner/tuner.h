@@ -9,6 +9,7 @@ typedef struct tuner_options {
   const char *target;       /* overrides the workload's, or NULL; "here": measured */
   const char *backend;      /* "cpu", "cuda", "auto"; NULL: auto */
   int device_index;         /* of the backend */
+  bool force;               /* a profile of this device that was measured with other versions */
   bool baselines;           /* rules that other tools go by are evaluated too; always on a GPU */
   const char *command;      /* as typed, for provenance */
   uint64_t seed;            /* of the search, default 1 */

@@ -12,6 +12,8 @@ static const cli_option options[] = {
     {"seed", 0, CLI_INTEGER, CLI_OFFSET(seed), "N", "the first of them (1)", 0, 1000000000},
     {"steps", 0, CLI_INTEGER, CLI_OFFSET(steps), "N",
      "train this long instead of the workload's steps", 1, 1000000000},
+    {"force", 0, CLI_FLAG, CLI_OFFSET(force), NULL,
+     "accept this GPU's profile though made with other versions", 0, 0},
 };
 
 static int evaluate(const cli_values *values, const workload *w,
@@ -25,6 +27,7 @@ static int evaluate(const cli_values *values, const workload *w,
   o.run = directory;
   o.target = values->target;
   o.backend = values->backend;
+  o.force = values->force;
   o.device_index = (int)values->device;
   o.command = values->typed;
   o.seed = (uint64_t)values->seed;

@@ -12,6 +12,8 @@ static const cli_option options[] = {
     {"seed", 0, CLI_INTEGER, CLI_OFFSET(seed), "N", "seed of the run (1)", 0, 1000000000},
     {"steps", 0, CLI_INTEGER, CLI_OFFSET(steps), "N",
      "train this long instead of the workload's steps", 1, 1000000000},
+    {"force", 0, CLI_FLAG, CLI_OFFSET(force), NULL,
+     "accept this GPU's profile though made with other versions", 0, 0},
 };
 
 #define ALWAYS_SHOWN (1u << MPT_FP16 | 1u << MPT_FP8_E4M3 | 1u << MPT_FP8_E5M2)
@@ -186,6 +188,7 @@ static int run(const cli_values *values) {
   o.run = directory;
   o.command = values->typed;
   o.backend = values->backend;
+  o.force = values->force;
   o.device_index = (int)values->device;
   o.seed = (uint64_t)values->seed;
   o.evaluation_steps = values->steps;

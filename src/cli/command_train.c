@@ -119,6 +119,7 @@ static mpt_status train(const cli_values *values, const workload *w, train_resul
   train_options o = train_options_default();
   mpt_resolve_options resolve = mpt_resolve_options_default();
   MPT_TRY(place_backend(values->backend, (int)values->device, &o.backend, error));
+  MPT_TRY(place_formats(o.backend, (int)values->device, &resolve.device_formats, error));
   MPT_TRY(load_policy(values, w, &policy, error));
   MPT_TRY(dataset_open(&w->data, &data, error));
   MPT_TRY(graph_build(w, &w->model, w->batch, w->data.sequence, dataset_get_info(data), &g, error));

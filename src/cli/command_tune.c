@@ -23,6 +23,8 @@ static const cli_option options[] = {
      "torchao's rule is evaluated too (on a GPU always)", 0, 0},
     {"dry-run", 'n', CLI_FLAG, CLI_OFFSET(dry_run), NULL,
      "say what would be evaluated and about how long it takes", 0, 0},
+    {"force", 0, CLI_FLAG, CLI_OFFSET(force), NULL,
+     "accept this GPU's profile though made with other versions", 0, 0},
 };
 
 static int finish(const cli_values *values, const workload *w, const tuner_summary *summary) {
@@ -57,6 +59,7 @@ static int run(const cli_values *values) {
   o.run = directory;
   o.target = values->target;
   o.backend = values->backend;
+  o.force = values->force;
   o.device_index = (int)values->device;
   o.command = values->typed;
   o.seed = (uint64_t)values->seed;

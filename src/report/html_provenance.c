@@ -13,9 +13,12 @@ static void add_claims(const report_data *d, mpt_text *page) {
   mpt_text_add(page, "<section id=\"claims\"><h2>What is measured, what is predicted</h2><dl>");
   html_add(page,
            "<dt>Measured<dd>The %s of every run and its noise between seeds; by how much a policy "
-           "is worse, with its bounds; overflow, divergence, statistics. Formats are emulated bit "
-           "for bit in conversion; products are accumulated in fp32, not as a tensor core does it.",
-           metric);
+           "is worse, with its bounds; overflow, divergence, statistics. %s",
+           metric,
+           report_on_gpu(d)
+               ? "Formats and products are the GPU’s own."
+               : "Formats are emulated bit for bit in conversion; products are accumulated in "
+                 "fp32, not as a tensor core does it.");
   if (d->predicted)
     html_add(page,
              "<dt>Predicted<dd>Every step time on %s%s, from times of single operations in the "

@@ -137,11 +137,6 @@ static void add_evaluation(const report_data *d, const store_evaluation *e, mpt_
            outcome);
 }
 
-static bool on_gpu(const report_data *d) {
-  const json_t *versions = json_object_get(d->definition, "versions");
-  return strcmp(member_text(versions, "backend", "cpu"), "cpu") != 0;
-}
-
 void html_evaluations(const report_data *d, mpt_text *page) {
   mpt_text_add(page, "<section id=\"evaluations\"><h2>Every evaluation</h2>");
   if (d->evaluation_count == 0) {
@@ -154,8 +149,9 @@ void html_evaluations(const report_data *d, mpt_text *page) {
            "the outputs are from the reference’s on a fixed batch. Step and total are times of the "
            "machine that trained%s.</p>",
            member_text(d->definition, "metric", "metric"),
-           on_gpu(d) ? ""
-                     : ", where narrow formats are emulated: they say nothing about the target");
+           report_on_gpu(d)
+               ? ""
+               : ", where narrow formats are emulated: they say nothing about the target");
   table_begin(page);
   html_add(page,
            "<thead><tr><th>#<th class=\"word\">policy<th class=\"word\">for<th>seed<th>steps<th>%s"

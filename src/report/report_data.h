@@ -83,6 +83,7 @@ void report_outcome(const store_evaluation *evaluation, char *text, size_t size)
 /* What the summary's row of a policy came to, in words. */
 const char *report_row_verdict(const report_data *data, const json_t *row);
 const char *report_times(const report_data *data); /* "predicted" or "measured" */
+bool report_on_gpu(const report_data *data);       /* where it was trained */
 const char *report_times_of(const report_point *point);
 /* "0.5%", as the workload states it. */
 const char *report_budget(const report_data *data);

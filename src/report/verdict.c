@@ -8,6 +8,11 @@ const char *report_times(const report_data *data) {
   return data->predicted ? "predicted" : "measured";
 }
 
+bool report_on_gpu(const report_data *d) {
+  const json_t *versions = json_object_get(d->definition, "versions");
+  return strcmp(member_text(versions, "backend", "cpu"), "cpu") != 0;
+}
+
 const char *report_times_of(const report_point *point) {
   return point->measured ? "measured" : "predicted";
 }

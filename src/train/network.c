@@ -1,6 +1,7 @@
 #include "train/network.h"
 #include "base/error.h"
 #include "train/network_memory.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,17 @@ static mpt_status open_session(network *n, const train_options *options, mpt_err
   return mpt_session_set_workspace(n->session, workspace, bytes, error);
 }
 
+/* Says what a device's memory did not suffice for. */
+static mpt_status named(mpt_status status, const char *what, int64_t batch, mpt_error *error) {
+  if (status != MPT_ERROR_MEMORY || error == NULL)
+    return status;
+  const mpt_error before = *error;
+  char of_batch[48] = "";
+  if (batch > 0)
+    snprintf(of_batch, sizeof of_batch, " of a batch of %lld", (long long)batch);
+  return mpt_fail(error, MPT_ERROR_MEMORY, "%s%s: %s", what, of_batch, before.message);
+}
+
 mpt_status network_open(const train_options *options, network **out, mpt_error *error) {
   mpt_status status = MPT_OK;
   network *n = calloc(1, sizeof *n);
@@ -49,9 +61,11 @@ mpt_status network_open(const train_options *options, network **out, mpt_error *
   config.backend = options->backend;
   config.device_index = options->device_index;
   MPT_TRY(mpt_queue_open(&config, &n->queue, error));
-  MPT_TRY(open_session(n, options, error));
-  MPT_TRY(network_take_parameters(n, &options->workload->optimizer, error));
-  MPT_TRY(network_take_tensors(n, error));
+  const int64_t batch = n->graph->batch;
+  MPT_TRY(named(open_session(n, options, error), "copies in the policy's formats", batch, error));
+  MPT_TRY(named(network_take_parameters(n, &options->workload->optimizer, error),
+                "weights, gradients and moments", 0, error));
+  MPT_TRY(named(network_take_tensors(n, error), "activations and their gradients", batch, error));
   MPT_TRY(network_set_mode(n, MPT_RUN_TRAIN, error));
   *out = n;
   return MPT_OK;
