@@ -1,5 +1,6 @@
 /* A search whose step times are measured. Formats are emulated here, so the times mean nothing:
  * what is tested is that they are measured, kept, used, and said. */
+#include "report/report.h"
 #include "store_fixture.h"
 #include "tuner/baseline.h"
 #include "tuner/search.h"
@@ -138,6 +139,36 @@ static void the_policy_says_that_its_time_is_measured(void **state) {
   assert_non_null(strstr(mpt_policy_get_provenance(policy, "times"), "measured: "));
   assert_non_null(strstr(mpt_policy_get_provenance(policy, "times"), "predicted "));
   mpt_policy_free(policy);
+  tuner_summary_clear(&summary);
+  workload_free(w);
+}
+
+static void contains(const char *text, const char *words) {
+  if (strstr(text, words) == NULL)
+    fail_msg("'%s' is not in the report", words);
+}
+
+static void reports_show_the_prediction_beside_what_was_measured(void **state) {
+  static const char *const words[][4] = {
+      [REPORT_HTML] = {"step (measured)<th>predicted<th>of reference", "a step (measured; ",
+                       "Every step time, on ", "corrected by the step times measured"},
+      [REPORT_MARKDOWN] = {"| step (measured) | predicted | of reference |", "a step (measured; ",
+                           "Step times are measured", "corrected by the step times measured"},
+      [REPORT_JSON] = {"\"times\": \"measured\"", "\"predicted_seconds\": ", "\"measured\": true",
+                       "\"predicted\": false"}};
+  char run[600];
+  workload *w = tiny(*state, ANYTHING);
+  tuner_options options = measured_in(*state, run);
+  tuner_summary summary = tune(w, &options);
+  for (int kind = REPORT_HTML; kind <= REPORT_JSON; kind++) {
+    char *text = NULL;
+    mpt_error error = {0};
+    if (report_text(run, (report_kind)kind, &text, &error) != MPT_OK)
+      fail_msg("%s", error.message);
+    for (int i = 0; i < 4; i++)
+      contains(text, words[kind][i]);
+    free(text);
+  }
   tuner_summary_clear(&summary);
   workload_free(w);
 }
@@ -297,6 +328,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       IN_A_DIRECTORY(every_policy_that_is_trained_is_timed),
       IN_A_DIRECTORY(the_policy_says_that_its_time_is_measured),
+      IN_A_DIRECTORY(reports_show_the_prediction_beside_what_was_measured),
       IN_A_DIRECTORY(the_same_command_again_times_nothing),
       IN_A_DIRECTORY(finalists_are_timed_in_turn),
       IN_A_DIRECTORY(what_is_not_trained_is_timed),

@@ -137,6 +137,13 @@ void timing_warn_of_noise(const search *s) {
     high = fmax(high, t->runs[i].seconds);
   }
   const double runs = t->count > 1 ? high / low - 1 : 0;
+  if (!s->place.measures)
+    return;
+  mpt_device_activity now;
+  if (mpt_device_observe(s->place.backend, s->place.device_index, &now, NULL) == MPT_OK &&
+      now.processes > 1)
+    mpt_log_warning("%d processes have this GPU open: step times may be those of a shared one",
+                    now.processes);
   if (fmax(steps, runs) > NOISY)
     mpt_log_warning("step times vary by %.1f%% within a run and by %.1f%% between runs of the "
                     "reference: is the GPU shared with others? times closer than %.1f%% are taken "

@@ -114,7 +114,10 @@ mpt_status tuner_observe(const workload *w, const tuner_options *options, tuner_
   search s;
   store_evaluation evaluation = {0};
   mpt_status status = MPT_OK;
-  MPT_TRY(search_open(&s, w, options, false, error));
+  tuner_options untimed = *options; /* nothing is said of times: no device's need be known */
+  if (untimed.target == NULL)
+    untimed.target = w->target;
+  MPT_TRY(search_open(&s, w, &untimed, false, error));
   s.reference_seed[0] = options->seed;
   s.planned = 1;
   MPT_TRY(observe_reference(&s, &evaluation, error));

@@ -101,7 +101,7 @@ void html_layer_reasons(const report_data *d, mpt_text *page) {
       "are not zero that would overflow or vanish; fp8 at its best power-of-two scale, fp16 "
       "unscaled. The formats in bold are those that the policy uses. Times that a format saves are "
       "%s.</p>",
-      report_times(d));
+      report_savings(d));
   int shown = 0;
   for (int i = 0; i < d->layer_count; i++)
     if (d->layers[i].reason != NULL || anything_seen(&d->layers[i]))

@@ -84,6 +84,8 @@ void report_outcome(const store_evaluation *evaluation, char *text, size_t size)
 const char *report_row_verdict(const report_data *data, const json_t *row);
 const char *report_times(const report_data *data); /* "predicted" or "measured" */
 bool report_on_gpu(const report_data *data);       /* where it was trained */
+/* What is said of the time that a format saves: never measured by itself. */
+const char *report_savings(const report_data *data);
 const char *report_times_of(const report_point *point);
 /* "0.5%", as the workload states it. */
 const char *report_budget(const report_data *data);

@@ -87,7 +87,7 @@ static void add_layers(const report_data *d, mpt_text *page) {
   mpt_text_addf(page,
                 "\n## Formats\n\nTimes that a format saves are %s.\n\n"
                 "| layer | formats | reason | what would flip it |\n| --- | --- | --- | --- |\n",
-                report_times(d));
+                report_savings(d));
   for (int i = 0; i < d->layer_count; i++) {
     const report_layer *layer = &d->layers[i];
     mpt_text_add(page, "|");

@@ -13,6 +13,10 @@ bool report_on_gpu(const report_data *d) {
   return strcmp(member_text(versions, "backend", "cpu"), "cpu") != 0;
 }
 
+const char *report_savings(const report_data *data) {
+  return data->predicted ? "predicted" : "predicted, corrected by the step times measured";
+}
+
 const char *report_times_of(const report_point *point) {
   return point->measured ? "measured" : "predicted";
 }
