@@ -16,6 +16,7 @@ int cli_exit_code(mpt_status status) {
     return EXIT_INTERRUPTED;
   case MPT_ERROR_MEMORY:
   case MPT_ERROR_NONFINITE:
+  case MPT_ERROR_DEVICE:
   case MPT_ERROR_INTERNAL:
     return EXIT_FAILED;
   default:

@@ -1,0 +1,185 @@
+/* A device that fails in the middle of a search, and policies that do not fit into its memory: the
+ * trainer is wrapped, and fails where it is told to. */
+#include "store_fixture.h"
+#include "train/trainer.h"
+#include "tuner/tuner.h"
+
+#define TINY                                                                                       \
+  "schema: mptune/workload@1\n"                                                                    \
+  "name: tiny\n"                                                                                   \
+  "model: {preset: mlp, widths: [32, 32], outputs: 16}\n"                                          \
+  "data: {kind: synthetic, samples: 800, held_out: 400, features: 16, classes: 4, hidden: 4}\n"    \
+  "loss: cross_entropy\n"                                                                          \
+  "optimizer: {kind: adam, learning_rate: 2.0e-03}\n"                                              \
+  "batch: 32\n"                                                                                    \
+  "steps: 60\n"                                                                                    \
+  "budget: {worse_by: 10%}\n"                                                                      \
+  "target: synthetic-bits\n"
+
+mpt_status __real_train_run(const train_options *options, train_result *result, mpt_error *error);
+mpt_status __wrap_train_run(const train_options *options, train_result *result, mpt_error *error);
+
+/* Trainings whose layers are all in that precision end like this, that many times. */
+static struct {
+  mpt_precision precision;
+  mpt_status status;
+  const char *message;
+  int times, met;
+} fault;
+
+static bool is_hit(const train_options *o) {
+  bool hit = fault.times > 0;
+  for (int i = 0; i < o->graph->layer_count; i++)
+    if (o->graph->layers[i].has_gemm)
+      hit = hit && o->assignment[i].gemm[MPT_FPROP].precision == fault.precision;
+  return hit;
+}
+
+mpt_status __wrap_train_run(const train_options *options, train_result *result, mpt_error *error) {
+  if (!is_hit(options))
+    return __real_train_run(options, result, error);
+  fault.times--;
+  fault.met++;
+  *result = (train_result){0};
+  if (error != NULL) {
+    *error = (mpt_error){.status = fault.status};
+    snprintf(error->message, sizeof error->message, "%s", fault.message);
+  }
+  return fault.status;
+}
+
+static void fail_with(mpt_status status, const char *message, mpt_precision precision, int times) {
+  fault.precision = precision;
+  fault.status = status;
+  fault.message = message;
+  fault.times = times;
+  fault.met = 0;
+}
+
+static workload *tiny(const char *directory) {
+  char path[600];
+  mpt_error error = {0};
+  workload *w = NULL;
+  snprintf(path, sizeof path, "%s/tiny.yaml", directory);
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fputs(TINY, file);
+  fclose(file);
+  if (workload_load(path, &w, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  return w;
+}
+
+static tuner_options options_in(const char *directory, const char *name, char run[600]) {
+  tuner_options options = tuner_options_default();
+  snprintf(run, 600, "%s/%s", directory, name);
+  options.run = run;
+  options.backend = "cpu";
+  return options;
+}
+
+static const tuner_row *row_named(const tuner_summary *summary, const char *label) {
+  for (int i = 0; i < summary->row_count; i++)
+    if (strcmp(summary->rows[i].label, label) == 0)
+      return &summary->rows[i];
+  fail_msg("no row '%s'", label);
+  return NULL;
+}
+
+static tuner_summary tune(const workload *w, const tuner_options *options) {
+  mpt_error error = {0};
+  tuner_summary summary;
+  if (tuner_run(w, options, &summary, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  return summary;
+}
+
+static void ends_with_the_device(const workload *w, const tuner_options *options) {
+  mpt_error error = {0};
+  tuner_summary summary;
+  assert_int_equal(tuner_run(w, options, &summary, &error), MPT_ERROR_DEVICE);
+  fixture_contains(&error, "an illegal memory access");
+  fixture_contains(&error, "what was learned is saved, the same command continues");
+}
+
+#define KERNEL "gemm: an illegal memory access was encountered"
+
+static void the_same_command_continues_after_a_fault(void **state) {
+  char run[600], undisturbed[600];
+  workload *w = tiny(*state);
+  tuner_options options = options_in(*state, "fault", run);
+  tuner_options other = options_in(*state, "other", undisturbed);
+  fail_with(MPT_ERROR_DEVICE, KERNEL, MPT_PRECISION_FP8, 1);
+  ends_with_the_device(w, &options);
+  tuner_summary continued = tune(w, &options), plain = tune(w, &other);
+  assert_int_equal(fault.met, 1);
+  assert_int_equal(continued.row_count, plain.row_count);
+  for (int i = 0; i < plain.row_count; i++) {
+    assert_string_equal(continued.rows[i].label, plain.rows[i].label);
+    assert_int_equal(continued.rows[i].winner, plain.rows[i].winner);
+    assert_int_equal(continued.rows[i].verdict, plain.rows[i].verdict);
+  }
+  tuner_summary_clear(&continued);
+  tuner_summary_clear(&plain);
+  workload_free(w);
+}
+
+/* A kernel that fails each time does not keep a search from its end. */
+static void an_evaluation_that_failed_twice_is_left_behind(void **state) {
+  char run[600];
+  workload *w = tiny(*state);
+  tuner_options options = options_in(*state, "twice", run);
+  fail_with(MPT_ERROR_DEVICE, KERNEL, MPT_PRECISION_FP8, 100);
+  ends_with_the_device(w, &options);
+  ends_with_the_device(w, &options);
+  tuner_summary summary = tune(w, &options);
+  assert_int_equal(fault.met, 2);
+  assert_true(summary.found);
+  assert_false(row_named(&summary, "all-fp8")->winner);
+  assert_false(isfinite(row_named(&summary, "all-fp8")->worse_by));
+  tuner_summary_clear(&summary);
+  workload_free(w);
+}
+
+#define FULL "activations of a batch of 32: out of memory"
+
+static void a_policy_that_does_not_fit_fails_alone(void **state) {
+  char run[600];
+  workload *w = tiny(*state);
+  tuner_options options = options_in(*state, "full", run);
+  fail_with(MPT_ERROR_MEMORY, FULL, MPT_PRECISION_FP8, 100);
+  tuner_summary summary = tune(w, &options);
+  assert_true(fault.met > 0);
+  assert_true(summary.found && summary.gain);
+  assert_false(row_named(&summary, "all-fp8")->winner);
+  tuner_summary_clear(&summary);
+  workload_free(w);
+}
+
+static void a_reference_that_does_not_fit_asks_for_a_smaller_batch(void **state) {
+  char run[600];
+  mpt_error error = {0};
+  tuner_summary summary;
+  workload *w = tiny(*state);
+  tuner_options options = options_in(*state, "reference", run);
+  fail_with(MPT_ERROR_MEMORY, FULL, MPT_PRECISION_FP32, 1);
+  assert_int_equal(tuner_run(w, &options, &summary, &error), MPT_ERROR_MEMORY);
+  fixture_contains(&error, "activations of a batch of 32");
+  fixture_contains(&error, "make the batch smaller than 32");
+  summary = tune(w, &options); /* nothing was lost */
+  assert_true(summary.found);
+  tuner_summary_clear(&summary);
+  workload_free(w);
+}
+
+#define IN_A_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      IN_A_DIRECTORY(the_same_command_continues_after_a_fault),
+      IN_A_DIRECTORY(an_evaluation_that_failed_twice_is_left_behind),
+      IN_A_DIRECTORY(a_policy_that_does_not_fit_fails_alone),
+      IN_A_DIRECTORY(a_reference_that_does_not_fit_asks_for_a_smaller_batch),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
