@@ -14,14 +14,16 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NO_POLICY = 3, EXIT_
 
 /* Every option's value; a command uses those in its table. */
 typedef struct cli_values {
-  const char *run; /* -o */
+  const char *run;    /* -o */
+  const char *output; /* bench's -o */
   const char *target, *backend;
   const char *policies[CLI_MAX_WORDS];
   int policy_count;
   const char *save, *save_initial, *save_batches;
   int64_t device, seed, seeds, evaluations, steps, checkpoint_every;
   double max_time, alpha;
-  bool json, quiet, verbose, dry_run, baselines, fresh, force, lenient, resume, markdown, help;
+  bool json, quiet, verbose, dry_run, baselines, fresh, force, lenient, quick, resume, markdown,
+      help;
   const char *color;
   const char *arguments[CLI_MAX_WORDS]; /* the words that are no options */
   int argument_count;

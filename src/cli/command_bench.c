@@ -1,0 +1,138 @@
+#include "base/progress.h"
+#include "cli/commands.h"
+#include "workload/measure.h"
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const cli_option options[] = {
+    {"output", 'o', CLI_TEXT, CLI_OFFSET(output), "FILE",
+     "the profile (DEVICE.yaml, in this folder)", 0, 0},
+    {"device", 0, CLI_INTEGER, CLI_OFFSET(device), "N", "which GPU (0)", 0, 1023},
+    {"quick", 0, CLI_FLAG, CLI_OFFSET(quick), NULL, "26 shapes, each measured once", 0, 0},
+};
+
+/* Seconds of measuring; with what opening and writing take, under 3 minutes. */
+static const double budget = 150;
+
+static bool on_progress(void *context, const char *what, int done, int total) {
+  (void)context;
+  mpt_progress_update("measuring", "%s, %d of %d", what, done, total);
+  return !cli_interrupted;
+}
+
+/* Operations per second at the shape where they are most; NaN: not measured. */
+static double best_rate(const profile *p, gemm_column column) {
+  double rate = NAN;
+  for (int i = 0; i < p->gemm_count; i++) {
+    const gemm_row *row = &p->gemm[i];
+    rate =
+        fmax(rate, 2.0 * (double)row->m * (double)row->n * (double)row->k / row->seconds[column]);
+  }
+  return rate;
+}
+
+static void print_result(const profile *p, const char *path) {
+  printf("%s\n\n", path);
+  printf("copy       %.3g TB/s\n", 1e-12 * p->copy_bandwidth);
+  printf("passes     %.2f of the copy, at least %.3g us\n", p->pass_efficiency,
+         1e6 * p->pass_floor);
+  printf("quantize   %.2f of the copy\n", p->quantize_efficiency);
+  printf("attention  %.2f of a large product's rate in bf16\n", p->attention_efficiency);
+  for (int c = 0; c < GEMM_COLUMN_COUNT; c++)
+    if (isfinite(best_rate(p, (gemm_column)c)))
+      printf("%-16s at most %.4g TFLOP/s\n", gemm_column_name((gemm_column)c),
+             1e-12 * best_rate(p, (gemm_column)c));
+}
+
+static void print_json(const profile *p, const profile_provenance *provenance, const char *path) {
+  json_t *rates = json_object();
+  for (int c = 0; c < GEMM_COLUMN_COUNT; c++)
+    json_object_set_new(rates, gemm_column_name((gemm_column)c),
+                        cli_real(best_rate(p, (gemm_column)c)));
+  cli_print_json(json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:s}", "profile", path,
+                           "device", p->device, "driver", p->driver, "cuda", p->cuda, "cublaslt",
+                           p->cublaslt, "copy_bandwidth", cli_real(p->copy_bandwidth), "pass_floor",
+                           cli_real(p->pass_floor), "pass_efficiency", cli_real(p->pass_efficiency),
+                           "quantize_efficiency", cli_real(p->quantize_efficiency),
+                           "attention_efficiency", cli_real(p->attention_efficiency),
+                           "largest_rates", rates, "warning", provenance->warning));
+}
+
+static int bench_failed(const mpt_error *error) {
+  mpt_progress_end();
+  if (error->status != MPT_ERROR_INTERRUPTED)
+    return cli_failed(error);
+  mpt_log_note("interrupted; no profile was written");
+  return EXIT_INTERRUPTED;
+}
+
+/* Minutes of measuring are not for a file that has no place. The folder decides: files are replaced
+ * whole. */
+static bool can_write(const char *path) {
+  char folder[512];
+  const char *slash = strrchr(path, '/');
+  const int length = slash == NULL ? 1 : slash == path ? 1 : (int)(slash - path);
+  snprintf(folder, sizeof folder, "%.*s", length, slash == NULL ? "." : path);
+  return access(folder, W_OK | X_OK) == 0;
+}
+
+static int run(const cli_values *values) {
+  mpt_error error = {0};
+  profile *p = NULL;
+  profile_provenance provenance;
+  int count = 0;
+  if (mpt_device_count("cuda", &count, &error) == MPT_ERROR_UNSUPPORTED) {
+    fprintf(stderr, "error: there is no GPU to measure: on a CPU formats are emulated, and their "
+                    "times mean nothing (mptune doctor says what is missing)\n");
+    return EXIT_USAGE;
+  }
+  if (values->output != NULL && !can_write(values->output)) {
+    fprintf(stderr, "error: --output '%s' cannot be written: %s\n", values->output,
+            strerror(errno));
+    return EXIT_USAGE;
+  }
+  cli_catch_signals();
+  const measure_options o = {.device_index = (int)values->device,
+                             .quick = values->quick,
+                             .budget = budget,
+                             .progress = on_progress};
+  if (profile_measure(&o, &p, &provenance, &error) != MPT_OK)
+    return bench_failed(&error);
+  mpt_progress_end();
+  char path[512];
+  snprintf(path, sizeof path, "%s.yaml", p->name);
+  if (values->output != NULL)
+    snprintf(path, sizeof path, "%s", values->output);
+  int code = EXIT_DONE;
+  if (profile_save(p, &provenance, path, &error) != MPT_OK)
+    code = cli_failed(&error);
+  else if (values->json)
+    print_json(p, &provenance, path);
+  else
+    print_result(p, path);
+  if (provenance.warning[0] != '\0')
+    mpt_log_warning("%s", provenance.warning);
+  profile_free(p);
+  return code;
+}
+
+const cli_command command_bench = {
+    .name = "bench",
+    .arguments = "",
+    .argument_low = 0,
+    .argument_high = 0,
+    .summary = "measure this GPU; writes a device profile",
+    .examples = "  mptune bench\n  mptune bench -o profiles/devices/my-gpu.yaml\n",
+    .text =
+        "Takes under 3 minutes: matrix products of 124 shapes in every format that the device "
+        "has,\n"
+        "copies, casts, passes and attention. The profile is what --target takes; it is written\n"
+        "whole, at the end. Leave the GPU to it: noise and other processes are said in the "
+        "profile.\n",
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .run = run,
+};
