@@ -301,6 +301,56 @@ static mpt_status note_fault(search *s, const candidate *c, const char *key, uin
   return store_put_evaluation(s->store, &e, error);
 }
 
+/* Trains, watched; *run is what its steps took, where times are measured. */
+static mpt_status train_watched(search *s, const candidate *c, uint64_t seed, const char *purpose,
+                                const run_hooks *hooks, train_result *result, timing_run *run,
+                                mpt_error *error) {
+  run_watch watch = {.s = s, .label = c->label, .purpose = purpose, .seed = seed, .hooks = hooks};
+  watch.may_stop = strcmp(purpose, "candidate") == 0 && seed == s->reference_seed[0];
+  /* Ten budgets of training loss behind, and half a percent of it at least: no verdict hangs on a
+   * run that is this far off. */
+  watch.hopeless = fmax(10 * s->margin, 0.5);
+  train_options options = search_train_options(s, c, seed);
+  options.on_step = watch_step;
+  options.context = &watch;
+  if (hooks != NULL) {
+    options.statistics = MPT_STATISTICS_FULL;
+    options.statistics_every = hooks->statistics_every;
+    options.on_statistics = watch_statistics;
+    options.on_layer = watch_layer;
+    options.probe_every = hooks->probe_every;
+  }
+  if (s->place.measures) {
+    watch.seconds = calloc((size_t)s->steps, sizeof *watch.seconds);
+    if (watch.seconds == NULL)
+      return mpt_fail_memory(error, "step times", (size_t)s->steps * sizeof *watch.seconds);
+  }
+  const mpt_status status = train_run(&options, result, error);
+  *run = timing_of_steps(watch.seconds, watch.timed, s->steps < 100 ? s->steps / 10 : 10);
+  free(watch.seconds);
+  return status;
+}
+
+/* The record last, so that a record means that all of it is there. `again`: it is there. */
+static mpt_status keep(search *s, candidate *c, const run_hooks *hooks, bool again,
+                       train_result *result, const timing_run *run, store_evaluation *evaluation,
+                       mpt_error *error) {
+  mpt_status status = MPT_OK;
+  MPT_TRY(record_of(s, result, evaluation, error));
+  MPT_TRY(timing_of_training(s, c, evaluation->key, run, error));
+  if (hooks != NULL)
+    MPT_TRY(hooks->on_done(hooks->context, evaluation->key, error));
+  if (!again)
+    MPT_TRY(store_put_evaluation(s->store, evaluation, error));
+  s->trained_now++;
+  s->finished++;
+  s->finished_seconds += result->total_seconds;
+  return MPT_OK;
+fail:
+  store_evaluation_clear(evaluation);
+  return status;
+}
+
 mpt_status search_train(search *s, candidate *c, uint64_t seed, const char *purpose,
                         const run_hooks *hooks, store_evaluation *evaluation, mpt_error *error) {
   char key[65];
@@ -319,34 +369,10 @@ mpt_status search_train(search *s, candidate *c, uint64_t seed, const char *purp
   }
   if (search_interrupted(s))
     return mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted");
-
-  run_watch watch = {.s = s, .label = c->label, .purpose = purpose, .seed = seed, .hooks = hooks};
-  watch.may_stop = strcmp(purpose, "candidate") == 0 && seed == s->reference_seed[0];
-  /* Ten budgets of training loss behind, and half a percent of it at least: no verdict hangs on a
-   * run that is this far off. */
-  watch.hopeless = fmax(10 * s->margin, 0.5);
-  train_options options = search_train_options(s, c, seed);
-  options.on_step = watch_step;
-  options.context = &watch;
-  if (hooks != NULL) {
-    options.statistics = MPT_STATISTICS_FULL;
-    options.statistics_every = hooks->statistics_every;
-    options.on_statistics = watch_statistics;
-    options.on_layer = watch_layer;
-    options.probe_every = hooks->probe_every;
-  }
-
-  if (s->place.measures) {
-    watch.seconds = calloc((size_t)s->steps, sizeof *watch.seconds);
-    if (watch.seconds == NULL)
-      return mpt_fail_memory(error, "step times", (size_t)s->steps * sizeof *watch.seconds);
-  }
   train_result result = {0};
+  timing_run run = {0};
   mpt_error why = {0};
-  mpt_status status = train_run(&options, &result, &why);
-  const timing_run run =
-      timing_of_steps(watch.seconds, watch.timed, s->steps < 100 ? s->steps / 10 : 10);
-  free(watch.seconds);
+  mpt_status status = train_watched(s, c, seed, purpose, hooks, &result, &run, &why);
   if (status != MPT_OK && error != NULL)
     *error = why;
   if (status == MPT_ERROR_MEMORY)
@@ -355,27 +381,12 @@ mpt_status search_train(search *s, candidate *c, uint64_t seed, const char *purp
     MPT_RETURN_IF_FAILED(note_fault(s, c, key, seed, purpose, &why, error));
   if (status != MPT_OK)
     return search_failed_device(status, error);
-  if (status == MPT_OK && search_interrupted(s))
-    status = mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted");
-  if (status == MPT_OK) {
-    *evaluation = (store_evaluation){.seed = seed};
-    memcpy(evaluation->key, key, sizeof key);
-    memcpy(evaluation->policy, c->hash, sizeof evaluation->policy);
-    snprintf(evaluation->purpose, sizeof evaluation->purpose, "%s", purpose);
-    status = record_of(s, &result, evaluation, error);
-    if (status == MPT_OK)
-      status = timing_of_training(s, c, key, &run, error);
-    /* Before the record, so that a record means that all of it is there. */
-    if (status == MPT_OK && hooks != NULL)
-      status = hooks->on_done(hooks->context, key, error);
-    if (status == MPT_OK && !found)
-      status = store_put_evaluation(s->store, evaluation, error);
-    if (status != MPT_OK)
-      store_evaluation_clear(evaluation);
-    s->trained_now++;
-    s->finished++;
-    s->finished_seconds += result.total_seconds;
-  }
+  *evaluation = (store_evaluation){.seed = seed};
+  memcpy(evaluation->key, key, sizeof key);
+  memcpy(evaluation->policy, c->hash, sizeof evaluation->policy);
+  snprintf(evaluation->purpose, sizeof evaluation->purpose, "%s", purpose);
+  status = search_interrupted(s) ? mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted")
+                                 : keep(s, c, hooks, found, &result, &run, evaluation, error);
   train_result_clear(&result);
   return status;
 }
