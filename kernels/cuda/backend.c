@@ -21,6 +21,7 @@ static void cuda_close(void *opaque) {
   cudaSetDevice(c->device);
   if (c->stream != NULL)
     cudaStreamSynchronize(c->stream);
+  cuda_gemm_close(c);
   cudaFree(c->scratch);
   cudaFree(c->tickets);
   cudaFree(c->gemm_workspace);
@@ -89,6 +90,7 @@ static mpt_status cuda_open(const mpt_queue_config *config, void **out, mpt_erro
     MPT_TRY(
         cuda_check(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "cuda", error));
   MPT_TRY(take_memory(c, error));
+  MPT_TRY(cuda_gemm_open(c, error));
   *out = c;
   return MPT_OK;
 fail:

@@ -1,0 +1,256 @@
+/* Plans: what cuBLASLt has to be told about a product, and the algorithm that makes it.
+ *
+ * cuBLASLt's matrices are column-major, ours row-major. A row-major matrix read as column-major is
+ * its transpose, and out^T = op(b)^T op(a)^T: so cuBLASLt's A is our b, its B our a, m and n change
+ * places, and a transposition that we ask for is one that it is asked for. */
+#include "kernels/cuda/gemm.h"
+#include <stdlib.h>
+#include <string.h>
+
+static cudaDataType_t data_type(int32_t format) {
+  switch ((mpt_format)format) {
+  case MPT_BF16:
+    return CUDA_R_16BF;
+  case MPT_FP16:
+    return CUDA_R_16F;
+  case MPT_FP8_E4M3:
+    return CUDA_R_8F_E4M3;
+  case MPT_FP8_E5M2:
+    return CUDA_R_8F_E5M2;
+  default:
+    return CUDA_R_32F;
+  }
+}
+
+static bool is_fp8(int32_t format) {
+  return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
+}
+
+mpt_status cuda_gemm_open(cuda_context *c, mpt_error *error) {
+  struct cuda_gemm *g = c->gemm = calloc(1, sizeof *g);
+  if (g == NULL)
+    return mpt_fail_memory(error, "matrix products", sizeof *g);
+  const char *tune = getenv("MPTUNE_GEMM_TUNE"), *what = "opening cuBLASLt";
+  g->tune = tune == NULL || strcmp(tune, "0") != 0;
+  MPT_RETURN_IF_FAILED(cublaslt_load(&g->lt, error));
+  MPT_RETURN_IF_FAILED(cublaslt_check(&g->lt, g->lt.Create(&g->handle), what, error));
+  MPT_RETURN_IF_FAILED(
+      cuda_check(cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking), what, error));
+  MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc((void **)&g->one, sizeof(float)), what, error));
+  gemm_fill_constant(c->stream, MPT_FP32, g->one, 1, 1.0f);
+  return CUDA_LAUNCHED(what, error);
+}
+
+void gemm_plan_free(struct cuda_gemm *g, gemm_plan *plan) {
+  if (plan == NULL)
+    return;
+  if (plan->operation != NULL)
+    g->lt.MatmulDescDestroy(plan->operation);
+  if (plan->a != NULL)
+    g->lt.MatrixLayoutDestroy(plan->a);
+  if (plan->b != NULL)
+    g->lt.MatrixLayoutDestroy(plan->b);
+  if (plan->out != NULL)
+    g->lt.MatrixLayoutDestroy(plan->out);
+  free(plan);
+}
+
+void cuda_gemm_close(cuda_context *c) {
+  struct cuda_gemm *g = c->gemm;
+  if (g == NULL)
+    return;
+  for (int i = 0; i < GEMM_BUCKETS; i++)
+    while (g->plans[i] != NULL) {
+      gemm_plan *plan = g->plans[i];
+      g->plans[i] = plan->next;
+      gemm_plan_free(g, plan);
+    }
+  while (g->room != NULL) {
+    gemm_room *room = g->room;
+    g->room = room->before;
+    cudaFree(room->memory);
+    free(room);
+  }
+  cudaFree(g->one);
+  if (g->stream != NULL)
+    cudaStreamDestroy(g->stream);
+  if (g->handle != NULL)
+    g->lt.Destroy(g->handle);
+  cublaslt_unload(&g->lt);
+  free(g);
+  c->gemm = NULL;
+}
+
+/* ---- descriptions ---- */
+static cublasStatus_t set(const cublaslt *lt, gemm_plan *plan,
+                          cublasLtMatmulDescAttributes_t attribute, int32_t value) {
+  return lt->MatmulDescSetAttribute(plan->operation, attribute, &value, sizeof value);
+}
+
+static mpt_status describe(const cublaslt *lt, gemm_plan *plan, mpt_error *error) {
+  const gemm_key *k = &plan->key;
+  const char *what = "describing a matrix product";
+  cublasComputeType_t compute =
+      k->format_a == MPT_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  uint64_t rows_a = (uint64_t)(k->transpose_a ? k->m : k->k); /* of column-major ones */
+  uint64_t rows_b = (uint64_t)(k->transpose_b ? k->k : k->n);
+#define LT_TRY(call) MPT_RETURN_IF_FAILED(cublaslt_check(lt, call, what, error))
+  LT_TRY(lt->MatmulDescCreate(&plan->operation, compute, CUDA_R_32F));
+  LT_TRY(set(lt, plan, CUBLASLT_MATMUL_DESC_TRANSA, k->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N));
+  LT_TRY(set(lt, plan, CUBLASLT_MATMUL_DESC_TRANSB, k->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N));
+  if (is_fp8(k->format_a)) {
+    int8_t fast = (int8_t)k->fast;
+    LT_TRY(lt->MatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_FAST_ACCUM, &fast,
+                                      sizeof fast));
+  }
+  if (k->bias) {
+    LT_TRY(set(lt, plan, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS));
+    LT_TRY(set(lt, plan, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, (int32_t)data_type(k->format_bias)));
+  }
+  LT_TRY(lt->MatrixLayoutCreate(&plan->a, data_type(k->format_a), rows_a,
+                                (uint64_t)(k->transpose_a ? k->k : k->m), k->row_a));
+  LT_TRY(lt->MatrixLayoutCreate(&plan->b, data_type(k->format_b), rows_b,
+                                (uint64_t)(k->transpose_b ? k->n : k->k), k->row_b));
+  LT_TRY(lt->MatrixLayoutCreate(&plan->out, data_type(k->format_out), (uint64_t)k->n,
+                                (uint64_t)k->m, k->row_out));
+#undef LT_TRY
+  return MPT_OK;
+}
+
+static cublasStatus_t point(const cublaslt *lt, const gemm_plan *plan,
+                            cublasLtMatmulDescAttributes_t attribute, const void *pointer) {
+  return lt->MatmulDescSetAttribute(plan->operation, attribute, &pointer, sizeof pointer);
+}
+
+/* The pointers in a description are copied into the launch, so it may be used again at once. */
+cublasStatus_t gemm_run(cuda_context *c, const gemm_plan *plan,
+                        const cublasLtMatmulAlgo_t *algorithm, cudaStream_t stream,
+                        const gemm_data *data) {
+  const struct cuda_gemm *g = c->gemm;
+  cublasStatus_t result = CUBLAS_STATUS_SUCCESS;
+  if (is_fp8(plan->key.format_a)) {
+    result = point(&g->lt, plan, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER,
+                   data->scale_b != NULL ? data->scale_b : g->one);
+    if (result == CUBLAS_STATUS_SUCCESS)
+      result = point(&g->lt, plan, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER,
+                     data->scale_a != NULL ? data->scale_a : g->one);
+  }
+  if (plan->key.bias && result == CUBLAS_STATUS_SUCCESS)
+    result = point(&g->lt, plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, data->bias);
+  if (result != CUBLAS_STATUS_SUCCESS)
+    return result;
+  return g->lt.Matmul(g->handle, plan->operation, &data->alpha, data->b, plan->b, data->a, plan->a,
+                      &data->beta, data->out, plan->out, data->out, plan->out, algorithm,
+                      c->gemm_workspace, CUDA_GEMM_BYTES, stream);
+}
+
+/* ---- candidates ---- */
+static cublasStatus_t prefer(const cublaslt *lt, cublasLtMatmulPreference_t preference,
+                             const gemm_key *k) {
+  size_t workspace = CUDA_GEMM_BYTES;
+  /* no partial sums in the output's format */
+  uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+  const struct {
+    cublasLtMatmulPreferenceAttributes_t attribute;
+    uint32_t value;
+  } attributes[] = {
+      {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reduction},
+      {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, (uint32_t)k->align_b},
+      {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, (uint32_t)k->align_a},
+      {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, (uint32_t)k->align_out},
+      {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, (uint32_t)k->align_out},
+  };
+  cublasStatus_t result = lt->MatmulPreferenceSetAttribute(
+      preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
+  for (size_t i = 0; i < sizeof attributes / sizeof *attributes; i++)
+    if (result == CUBLAS_STATUS_SUCCESS)
+      result = lt->MatmulPreferenceSetAttribute(preference, attributes[i].attribute,
+                                                &attributes[i].value, sizeof(uint32_t));
+  return result;
+}
+
+/* How many candidates there are, 0 where the heuristic has none: it is no error. */
+static mpt_status candidates_of(const struct cuda_gemm *g, const gemm_plan *plan,
+                                cublasLtMatmulHeuristicResult_t *results, int *count,
+                                mpt_error *error) {
+  cublasLtMatmulPreference_t preference;
+  const char *what = "choosing an algorithm";
+  *count = 0;
+  MPT_RETURN_IF_FAILED(
+      cublaslt_check(&g->lt, g->lt.MatmulPreferenceCreate(&preference), what, error));
+  mpt_status status =
+      cublaslt_check(&g->lt, prefer(&g->lt, preference, &plan->key), what, error);
+  int found = 0;
+  if (status == MPT_OK &&
+      g->lt.MatmulAlgoGetHeuristic(g->handle, plan->operation, plan->b, plan->a, plan->out,
+                                   plan->out, preference, GEMM_CANDIDATES, results,
+                                   &found) != CUBLAS_STATUS_SUCCESS)
+    found = 0;
+  for (int i = 0; i < found; i++)
+    if (results[i].state == CUBLAS_STATUS_SUCCESS && results[i].workspaceSize <= CUDA_GEMM_BYTES)
+      results[(*count)++] = results[i];
+  g->lt.MatmulPreferenceDestroy(preference);
+  return status;
+}
+
+/* ---- the table ---- */
+static uint32_t bucket_of(const gemm_key *key) { /* FNV-1a */
+  uint32_t hash = 2166136261u;
+  for (size_t i = 0; i < sizeof *key; i++)
+    hash = (hash ^ ((const uint8_t *)key)[i]) * 16777619u;
+  return hash % GEMM_BUCKETS;
+}
+
+static mpt_status refuse_capture(cuda_context *c, const gemm_key *k, mpt_error *error) {
+  enum cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  MPT_RETURN_IF_FAILED(cuda_check(cudaStreamIsCapturing(c->stream, &capture), "gemm", error));
+  if (capture == cudaStreamCaptureStatusNone)
+    return MPT_OK;
+  return mpt_fail(error, MPT_ERROR_DEVICE,
+                  "gemm %lld x %lld x %lld of %s has no plan yet and none is made while a graph is "
+                  "captured; run the step once before",
+                  (long long)k->m, (long long)k->n, (long long)k->k,
+                  mpt_format_get((mpt_format)k->format_a)->name);
+}
+
+static mpt_status make(cuda_context *c, const gemm_key *key, gemm_plan **out, mpt_error *error) {
+  struct cuda_gemm *g = c->gemm;
+  cublasLtMatmulHeuristicResult_t candidates[GEMM_CANDIDATES];
+  int count;
+  mpt_status status = MPT_OK;
+  gemm_plan *plan = calloc(1, sizeof *plan);
+  if (plan == NULL)
+    return mpt_fail_memory(error, "a matrix product", sizeof *plan);
+  plan->key = *key;
+  MPT_TRY(describe(&g->lt, plan, error));
+  MPT_TRY(candidates_of(g, plan, candidates, &count, error));
+  if (count > 0)
+    MPT_TRY(gemm_tune(c, plan, candidates, count, error));
+  *out = plan;
+  return MPT_OK;
+fail:
+  gemm_plan_free(g, plan);
+  return status;
+}
+
+mpt_status gemm_plan_find(cuda_context *c, const gemm_key *key, const gemm_plan **plan,
+                          mpt_error *error) {
+  gemm_plan **bucket = &c->gemm->plans[bucket_of(key)], *made;
+  for (made = *bucket; made != NULL; made = made->next)
+    if (memcmp(&made->key, key, sizeof *key) == 0) {
+      *plan = made;
+      return MPT_OK;
+    }
+  MPT_RETURN_IF_FAILED(refuse_capture(c, key, error));
+  MPT_RETURN_IF_FAILED(make(c, key, &made, error));
+  made->next = *bucket;
+  *bucket = made;
+  *plan = made;
+  return MPT_OK;
+}
+
+mpt_status gemm_plan_run(cuda_context *c, const gemm_plan *plan, const gemm_data *data,
+                         mpt_error *error) {
+  return cublaslt_check(&c->gemm->lt, gemm_run(c, plan, &plan->algorithm, c->stream, data), "gemm",
+                        error);
+}

@@ -1,0 +1,338 @@
+/* The choice of an algorithm for a product.
+ *
+ * cuBLASLt's heuristic proposes; some of what it proposes is refused when it is executed, some is
+ * slower than another proposal by a half, and algorithms that drop the tail of k have been seen.
+ * So candidates are run, timed by replays of graphs on random operands past L2, interleaved so
+ * that clocks and temperature meet all alike, and the one to be used is checked. The heuristic's
+ * first is kept unless another is faster by more than noise, twice. MPTUNE_GEMM_TUNE=0 leaves out
+ * the timing: the first that is right is used. */
+#include "kernels/cuda/gemm.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  ROUNDS = 5,
+  MOST_PRODUCTS = 20,   /* in a graph */
+  MEMORY_CAP = 256 << 20 /* of more than one set */
+};
+static const double graph_seconds = 200e-6, /* a graph's length, for short products */
+    round_seconds = 6e-3,                   /* of all candidates: fewer rounds for long products */
+    noise = 0.01;                           /* shorter by less is not shorter */
+
+double gemm_median(double *values, int count) {
+  for (int i = 1; i < count; i++)
+    for (int j = i; j > 0 && values[j] < values[j - 1]; j--) {
+      double swap = values[j];
+      values[j] = values[j - 1];
+      values[j - 1] = swap;
+    }
+  return count % 2 != 0 ? values[count / 2] : 0.5 * (values[count / 2 - 1] + values[count / 2]);
+}
+
+/* ---- buffers ---- */
+static size_t whole(size_t bytes) {
+  return (bytes + 255) / 256 * 256 + 256; /* room to shift it to its alignment */
+}
+
+static size_t offset_of(int32_t align) {
+  return align < 16 ? (size_t)align : 0;
+}
+
+static int64_t rows_of(int64_t plain, int64_t transposed, int32_t transpose) {
+  return transpose ? transposed : plain;
+}
+
+mpt_status gemm_buffers_make(cuda_context *c, const gemm_key *k, gemm_buffers *buffers,
+                             mpt_error *error) {
+  int64_t count_a = rows_of(k->m, k->k, k->transpose_a) * k->row_a;
+  int64_t count_b = rows_of(k->k, k->n, k->transpose_b) * k->row_b;
+  *buffers = (gemm_buffers){.bytes_a = (size_t)count_a * gemm_element_bytes(k->format_a),
+                            .bytes_b = (size_t)count_b * gemm_element_bytes(k->format_b),
+                            .bytes_out =
+                                (size_t)(k->m * k->row_out) * gemm_element_bytes(k->format_out)};
+  size_t bias = whole((size_t)k->n * sizeof(float));
+  size_t set = whole(buffers->bytes_a) + whole(buffers->bytes_b) + whole(buffers->bytes_out);
+  size_t most = MEMORY_CAP / set, wanted = 2 * c->l2_bytes / set + 2;
+  size_t sets = most < 1 ? 1 : most < wanted ? most : wanted;
+  buffers->sets = (int)(sets < GEMM_SETS ? sets : GEMM_SETS);
+  cudaError_t result = cudaMalloc(&buffers->memory, bias + (size_t)buffers->sets * set);
+  if (result != cudaSuccess) {
+    cudaGetLastError();
+    buffers->sets = 0;
+    return cuda_check(result, "trying matrix products", error);
+  }
+  char *place = (char *)buffers->memory + bias;
+  cudaStream_t stream = c->gemm->stream;
+  gemm_fill_constant(stream, (mpt_format)k->format_bias, buffers->memory, k->n, 0.5f);
+  for (int i = 0; i < buffers->sets; i++) {
+    gemm_data *d = &buffers->data[i];
+    char *a = place + offset_of(k->align_a), *b = place + whole(buffers->bytes_a);
+    char *out = b + whole(buffers->bytes_b) + offset_of(k->align_out);
+    b += offset_of(k->align_b);
+    *d = (gemm_data){.a = a, .b = b, .out = out, .bias = buffers->memory, .alpha = 1};
+    d->beta = k->accumulate ? 0.5f : 0.0f; /* stays bounded when it is repeated */
+    gemm_fill_random(stream, (mpt_format)k->format_a, a, count_a, (uint32_t)(2 * i + 1));
+    gemm_fill_random(stream, (mpt_format)k->format_b, b, count_b, (uint32_t)(2 * i + 2));
+    cudaMemsetAsync(out, 0, buffers->bytes_out, stream);
+    place += set;
+  }
+  return CUDA_LAUNCHED("trying matrix products", error);
+}
+
+void gemm_buffers_free(gemm_buffers *buffers) {
+  cudaFree(buffers->memory);
+  buffers->memory = NULL;
+}
+
+/* ---- graphs ---- */
+mpt_status gemm_graph_make(cuda_context *c, const gemm_plan *plan,
+                           const cublasLtMatmulAlgo_t *algorithm, const gemm_buffers *buffers,
+                           int products, cudaGraphExec_t *exec, mpt_error *error) {
+  cudaStream_t stream = c->gemm->stream;
+  const char *what = "timing a matrix product";
+  cudaGraph_t graph = NULL;
+  cublasStatus_t result = CUBLAS_STATUS_SUCCESS;
+  MPT_RETURN_IF_FAILED(cuda_check(
+      cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), what, error));
+  for (int i = 0; i < products && result == CUBLAS_STATUS_SUCCESS; i++)
+    result = gemm_run(c, plan, algorithm, stream, &buffers->data[i % buffers->sets]);
+  cudaError_t ended = cudaStreamEndCapture(stream, &graph);
+  mpt_status status = cublaslt_check(&c->gemm->lt, result, what, error);
+  if (status == MPT_OK)
+    status = cuda_check(ended, what, error);
+  if (status == MPT_OK)
+    status = cuda_check(cudaGraphInstantiate(exec, graph, 0), what, error);
+  if (graph != NULL)
+    cudaGraphDestroy(graph);
+  return status;
+}
+
+mpt_status gemm_graph_time(cuda_context *c, cudaGraphExec_t graph, cudaEvent_t events[2],
+                           double *seconds, mpt_error *error) {
+  cudaStream_t stream = c->gemm->stream;
+  const char *what = "timing a matrix product";
+  float milliseconds = 0;
+  MPT_RETURN_IF_FAILED(cuda_check(cudaEventRecord(events[0], stream), what, error));
+  MPT_RETURN_IF_FAILED(cuda_check(cudaGraphLaunch(graph, stream), what, error));
+  MPT_RETURN_IF_FAILED(cuda_check(cudaEventRecord(events[1], stream), what, error));
+  MPT_RETURN_IF_FAILED(cuda_check(cudaEventSynchronize(events[1]), what, error));
+  MPT_RETURN_IF_FAILED(
+      cuda_check(cudaEventElapsedTime(&milliseconds, events[0], events[1]), what, error));
+  *seconds = 1e-3 * (double)milliseconds;
+  return MPT_OK;
+}
+
+/* ---- a search ---- */
+typedef struct candidate {
+  const cublasLtMatmulAlgo_t *algorithm;
+  int rank; /* among the heuristic's */
+  int products;
+  cudaGraphExec_t graph;
+  double seconds; /* of a product */
+} candidate;
+
+typedef struct search {
+  cuda_context *c;
+  gemm_plan *plan;
+  gemm_buffers buffers;
+  cudaEvent_t events[2];
+  uint32_t *wrong; /* device */
+  candidate candidates[GEMM_CANDIDATES];
+  int count;
+} search;
+
+/* Seconds of one run, or less than 0 where the library or the device refuses it. What a refusal
+ * leaves behind on the device ends the queue, so that is an error. */
+static mpt_status run_once(search *s, candidate *x, mpt_error *error) {
+  cudaStream_t stream = s->c->gemm->stream;
+  float milliseconds = 0;
+  x->seconds = -1;
+  for (int warm = 0; warm < 2; warm++) {
+    cudaEventRecord(s->events[0], stream);
+    if (gemm_run(s->c, s->plan, x->algorithm, stream, &s->buffers.data[0]) !=
+        CUBLAS_STATUS_SUCCESS) {
+      cudaGetLastError();
+      return MPT_OK;
+    }
+    cudaEventRecord(s->events[1], stream);
+    MPT_RETURN_IF_FAILED(
+        cuda_check(cudaStreamSynchronize(stream), "trying a matrix product", error));
+    cudaEventElapsedTime(&milliseconds, s->events[0], s->events[1]);
+    if (milliseconds > 3.0f) /* too long for the first run's costs to matter */
+      break;
+  }
+  x->seconds = 1e-3 * (double)milliseconds;
+  return MPT_OK;
+}
+
+/* Medians of interleaved graphs; candidates [0, count). */
+static mpt_status time_rounds(search *s, const int *which, int count, int rounds,
+                              mpt_error *error) {
+  double times[GEMM_CANDIDATES][ROUNDS];
+  for (int r = 0; r < rounds; r++)
+    for (int i = 0; i < count; i++) {
+      candidate *x = &s->candidates[which[i]];
+      MPT_RETURN_IF_FAILED(gemm_graph_time(s->c, x->graph, s->events, &times[i][r], error));
+    }
+  for (int i = 0; i < count; i++)
+    s->candidates[which[i]].seconds =
+        gemm_median(times[i], rounds) / s->candidates[which[i]].products;
+  return MPT_OK;
+}
+
+static int by_seconds(const void *a, const void *b) {
+  double x = ((const candidate *)a)->seconds, y = ((const candidate *)b)->seconds;
+  return (x > y) - (x < y);
+}
+
+/* Puts the candidate to use first, the others behind by time. */
+static mpt_status rank(search *s, mpt_error *error) {
+  double fastest = s->candidates[0].seconds;
+  for (int i = 0; i < s->count; i++)
+    if (s->candidates[i].seconds < fastest)
+      fastest = s->candidates[i].seconds;
+  int which[GEMM_CANDIDATES], near = 0;
+  for (int i = 0; i < s->count; i++) { /* single runs tell twice as long from as long */
+    candidate *x = &s->candidates[i];
+    if (i > 0 && x->seconds > 1.5 * fastest + 5e-6)
+      continue;
+    double fit = graph_seconds / x->seconds;
+    x->products = fit < 1 ? 1 : fit < MOST_PRODUCTS ? (int)fit : MOST_PRODUCTS;
+    MPT_RETURN_IF_FAILED(gemm_graph_make(s->c, s->plan, x->algorithm, &s->buffers, x->products,
+                                         &x->graph, error));
+    which[near++] = i;
+  }
+  if (near < 2)
+    return MPT_OK;
+  double round = 0;
+  for (int i = 0; i < near; i++)
+    round += s->candidates[which[i]].seconds * s->candidates[which[i]].products;
+  int rounds = (int)(round_seconds / round);
+  rounds = rounds < 1 ? 1 : rounds < ROUNDS ? rounds | 1 : ROUNDS;
+  MPT_RETURN_IF_FAILED(time_rounds(s, which, near, 1, error)); /* warms up */
+  MPT_RETURN_IF_FAILED(time_rounds(s, which, near, rounds, error));
+  int best = 0;
+  for (int i = 1; i < near; i++)
+    if (s->candidates[which[i]].seconds < s->candidates[which[best]].seconds)
+      best = i;
+  candidate *first = &s->candidates[0], *winner = &s->candidates[which[best]];
+  bool better = winner->seconds < (1 - noise) * first->seconds;
+  if (better) {
+    const int pair[] = {0, which[best]};
+    MPT_RETURN_IF_FAILED(time_rounds(s, pair, 2, rounds < 3 ? 3 : rounds, error));
+    better = winner->seconds < (1 - noise) * first->seconds;
+  }
+  s->plan->first_seconds = first->seconds;
+  s->plan->seconds = better ? winner->seconds : first->seconds;
+  candidate chosen = better ? *winner : *first;
+  if (better)
+    *winner = *first;
+  s->candidates[0] = chosen;
+  qsort(s->candidates + 1, (size_t)s->count - 1, sizeof *s->candidates, by_seconds);
+  return MPT_OK;
+}
+
+/* ---- checks ---- */
+/* How far sums may be from the exact one, in units of sum|a b|. fp8's products are added with 13
+ * fraction bits on Hopper, in groups that are added in fp32 unless `fast`. */
+static float tolerance_of(const gemm_key *k) {
+  return k->format_a == MPT_FP8_E4M3 || k->format_a == MPT_FP8_E5M2 ? 0x1p-9f : 0x1p-16f;
+}
+
+/* One run on what is in set 0, after the output was set to NaN, or to 1 to be added to. */
+static bool run_for_check(search *s, const candidate *x, float alpha) {
+  gemm_data data = s->buffers.data[0];
+  const gemm_key *k = &s->plan->key;
+  cudaStream_t stream = s->c->gemm->stream;
+  data.alpha = alpha;
+  data.beta = k->accumulate ? 1.0f : 0.0f;
+  if (k->accumulate)
+    gemm_fill_constant(stream, (mpt_format)k->format_out, data.out, k->m * k->row_out, 1.0f);
+  else
+    cudaMemsetAsync(data.out, 0xFF, s->buffers.bytes_out, stream);
+  return gemm_run(s->c, s->plan, x->algorithm, stream, &data) == CUBLAS_STATUS_SUCCESS;
+}
+
+/* Products of ones count all of k, products of ones with halves of 1 and -1 show in any format what
+ * is left out at either end, and random ones are compared with sums in double. */
+static mpt_status check(search *s, const candidate *x, bool *right, mpt_error *error) {
+  const gemm_key *k = &s->plan->key;
+  gemm_data *d = &s->buffers.data[0];
+  cudaStream_t stream = s->c->gemm->stream;
+  int64_t count_a = (int64_t)(s->buffers.bytes_a / gemm_element_bytes(k->format_a));
+  int64_t count_b = (int64_t)(s->buffers.bytes_b / gemm_element_bytes(k->format_b));
+  void *a = (void *)(uintptr_t)d->a, *b = (void *)(uintptr_t)d->b; /* ours */
+  float extra = (k->accumulate ? 1.0f : 0.0f) + (k->bias ? 0.5f : 0.0f);
+  float unit = ldexpf(1.0f, -(int)ceil(log2((double)k->k))); /* keeps sums in fp16's range */
+  uint32_t wrong = 0;
+  bool ran = true;
+  cudaMemsetAsync(s->wrong, 0, sizeof *s->wrong, stream);
+  if (!k->accumulate && !k->bias) {
+    gemm_fill_random(stream, (mpt_format)k->format_a, a, count_a, 1);
+    gemm_fill_random(stream, (mpt_format)k->format_b, b, count_b, 2);
+    ran = run_for_check(s, x, 1.0f);
+    gemm_check_samples(stream, k, a, b, d->out, tolerance_of(k), s->wrong);
+  }
+  gemm_fill_constant(stream, (mpt_format)k->format_a, a, count_a, 1.0f);
+  gemm_fill_constant(stream, (mpt_format)k->format_b, b, count_b, 1.0f);
+  ran = ran && run_for_check(s, x, unit);
+  gemm_check_constant(stream, k, d->out, unit * (float)k->k + extra, s->wrong);
+  gemm_fill_halves(stream, (mpt_format)k->format_b, b, k->row_b, k->n, k->k, k->transpose_b);
+  ran = ran && run_for_check(s, x, 1.0f);
+  gemm_check_constant(stream, k, d->out, (k->k % 2 != 0 ? -1.0f : 0.0f) + extra, s->wrong);
+  MPT_RETURN_IF_FAILED(CUDA_LAUNCHED("checking a matrix product", error));
+  cudaMemcpyAsync(&wrong, s->wrong, sizeof wrong, cudaMemcpyDeviceToHost, stream);
+  MPT_RETURN_IF_FAILED(
+      cuda_check(cudaStreamSynchronize(stream), "checking a matrix product", error));
+  *right = ran && wrong == 0;
+  return MPT_OK;
+}
+
+static mpt_status choose(search *s, const cublasLtMatmulHeuristicResult_t *results, int count,
+                         mpt_error *error) {
+  const char *what = "trying matrix products";
+  for (int i = 0; i < 2; i++)
+    MPT_RETURN_IF_FAILED(cuda_check(cudaEventCreate(&s->events[i]), what, error));
+  MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc((void **)&s->wrong, sizeof *s->wrong), what, error));
+  for (int i = 0; i < count; i++) {
+    candidate *x = &s->candidates[s->count];
+    *x = (candidate){.algorithm = &results[i].algo, .rank = i};
+    MPT_RETURN_IF_FAILED(run_once(s, x, error));
+    s->count += x->seconds >= 0;
+  }
+  s->plan->candidates = s->count;
+  if (s->c->gemm->tune && s->count > 1)
+    MPT_RETURN_IF_FAILED(rank(s, error));
+  for (int i = 0; i < s->count && !s->plan->supported; i++) {
+    MPT_RETURN_IF_FAILED(check(s, &s->candidates[i], &s->plan->supported, error));
+    s->plan->algorithm = *s->candidates[i].algorithm;
+    s->plan->rank = s->candidates[i].rank;
+  }
+  return MPT_OK;
+}
+
+mpt_status gemm_tune(cuda_context *c, gemm_plan *plan,
+                     const cublasLtMatmulHeuristicResult_t *results, int count, mpt_error *error) {
+  search s = {.c = c, .plan = plan};
+  /* The workspace is the queue's: what uses it now ends first. */
+  MPT_RETURN_IF_FAILED(
+      cuda_check(cudaStreamSynchronize(c->stream), "trying matrix products", error));
+  mpt_status status = gemm_buffers_make(c, &plan->key, &s.buffers, error);
+  if (status == MPT_ERROR_MEMORY) { /* the heuristic's word has to do */
+    plan->algorithm = results[0].algo;
+    plan->supported = plan->untested = true;
+    return MPT_OK;
+  }
+  if (status == MPT_OK)
+    status = choose(&s, results, count, error);
+  for (int i = 0; i < s.count; i++)
+    if (s.candidates[i].graph != NULL)
+      cudaGraphExecDestroy(s.candidates[i].graph);
+  for (int i = 0; i < 2; i++)
+    if (s.events[i] != NULL)
+      cudaEventDestroy(s.events[i]);
+  cudaFree(s.wrong);
+  gemm_buffers_free(&s.buffers);
+  return status;
+}
