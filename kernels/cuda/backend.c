@@ -316,6 +316,7 @@ const mpt_backend mpt_backend_cuda = {
     .merge_statistics = mpt_cuda_merge_statistics,
     .quantization_error = mpt_cuda_quantization_error,
     .compare = mpt_cuda_compare,
+    .gemm = mpt_cuda_gemm,
     .bias_backward = mpt_cuda_bias_backward,
     .embedding_forward = mpt_cuda_embedding_forward,
     .embedding_backward = mpt_cuda_embedding_backward,

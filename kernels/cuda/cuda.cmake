@@ -2,13 +2,13 @@
 # cuBLASLt is loaded when a queue opens, so that the same binary starts where there is no CUDA.
 file(GLOB MPTUNE_CUDA_SOURCES CONFIGURE_DEPENDS kernels/cuda/*.cu kernels/cuda/*.c)
 add_library(mptune_cuda OBJECT ${MPTUNE_CUDA_SOURCES})
-target_include_directories(mptune_cuda PRIVATE . src ${CMAKE_BINARY_DIR}/include
-                           ${CUDAToolkit_INCLUDE_DIRS})
+target_include_directories(mptune_cuda PRIVATE . src ${CMAKE_BINARY_DIR}/include)
+target_include_directories(mptune_cuda SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
 target_compile_definitions(mptune_cuda PRIVATE MPTUNE_CUDA)
 target_compile_definitions(mptune_objects PRIVATE MPTUNE_CUDA)
 
 # Nothing of C++ but templates, so that C programs link without its library.
-set(MPTUNE_CUDA_FLAGS --std=c++17 -O3 -lineinfo
+set(MPTUNE_CUDA_FLAGS --std=c++17 -lineinfo
     -Xcompiler=-fno-threadsafe-statics,-fno-exceptions,-fno-rtti,-fvisibility=hidden)
 if(MPTUNE_WERROR)
   list(APPEND MPTUNE_CUDA_FLAGS --Werror=all-warnings)

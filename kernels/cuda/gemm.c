@@ -1,9 +1,9 @@
 /* gemm: out = alpha scale_a scale_b op(a) op(b) + beta out + bias, accumulated in fp32.
  *
  * One product of cuBLASLt's where it has one. What it does not take as it is (fp8 operands in
- * another layout, or whose sizes are no multiples of 16; an output format or a bias that it does not
- * write) is packed and padded into memory of ours, multiplied into fp32, and finished by a kernel
- * with one rounding. */
+ * another layout, or whose sizes are no multiples of 16; an output format or a bias that it does
+ * not write) is packed and padded into memory of ours, multiplied into fp32, and finished by a
+ * kernel with one rounding. */
 #include "kernels/cuda/gemm.h"
 #include <stdlib.h>
 
@@ -47,8 +47,8 @@ static bool multiple_of_16(int64_t a, int64_t b, int64_t c) {
   return (a | b | c) % 16 == 0;
 }
 
-/* Whether cuBLASLt's rules let it take the operands and write the output as they are; whether it has
- * an algorithm is found by running it. */
+/* Whether cuBLASLt's rules let it take the operands and write the output as they are; whether it
+ * has an algorithm is found by running it. */
 static bool is_direct(const gemm_key *k) {
   bool wide = k->format_a == MPT_FP32 || k->format_a == MPT_TF32;
   if (k->format_out != MPT_FP32 && k->format_out != MPT_BF16 && k->format_out != MPT_FP16)
@@ -146,7 +146,7 @@ static mpt_status run_packed(mpt_queue *queue, const mpt_gemm_args *args, const 
   int64_t m = fp8 ? padded(given->m) : given->m, n = fp8 ? padded(given->n) : given->n;
   int64_t k = fp8 ? padded(given->k) : given->k, element = fp8 ? 1 : (int64_t)sizeof(float);
   size_t bytes_a = aligned(m * k * element), bytes_b = aligned(n * k * element);
-  char *memory;
+  char *memory = NULL;
   MPT_RETURN_IF_FAILED(
       make_room(c, bytes_a + bytes_b + (size_t)(m * n) * sizeof(float), &memory, error));
   char *a = memory, *b = memory + bytes_a, *product = b + bytes_b;

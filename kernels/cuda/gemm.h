@@ -23,8 +23,8 @@ typedef struct gemm_key {
   int32_t format_a, format_b, format_out;
   int32_t transpose_a, transpose_b;
   int32_t fast;
-  int32_t accumulate;            /* beta is not 0 */
-  int32_t bias, format_bias;     /* added in the epilogue */
+  int32_t accumulate;                  /* beta is not 0 */
+  int32_t bias, format_bias;           /* added in the epilogue */
   int32_t align_a, align_b, align_out; /* bytes, at most 16: what any kernel asks for */
 } gemm_key;
 

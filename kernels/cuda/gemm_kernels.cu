@@ -114,15 +114,15 @@ static __global__ void fill_halves(typename X::stored *b, int64_t row, int64_t n
 void gemm_fill_random(cudaStream_t stream, mpt_format format, void *x, int64_t count,
                       uint32_t seed) {
   DISPATCH_ALL(format, X,
-               (fill_random<X><<<blocks_for(count), THREADS, 0, stream>>>((typename X::stored *)x,
-                                                                          count, seed)))
+               (fill_random<X>
+                <<<blocks_for(count), THREADS, 0, stream>>>((typename X::stored *)x, count, seed)))
 }
 
 void gemm_fill_constant(cudaStream_t stream, mpt_format format, void *x, int64_t count,
                         float value) {
   DISPATCH_ALL(format, X,
-               (fill_constant<X><<<blocks_for(count), THREADS, 0, stream>>>(
-                   (typename X::stored *)x, count, value)))
+               (fill_constant<X>
+                <<<blocks_for(count), THREADS, 0, stream>>>((typename X::stored *)x, count, value)))
 }
 
 void gemm_fill_halves(cudaStream_t stream, mpt_format format, void *b, int64_t row, int64_t n,

@@ -178,8 +178,7 @@ static mpt_status candidates_of(const struct cuda_gemm *g, const gemm_plan *plan
   *count = 0;
   MPT_RETURN_IF_FAILED(
       cublaslt_check(&g->lt, g->lt.MatmulPreferenceCreate(&preference), what, error));
-  mpt_status status =
-      cublaslt_check(&g->lt, prefer(&g->lt, preference, &plan->key), what, error);
+  mpt_status status = cublaslt_check(&g->lt, prefer(&g->lt, preference, &plan->key), what, error);
   int found = 0;
   if (status == MPT_OK &&
       g->lt.MatmulAlgoGetHeuristic(g->handle, plan->operation, plan->b, plan->a, plan->out,

@@ -1,5 +1,5 @@
-/* The time of a product, for whoever prices networks: the algorithm that a queue would use, on random
- * operands in turn that are not in cache together, replayed as a graph. */
+/* The time of a product, for whoever prices networks: the algorithm that a queue would use, on
+ * random operands in turn that are not in cache together, replayed as a graph. */
 #include "kernels/cuda/gemm.h"
 
 enum { REPLAYS = 5, MOST_PRODUCTS = 50 };

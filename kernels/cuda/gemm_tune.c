@@ -13,7 +13,7 @@
 
 enum {
   ROUNDS = 5,
-  MOST_PRODUCTS = 20,   /* in a graph */
+  MOST_PRODUCTS = 20,    /* in a graph */
   MEMORY_CAP = 256 << 20 /* of more than one set */
 };
 static const double graph_seconds = 200e-6, /* a graph's length, for short products */
@@ -47,10 +47,10 @@ mpt_status gemm_buffers_make(cuda_context *c, const gemm_key *k, gemm_buffers *b
                              mpt_error *error) {
   int64_t count_a = rows_of(k->m, k->k, k->transpose_a) * k->row_a;
   int64_t count_b = rows_of(k->k, k->n, k->transpose_b) * k->row_b;
-  *buffers = (gemm_buffers){.bytes_a = (size_t)count_a * gemm_element_bytes(k->format_a),
-                            .bytes_b = (size_t)count_b * gemm_element_bytes(k->format_b),
-                            .bytes_out =
-                                (size_t)(k->m * k->row_out) * gemm_element_bytes(k->format_out)};
+  *buffers =
+      (gemm_buffers){.bytes_a = (size_t)count_a * gemm_element_bytes(k->format_a),
+                     .bytes_b = (size_t)count_b * gemm_element_bytes(k->format_b),
+                     .bytes_out = (size_t)(k->m * k->row_out) * gemm_element_bytes(k->format_out)};
   size_t bias = whole((size_t)k->n * sizeof(float));
   size_t set = whole(buffers->bytes_a) + whole(buffers->bytes_b) + whole(buffers->bytes_out);
   size_t most = MEMORY_CAP / set, wanted = 2 * c->l2_bytes / set + 2;
@@ -93,8 +93,8 @@ mpt_status gemm_graph_make(cuda_context *c, const gemm_plan *plan,
   const char *what = "timing a matrix product";
   cudaGraph_t graph = NULL;
   cublasStatus_t result = CUBLAS_STATUS_SUCCESS;
-  MPT_RETURN_IF_FAILED(cuda_check(
-      cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), what, error));
+  MPT_RETURN_IF_FAILED(
+      cuda_check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), what, error));
   for (int i = 0; i < products && result == CUBLAS_STATUS_SUCCESS; i++)
     result = gemm_run(c, plan, algorithm, stream, &buffers->data[i % buffers->sets]);
   cudaError_t ended = cudaStreamEndCapture(stream, &graph);
@@ -199,8 +199,8 @@ static mpt_status rank(search *s, mpt_error *error) {
       continue;
     double fit = graph_seconds / x->seconds;
     x->products = fit < 1 ? 1 : fit < MOST_PRODUCTS ? (int)fit : MOST_PRODUCTS;
-    MPT_RETURN_IF_FAILED(gemm_graph_make(s->c, s->plan, x->algorithm, &s->buffers, x->products,
-                                         &x->graph, error));
+    MPT_RETURN_IF_FAILED(
+        gemm_graph_make(s->c, s->plan, x->algorithm, &s->buffers, x->products, &x->graph, error));
     which[near++] = i;
   }
   if (near < 2)
