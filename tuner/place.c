@@ -2,9 +2,9 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "base/text.h"
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 mpt_status place_backend(const char *word, int device_index, const char **backend,
                          mpt_error *error) {
@@ -55,25 +55,14 @@ static mpt_status check_here(const workload *w, const char *backend, mpt_error *
   return MPT_OK;
 }
 
-/* "NVIDIA H200" -> "nvidia-h200", as profiles are named. */
-static void profile_name(const char *device, char *name, size_t size) {
-  size_t length = 0;
-  for (; *device != '\0' && length + 1 < size; device++) {
-    const bool plain = isalnum((unsigned char)*device);
-    if (plain)
-      name[length++] = (char)tolower((unsigned char)*device);
-    else if (length > 0 && name[length - 1] != '-')
-      name[length++] = '-';
-  }
-  name[length] = '\0';
-}
-
-/* The profile of the device at hand, which ranks what was not measured yet. */
+/* The profile of the device at hand, which ranks what was not measured yet: where mptune bench
+ * writes it, else among the others. */
 static mpt_status load_own(const mpt_device_info *info, bool force, profile **p, mpt_error *error) {
-  char name[128];
-  profile_name(info->name, name, sizeof name);
+  char name[64], file[80];
+  profile_name_of(info->name, name, sizeof name);
+  snprintf(file, sizeof file, "./%s.yaml", name);
   mpt_error why = {0};
-  mpt_status status = profile_load(name, p, &why);
+  mpt_status status = profile_load(access(file, R_OK) == 0 ? file : name, p, &why);
   if (status == MPT_ERROR_NOT_FOUND)
     return mpt_fail(
         error, status,

@@ -3,7 +3,6 @@
 #include "workload/measure.h"
 #include "base/error.h"
 #include "base/text.h"
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,23 +129,10 @@ static mpt_status measure_all(session *s, mpt_error *error) {
 }
 
 /* ---- the profile ---- */
-/* "NVIDIA H200" to "nvidia-h200" */
-static void make_name(const char *device, char *name, size_t size) {
-  size_t length = 0;
-  for (const char *c = device; *c != '\0' && length + 1 < size; c++)
-    if (isalnum((unsigned char)*c))
-      name[length++] = (char)tolower((unsigned char)*c);
-    else if (length > 0 && name[length - 1] != '-')
-      name[length++] = '-';
-  while (length > 0 && name[length - 1] == '-')
-    length--;
-  name[length] = '\0';
-}
-
 static void describe(profile *p, const mpt_device_info *info) {
   time_t today = time(NULL);
   struct tm utc;
-  make_name(info->name, p->name, sizeof p->name);
+  profile_name_of(info->name, p->name, sizeof p->name);
   snprintf(p->device, sizeof p->device, "%s", info->name);
   snprintf(p->compute_capability, sizeof p->compute_capability, "%s", info->capability);
   snprintf(p->driver, sizeof p->driver, "%s", info->driver);

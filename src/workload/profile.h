@@ -47,6 +47,9 @@ typedef struct profile {
 mpt_status profile_load(const char *name, profile **out, mpt_error *error);
 void profile_free(profile *p);
 
+/* The name that a device's profile has: "NVIDIA H200" gives "nvidia-h200". */
+void profile_name_of(const char *device, char *name, size_t size);
+
 /* Whether prices of `p` are those of the device at hand: MPT_ERROR_MISMATCH names what differs (the
  * device, its compute capability, the versions of driver, CUDA and cuBLASLt). What the profile does
  * not say differs from nothing. A made-up device is never at hand. */

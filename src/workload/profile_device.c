@@ -2,7 +2,20 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "workload/profile.h"
+#include <ctype.h>
 #include <string.h>
+
+void profile_name_of(const char *device, char *name, size_t size) {
+  size_t length = 0;
+  for (const char *c = device; *c != '\0' && length + 1 < size; c++)
+    if (isalnum((unsigned char)*c))
+      name[length++] = (char)tolower((unsigned char)*c);
+    else if (length > 0 && name[length - 1] != '-')
+      name[length++] = '-';
+  while (length > 0 && name[length - 1] == '-')
+    length--;
+  name[length] = '\0';
+}
 
 static void compare(mpt_text *differences, const char *what, const char *there, const char *here) {
   if (there[0] != '\0' && strcmp(there, here) != 0)
