@@ -1,0 +1,69 @@
+/* What the kernels of attention share: the problem, elements of any format, and their launchers.
+ *
+ *   attention.cu           the two operations: which kernels a problem gets
+ *   attention_forward.cu   bf16 and fp16 on tensor cores (mma), heads of up to 128 channels
+ *   attention_backward.cu  their gradients
+ *   attention_plain.cu     everything else, in fp32
+ */
+#ifndef MPT_KERNELS_CUDA_ATTENTION_CUH
+#define MPT_KERNELS_CUDA_ATTENTION_CUH
+
+#include "kernels/cuda/device.cuh"
+
+/* [B, T, heads * depth]; strides in elements. */
+struct attention_matrix {
+  char *data;
+  int64_t batch, row;
+  mpt_format format;
+  int bytes; /* of an element */
+};
+
+struct attention_problem {
+  attention_matrix query, key, value, y, grad_y, grad_query, grad_key, grad_value;
+  float *lse;               /* [pairs, T]: log of a row's sum of exponentials */
+  float *lse2, *delta;      /* [pairs of a launch, T] backward: lse * log2(e), rowsum(grad_y * y) */
+  int length, depth, heads; /* T, channels a head, heads */
+  int first_pair, pairs;    /* (batch element, head)s of this launch */
+  bool causal;
+  float scale; /* 1 / sqrt(depth) */
+  mpt_format format;
+};
+
+constexpr float LOG2_E = 1.4426950408889634f, LN_2 = 0.6931471805599453f;
+
+/* Each launches for the pairs of `p` on the stream. */
+void attention_plain_forward(const cuda_context *c, const attention_problem &p);
+void attention_plain_backward(const cuda_context *c, const attention_problem &p);
+void attention_mma_forward(const cuda_context *c, const attention_problem &p, bool direct);
+void attention_mma_backward(const cuda_context *c, const attention_problem &p, bool direct);
+
+/* Blocks of more than 48 KiB of shared memory ask for it first. */
+template <class Kernel> static inline void allow_shared(Kernel *kernel, int bytes) {
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+}
+
+/* The head's first element in row `row`. */
+static __device__ __forceinline__ char *head_row(const attention_problem &p,
+                                                 const attention_matrix &x, int pair, int row) {
+  int64_t batch = pair / p.heads, head = pair % p.heads;
+  return x.data + (batch * x.batch + row * x.row + head * p.depth) * x.bytes;
+}
+
+/* The i-th element at `row` as fp32, and back. */
+static __device__ __forceinline__ float load_any(mpt_format format, const char *row, int i) {
+  float x = 0.0f;
+  DISPATCH_ALL(format, X, x = X::load(reinterpret_cast<const typename X::stored *>(row)[i]))
+  return x;
+}
+
+static __device__ __forceinline__ void store_any(mpt_format format, char *row, int i, float x) {
+  DISPATCH_ALL(format, X, reinterpret_cast<typename X::stored *>(row)[i] = X::store(x))
+}
+
+/* x as it enters a product. */
+static __device__ __forceinline__ float round_any(mpt_format format, float x) {
+  DISPATCH_ALL(format, X, x = X::load(X::store(x)))
+  return x;
+}
+
+#endif
