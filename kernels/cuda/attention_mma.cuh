@@ -149,7 +149,7 @@ template <class T, int D, int ROWS, int THREADS, bool DIRECT>
 static __device__ __forceinline__ void
 load_tile(const attention_problem &p, const attention_matrix &x, int pair, int first, char *tile) {
   constexpr int CHUNKS = D / 8;
-  if (DIRECT) {
+  if constexpr (DIRECT) {
     static_assert(ROWS * CHUNKS % THREADS == 0, "whole rounds");
     uint32_t to = shared_address(tile);
     int chunk = threadIdx.x % CHUNKS;
@@ -161,17 +161,17 @@ load_tile(const attention_problem &p, const attention_matrix &x, int pair, int f
       copy_async16(to + tile_offset<D>(row, chunk), from + (present ? 2 * row * x.row : 0),
                    present);
     }
-    return;
-  }
-  for (int i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
-    int row = i / CHUNKS, chunk = i % CHUNKS;
-    typename T::stored *to =
-        reinterpret_cast<typename T::stored *>(tile + tile_offset<D>(row, chunk));
-    const char *from = head_row(p, x, pair, first + row < p.length ? first + row : 0);
-    for (int e = 0; e < 8; e++) {
-      int column = chunk * 8 + e;
-      bool present = first + row < p.length && column < p.depth;
-      to[e] = T::store(present ? load_any(x.format, from, column) : 0.0f);
+  } else {
+    for (int i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
+      int row = i / CHUNKS, chunk = i % CHUNKS;
+      typename T::stored *to =
+          reinterpret_cast<typename T::stored *>(tile + tile_offset<D>(row, chunk));
+      const char *from = head_row(p, x, pair, first + row < p.length ? first + row : 0);
+      for (int e = 0; e < 8; e++) {
+        int column = chunk * 8 + e;
+        bool present = first + row < p.length && column < p.depth;
+        to[e] = T::store(present ? load_any(x.format, from, column) : 0.0f);
+      }
     }
   }
 }
@@ -183,7 +183,7 @@ static __device__ __forceinline__ void store_rows(const attention_problem &p,
                                                   const attention_matrix &x, int pair, int first,
                                                   const float (&c)[MT][D / 8][4], char *tile) {
   int lane = threadIdx.x % 32;
-  if (DIRECT) {
+  if constexpr (DIRECT) {
     __syncwarp();
 #pragma unroll
     for (int i = 0; i < MT; i++)
@@ -204,25 +204,25 @@ static __device__ __forceinline__ void store_rows(const attention_problem &p,
       if (first + row < p.length)
         *reinterpret_cast<uint4 *>(head_row(p, x, pair, first + row) + chunk * 16) = bytes;
     }
-    return;
+  } else {
+#pragma unroll
+    for (int i = 0; i < MT; i++)
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        int row = first + i * 16 + half * 8 + lane / 4;
+        if (row >= p.length)
+          continue;
+        char *to = head_row(p, x, pair, row);
+#pragma unroll
+        for (int j = 0; j < D / 8; j++)
+#pragma unroll
+          for (int e = 0; e < 2; e++) {
+            int column = 8 * j + lane % 4 * 2 + e;
+            if (column < p.depth)
+              store_any(x.format, to, column, c[i][j][2 * half + e]);
+          }
+      }
   }
-#pragma unroll
-  for (int i = 0; i < MT; i++)
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      int row = first + i * 16 + half * 8 + lane / 4;
-      if (row >= p.length)
-        continue;
-      char *to = head_row(p, x, pair, row);
-#pragma unroll
-      for (int j = 0; j < D / 8; j++)
-#pragma unroll
-        for (int e = 0; e < 2; e++) {
-          int column = 8 * j + lane % 4 * 2 + e;
-          if (column < p.depth)
-            store_any(x.format, to, column, c[i][j][2 * half + e]);
-        }
-    }
 }
 
 /* Runs a statement with T, the format of the products, D, a head's width in tiles, and DIRECT. */
