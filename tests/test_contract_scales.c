@@ -87,6 +87,33 @@ static mpt_tensor in_wider(contract *c, mpt_format format, int64_t rows, int64_t
   return view;
 }
 
+/* Statistics of something else, or of nothing. */
+static mpt_statistics some_statistics(contract *c) {
+  float *x = c_floats(c, 100);
+  double unused;
+  draw_values(c_bits(c), 0, 60, 2, x, 100);
+  mpt_statistics s = plain_statistics(x, c_integer(c, 0, 1) ? 100 : 0, &unused);
+  memset(s.histogram, 0, sizeof s.histogram);
+  s.full = false;
+  s.sum = s.sum_of_squares = 0;
+  return s;
+}
+
+/* They are those of x and of what was there before. */
+static void check_lite(contract *c, const mpt_statistics *device, mpt_statistics before,
+                       const float *x, int64_t n, bool added) {
+  double unused;
+  mpt_statistics e = plain_statistics(x, added ? n : 0, &unused), got;
+  c_download_bits(c, device, &got, sizeof got);
+  assert_int_equal(got.count, before.count + e.count);
+  assert_int_equal(got.zeros, before.zeros + e.zeros);
+  assert_int_equal(got.nans, before.nans + e.nans);
+  assert_int_equal(got.infinities, before.infinities + e.infinities);
+  assert_int_equal(got.amax_bits, e.amax_bits > before.amax_bits ? e.amax_bits : before.amax_bits);
+  assert_int_equal(got.amin_bits,
+                   before.amin_bits - 1 < e.amin_bits - 1 ? before.amin_bits : e.amin_bits);
+}
+
 /* What is expected in the view, and twos beside it. */
 static void check_wider(contract *c, const char *what, const mpt_tensor *whole, int64_t columns,
                         const float *expected, bool transposed) {
@@ -119,6 +146,8 @@ static void check_quantize(contract *c, quantize_case k) {
   before.inverse = ldexpf(1, -exponent);
   before.counts = (mpt_cast_counts){3, 5, 7};
   before.amax_bits = c_integer(c, 0, 1) ? 0x40000000 : 0;
+  mpt_statistics statistics = some_statistics(c);
+  before.statistics = c_upload_bits(c, &statistics, sizeof statistics);
   mpt_scale *device = put_scale(c, before);
   mpt_tensor whole_x, whole_y, whole_t;
   mpt_tensor tx = in_wider(c, k.from, k.rows, k.columns, k.x_row, &whole_x);
@@ -133,6 +162,7 @@ static void check_quantize(contract *c, quantize_case k) {
     check_wider(c, "y", &whole_y, k.columns, expected, false);
   if (k.transposed)
     check_wider(c, "y_transposed", &whole_t, k.rows, expected, true);
+  check_lite(c, before.statistics, statistics, x, n, k.flags & MPT_QUANTIZE_LITE);
   mpt_scale got = get_scale(c, device);
   if (!(k.flags & MPT_QUANTIZE_COUNT))
     counted = before.counts;
@@ -156,7 +186,7 @@ static void quantize_writes_a_copy_and_its_transpose(contract *c) {
                                           .columns = shapes[s][1],
                                           .from = stored_in[c_integer(c, 0, 5)],
                                           .to = (mpt_format)format,
-                                          .flags = c_bits(c) & 3,
+                                          .flags = c_bits(c) & 7,
                                           .y = outputs & 1,
                                           .transposed = outputs & 2});
 }
@@ -171,7 +201,7 @@ static void quantize_honours_distances_of_rows(contract *c) {
                                       .t_row = unit * c_integer(c, 0, 3),
                                       .from = stored_in[i % 3],
                                       .to = (mpt_format)c_integer(c, 0, MPT_FORMAT_COUNT - 1),
-                                      .flags = c_bits(c) & 3,
+                                      .flags = c_bits(c) & 7,
                                       .y = true,
                                       .transposed = i % 5 != 0});
   }
@@ -203,7 +233,7 @@ static void step_begin_moves_the_scales(contract *c) {
   }
   mpt_scale *device = c_upload_bits(c, scales, sizeof scales);
   mpt_step_state begin = {.loss_scale = 1, .first_step = 100};
-  mpt_step_state *state = c_upload_bits(c, &begin, sizeof begin);
+  mpt_step_state *state = c_upload_state(c, begin);
   for (int step = 0; step < 60; step++) {
     bool ended = step % 7 != 3; /* a step that was not ended is not counted */
     for (int i = 0; i < SCALES; i++) {
@@ -256,7 +286,7 @@ static void step_begin_moves_the_loss_scale(contract *c) {
                             .interval = 3,
                             .first_step = 10,
                             .applied = 5};
-    mpt_step_state *device = c_upload_bits(c, &begin, sizeof begin), got;
+    mpt_step_state *device = c_upload_state(c, begin), got;
     double scale = 64;
     int64_t good = 0, applied = 5, skipped = 0, steps = 0;
     int at_floor = 0;

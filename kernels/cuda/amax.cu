@@ -3,10 +3,7 @@
 #include "kernels/cuda/words.cuh"
 #include "kernels/step_rules.h"
 
-#ifndef V_AMAX
-#define V_AMAX 4, BLOCKS = 4
-#endif
-enum { THREADS = 256, TICKET = 0, UNROLL = V_AMAX };
+enum { THREADS = 256, UNROLL = 4, BLOCKS = 8, TICKET = 0 };
 
 /* Each block leaves its maximum; the last one to end has the tensor's. */
 template <class T>

@@ -1,11 +1,8 @@
 /* cast: y = round(x * scale), eight elements to a thread, and what saturated and vanished. */
 #include "kernels/cuda/convert.cuh"
 
-#ifndef CAST_UNROLL
-#define CAST_UNROLL 2
-#define CAST_BLOCKS 32
-#endif
-enum { THREADS = 256, UNROLL = CAST_UNROLL, BLOCKS = CAST_BLOCKS };
+/* Many blocks of one chunk a thread: they take turns better than few that loop. */
+enum { THREADS = 256, UNROLL = 1, BLOCKS = 64 };
 
 /* The elements of x and y: whole chunks, then [first, count) one at a time. */
 typedef struct pair_walk {

@@ -7,36 +7,11 @@
  * bits for each lane of a warp and each exponent, 256 x 32 bytes: since most values fall in few
  * bins, counters that lanes share would make them wait for one another.
  */
-#include "kernels/cuda/words.cuh"
+#include "kernels/cuda/tally.cuh"
 
-enum { THREADS = 256, TICKET = 1 };
-#ifndef V_FULL
-#define V_FULL 2, FULL_BLOCKS = 4
-#define V_LITE 4, LITE_BLOCKS = 4
-#endif
-enum { LITE_UNROLL = V_LITE, FULL_UNROLL = V_FULL };
+enum { THREADS = 256, WARPS = THREADS / 32, TICKET = 1 };
+enum { LITE_UNROLL = 8, LITE_BLOCKS = 4, FULL_UNROLL = 4, FULL_BLOCKS = 4 };
 static_assert(THREADS == MPT_EXPONENT_BINS, "a thread for each bin");
-
-/* The least stored magnitude that is not finite. */
-template <class T> struct Odd;
-template <> struct Odd<Fp32> { static constexpr uint32_t least = 0x7F800000; };
-template <> struct Odd<Bf16> { static constexpr uint32_t least = 0x7F80; };
-template <> struct Odd<Fp16> { static constexpr uint32_t least = 0x7C00; };
-template <> struct Odd<E4m3> { static constexpr uint32_t least = 0x7F; };
-template <> struct Odd<E5m2> { static constexpr uint32_t least = 0x7C; };
-
-/* Of a thread, then of a block, then of all. `least` is the smallest magnitude - 1: zero comes
- * last. */
-struct tally {
-  uint64_t zeros, nans, infinities;
-  uint32_t most, least;
-  double sum, squares;
-};
-
-static __device__ __forceinline__ void count_odd(tally &t, uint32_t bits) {
-  t.nans += bits > 0x7F800000u;
-  t.infinities += bits == 0x7F800000u;
-}
 
 static __device__ __forceinline__ void add_value(tally &t, float x) {
   double finite = (__float_as_uint(x) & 0x7FFFFFFFu) < 0x7F800000u ? (double)x : 0.0;
@@ -69,43 +44,6 @@ static __device__ __forceinline__ void add_values(tally &t, const float (&x)[N],
   t.squares += (double)(square[0] + square[1]);
 }
 
-/* Tallies a word and returns its largest magnitude, as stored. */
-template <class T>
-static __device__ __forceinline__ uint32_t tally_word(tally &t, const uint4 &word, uint32_t &most,
-                                                      uint32_t &least) {
-  constexpr int registers = Lanes<T>::registers;
-  uint32_t m[registers], pairs = 0, largest = 0;
-  Lanes<T>::split(word, m);
-#pragma unroll
-  for (int i = 0; i < registers; i++) {
-    largest = Lanes<T>::larger(largest, m[i]);
-    if (Lanes<T>::size == 4) {
-      pairs += m[i] == 0;
-      least = min(least, m[i] - 1);
-    } else { /* as fp16 magnitudes: only that of zero equals it */
-      __half2 halves;
-      memcpy(&halves, &m[i], sizeof halves);
-      uint32_t zero = __heq2_mask(halves, __half2half2(__ushort_as_half(0)));
-      pairs += zero & 0x00010001u;
-      least = __vminu2(least, m[i] | zero);
-    }
-  }
-  t.zeros += Lanes<T>::size == 4 ? pairs : (pairs & 0xFFFFu) + (pairs >> 16);
-  most = Lanes<T>::larger(most, largest);
-  largest = Lanes<T>::largest(largest);
-  if (largest >= Odd<T>::least)
-#pragma unroll
-    for (int i = 0; i < registers; i++) {
-      if (Lanes<T>::size == 4) {
-        count_odd(t, m[i]);
-      } else {
-        count_odd(t, Lanes<T>::widen(m[i] & 0xFFFFu));
-        count_odd(t, Lanes<T>::widen(m[i] >> 16));
-      }
-    }
-  return largest;
-}
-
 template <class T>
 static __device__ __forceinline__ void fill_in_word(tally &t, const uint4 &word, uint32_t most,
                                                     uint32_t *bins) {
@@ -121,34 +59,51 @@ static __device__ __forceinline__ void fill_in_word(tally &t, const uint4 &word,
   add_values(t, x, Lanes<T>::widen(most));
 }
 
-/* A tally's parts one after the other, since each needs the shared words. */
-static __device__ __forceinline__ void combine(tally &t, bool full, double *shared) {
-  t.zeros = block_all(t.zeros, Sum(), (uint64_t)0, (uint64_t *)shared);
-  t.nans = block_all(t.nans, Sum(), (uint64_t)0, (uint64_t *)shared);
-  t.infinities = block_all(t.infinities, Sum(), (uint64_t)0, (uint64_t *)shared);
-  t.most = block_all(t.most, Max(), 0u, (uint32_t *)shared);
-  t.least = block_all(t.least, Min(), 0xFFFFFFFFu, (uint32_t *)shared);
-  if (full) {
-    t.sum = block_all(t.sum, Sum(), 0.0, shared);
-    t.squares = block_all(t.squares, Sum(), 0.0, shared);
-  }
+static __device__ __forceinline__ uint64_t warp_sum(uint32_t x) {
+  return __reduce_add_sync(0xFFFFFFFFu, x);
+}
+static __device__ __forceinline__ uint64_t warp_sum(uint64_t x) {
+  return warp_all(x, Sum());
+}
+
+static __device__ __forceinline__ void add_to(long_tally &t, const long_tally &other) {
+  t.zeros += other.zeros;
+  t.nans += other.nans;
+  t.infinities += other.infinities;
+  t.most = max(t.most, other.most);
+  t.least = min(t.least, other.least);
+  t.sum += other.sum;
+  t.squares += other.squares;
+}
+
+/* The block's tally: of warps first, then of all, in order; every thread gets it. */
+template <class Count>
+static __device__ __forceinline__ long_tally combine(const tally_of<Count> &t, bool full,
+                                                     long_tally (&of_warps)[WARPS]) {
+  long_tally all = {warp_sum(t.zeros),
+                    warp_sum(t.nans),
+                    warp_sum(t.infinities),
+                    __reduce_max_sync(0xFFFFFFFFu, t.most),
+                    __reduce_min_sync(0xFFFFFFFFu, t.least),
+                    full ? warp_all(t.sum, Sum()) : 0.0,
+                    full ? warp_all(t.squares, Sum()) : 0.0};
+  __syncthreads();
+  if (threadIdx.x % 32 == 0)
+    of_warps[threadIdx.x / 32] = all;
+  __syncthreads();
+  all = of_warps[0];
+  for (int i = 1; i < WARPS; i++)
+    add_to(all, of_warps[i]);
+  return all;
 }
 
 /* The last block adds up what blocks left, always in the same order. */
-static __device__ void finish(const tally *of_blocks, bool full, int64_t count, double *shared,
-                              mpt_statistics *s) {
-  tally t = {0, 0, 0, 0, 0xFFFFFFFFu, 0, 0};
-  for (unsigned i = threadIdx.x; i < gridDim.x; i += THREADS) {
-    const tally &b = of_blocks[i];
-    t.zeros += b.zeros;
-    t.nans += b.nans;
-    t.infinities += b.infinities;
-    t.most = max(t.most, b.most);
-    t.least = min(t.least, b.least);
-    t.sum += b.sum;
-    t.squares += b.squares;
-  }
-  combine(t, full, shared);
+static __device__ void finish(const long_tally *of_blocks, bool full, int64_t count,
+                              long_tally (&of_warps)[WARPS], mpt_statistics *s) {
+  long_tally t = EMPTY_TALLY;
+  for (unsigned i = threadIdx.x; i < gridDim.x; i += THREADS)
+    add_to(t, of_blocks[i]);
+  t = combine(t, full, of_warps);
   if (!full)
     s->histogram[threadIdx.x] = 0;
   if (threadIdx.x != 0)
@@ -167,26 +122,22 @@ static __device__ void finish(const tally *of_blocks, bool full, int64_t count, 
 
 template <class T, bool FULL>
 static __global__ void __launch_bounds__(THREADS)
-    collect(const void *x, word_walk w, tally *of_blocks, uint32_t *ticket, mpt_statistics *s) {
+    collect(const void *x, word_walk w, long_tally *of_blocks, uint32_t *ticket,
+            mpt_statistics *s) {
   __shared__ uint32_t bins[FULL ? MPT_EXPONENT_BINS : 1];
-  __shared__ double shared[32];
+  __shared__ long_tally of_warps[WARPS];
   if (FULL) {
     bins[threadIdx.x] = 0;
     __syncthreads();
   }
-  tally t = {0, 0, 0, 0, 0xFFFFFFFFu, 0, 0};
-  uint32_t most = 0, least = 0xFFFFFFFFu; /* in lanes */
+  tally t = EMPTY_TALLY;
+  lane_extremes lanes = {0, 0xFFFFFFFFu};
   each_word<FULL ? FULL_UNROLL : LITE_UNROLL>(w, x, [&](const uint4 &word) {
-    uint32_t most_of_word = tally_word<T>(t, word, most, least);
+    uint32_t most_of_word = tally_word<T>(t, word, lanes);
     if (FULL)
       fill_in_word<T>(t, word, most_of_word, bins);
   });
-  t.most = Lanes<T>::widen(Lanes<T>::largest(most));
-  uint32_t smallest = Lanes<T>::smallest(least);
-  if (Lanes<T>::size == 4)
-    t.least = smallest;
-  else if (smallest != 0xFFFFu)
-    t.least = Lanes<T>::widen(smallest) - 1;
+  take_extremes<T>(t, lanes);
   each_of_rest<T>(w, x, [&](float value) {
     uint32_t bits = __float_as_uint(value) & 0x7FFFFFFFu;
     t.zeros += bits == 0;
@@ -198,9 +149,9 @@ static __global__ void __launch_bounds__(THREADS)
       atomicAdd(&bins[bits >> 23], 1u);
     }
   });
-  combine(t, FULL, shared);
+  long_tally all = combine(t, FULL, of_warps);
   if (threadIdx.x == 0)
-    of_blocks[blockIdx.x] = t;
+    of_blocks[blockIdx.x] = all;
   if (FULL) {
     __syncthreads();
     uint32_t counted = bins[threadIdx.x];
@@ -208,13 +159,13 @@ static __global__ void __launch_bounds__(THREADS)
       atomicAdd((unsigned long long *)&s->histogram[threadIdx.x], (unsigned long long)counted);
   }
   if (is_last_block(ticket))
-    finish(of_blocks, FULL, w.count, shared, s);
+    finish(of_blocks, FULL, w.count, of_warps, s);
 }
 
 template <class T> static cudaError_t run(cuda_context *c, mpt_t x, bool full, mpt_statistics *s) {
   word_walk w = walk_words(x);
   uint32_t *ticket = c->tickets + TICKET;
-  tally *of_blocks = (tally *)c->scratch;
+  long_tally *of_blocks = (long_tally *)c->scratch;
   if (!full) {
     unsigned blocks = walk_blocks(c, &w, THREADS, LITE_UNROLL, LITE_BLOCKS);
     collect<T, false><<<blocks, THREADS, 0, c->stream>>>(x->data, w, of_blocks, ticket, s);

@@ -68,6 +68,8 @@ typedef struct mpt_scale {
   int32_t nonfinite;      /* whether any of it was Inf or NaN, in any step so far */
   int64_t nonfinite_step; /* and the first such step */
   mpt_cast_counts counts; /* of all casts that count */
+  /* What MPT_QUANTIZE_LITE adds to, in device memory: not full. */
+  mpt_statistics *statistics;
 } mpt_scale;
 
 /* ---- memory ---- */
@@ -94,7 +96,8 @@ MPT_API mpt_status mpt_scale_measure(mpt_queue *queue, const mpt_tensor *x, mpt_
 
 enum {
   MPT_QUANTIZE_COUNT = 1, /* add to scale->counts */
-  MPT_QUANTIZE_AMAX = 2   /* move scale->amax_bits up to the amax of x */
+  MPT_QUANTIZE_AMAX = 2,  /* move scale->amax_bits up to the amax of x */
+  MPT_QUANTIZE_LITE = 4   /* add counts and extremes of x to scale->statistics */
 };
 /* y = round(x * scale->scale), y_transposed its transpose: one pass over x [rows, columns] makes
  * both. Either may be NULL; both have scale->format. */

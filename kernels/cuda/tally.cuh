@@ -1,0 +1,105 @@
+/* What is counted of a tensor's magnitudes, word by word. */
+#ifndef MPT_KERNELS_CUDA_TALLY_CUH
+#define MPT_KERNELS_CUDA_TALLY_CUH
+
+#include "kernels/cuda/words.cuh"
+
+/* The least stored magnitude that is not finite. */
+template <class T> struct Odd;
+template <> struct Odd<Fp32> { static constexpr uint32_t least = 0x7F800000; };
+template <> struct Odd<Bf16> { static constexpr uint32_t least = 0x7F80; };
+template <> struct Odd<Fp16> { static constexpr uint32_t least = 0x7C00; };
+template <> struct Odd<E4m3> { static constexpr uint32_t least = 0x7F; };
+template <> struct Odd<E5m2> { static constexpr uint32_t least = 0x7C; };
+
+/* Of a thread (32 bits count what one sees), of a block, of all. `least` is the smallest magnitude
+ * - 1: zero comes last. */
+template <class Count> struct tally_of {
+  Count zeros, nans, infinities;
+  uint32_t most, least;
+  double sum, squares;
+};
+typedef tally_of<uint32_t> tally;
+typedef tally_of<uint64_t> long_tally;
+#define EMPTY_TALLY                                                                                \
+  { 0, 0, 0, 0, 0xFFFFFFFFu, 0, 0 }
+
+/* Extremes as they are stored, in one or two lanes. */
+struct lane_extremes {
+  uint32_t most, least;
+};
+
+static __device__ __forceinline__ void count_odd(tally &t, uint32_t bits) {
+  t.nans += bits > 0x7F800000u;
+  t.infinities += bits == 0x7F800000u;
+}
+
+/* Tallies a word and returns its largest magnitude, as stored. */
+template <class T>
+static __device__ __forceinline__ uint32_t tally_word(tally &t, const uint4 &word,
+                                                      lane_extremes &lanes) {
+  constexpr int registers = Lanes<T>::registers;
+  uint32_t m[registers], pairs = 0, largest = 0;
+  Lanes<T>::split(word, m);
+#pragma unroll
+  for (int i = 0; i < registers; i++) {
+    largest = Lanes<T>::larger(largest, m[i]);
+    if (Lanes<T>::size == 4) {
+      pairs += m[i] == 0;
+      lanes.least = min(lanes.least, m[i] - 1);
+    } else { /* as fp16 magnitudes: only that of zero equals it */
+      __half2 halves;
+      memcpy(&halves, &m[i], sizeof halves);
+      uint32_t zero = __heq2_mask(halves, __half2half2(__ushort_as_half(0)));
+      pairs += zero & 0x00010001u;
+      lanes.least = __vminu2(lanes.least, m[i] | zero);
+    }
+  }
+  t.zeros += Lanes<T>::size == 4 ? pairs : (pairs & 0xFFFFu) + (pairs >> 16);
+  lanes.most = Lanes<T>::larger(lanes.most, largest);
+  largest = Lanes<T>::largest(largest);
+  if (largest >= Odd<T>::least)
+#pragma unroll
+    for (int i = 0; i < registers; i++) {
+      if (Lanes<T>::size == 4) {
+        count_odd(t, m[i]);
+      } else {
+        count_odd(t, Lanes<T>::widen(m[i] & 0xFFFFu));
+        count_odd(t, Lanes<T>::widen(m[i] >> 16));
+      }
+    }
+  return largest;
+}
+
+/* Extremes of lanes as those of fp32. */
+template <class T>
+static __device__ __forceinline__ void take_extremes(tally &t, const lane_extremes &lanes) {
+  t.most = Lanes<T>::widen(Lanes<T>::largest(lanes.most));
+  uint32_t smallest = Lanes<T>::smallest(lanes.least);
+  if (Lanes<T>::size == 4)
+    t.least = smallest;
+  else if (smallest != 0xFFFFu)
+    t.least = Lanes<T>::widen(smallest) - 1;
+}
+
+/* Adds a tally of `count` elements to statistics that other blocks add to at the same time. One
+ * thread. */
+static __device__ __forceinline__ void add_tally(const long_tally &t, uint64_t count,
+                                                 mpt_statistics *s) {
+  const uint64_t counts[4] = {count, t.zeros, t.nans, t.infinities};
+  uint64_t *const places[4] = {&s->count, &s->zeros, &s->nans, &s->infinities};
+  for (int i = 0; i < 4; i++)
+    if (counts[i] != 0)
+      atomicAdd((unsigned long long *)places[i], (unsigned long long)counts[i]);
+  if (t.most > *(volatile uint32_t *)&s->amax_bits)
+    atomicMax(&s->amax_bits, t.most);
+  uint32_t there = *(volatile uint32_t *)&s->amin_bits;
+  while (t.least < there - 1) { /* none, 0, is the largest */
+    uint32_t seen = atomicCAS(&s->amin_bits, there, t.least + 1);
+    if (seen == there)
+      break;
+    there = seen;
+  }
+}
+
+#endif
