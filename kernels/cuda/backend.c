@@ -304,6 +304,7 @@ const mpt_backend mpt_backend_cuda = {
     .recording_free = cuda_recording_free,
     .upload = cuda_upload,
     .download = cuda_download,
+    .gemm_time = cuda_gemm_time,
     .fill = mpt_cuda_fill,
     .copy = mpt_cuda_copy,
     .accumulate_tensor = mpt_cuda_accumulate_tensor,

@@ -1,9 +1,8 @@
 /* What is known of a GPU without opening it. */
+#include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/nvml.h"
-#include <dlfcn.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Says why there is no device, in words that say what to do. */
@@ -37,22 +36,10 @@ static void uuid_text(const struct cudaDeviceProp *p, char *text, size_t size) {
 
 /* The library counts major * 10000 + minor * 100 + patch. */
 static void cublaslt_version(char *text, size_t size) {
-  char usual[64];
-  snprintf(usual, sizeof usual, "libcublasLt.so.%d", CUDART_VERSION / 1000);
-  void *library = dlopen(usual, RTLD_LAZY | RTLD_LOCAL);
-  const char *homes[] = {getenv("CUDA_HOME"), "/usr/local/cuda"};
-  for (int i = 0; library == NULL && i < 2; i++) {
-    char path[4096];
-    if (homes[i] != NULL &&
-        snprintf(path, sizeof path, "%s/lib64/%s", homes[i], usual) < (int)sizeof path)
-      library = dlopen(path, RTLD_LAZY | RTLD_LOCAL);
-  }
-  if (library == NULL)
-    return;
-  size_t (*version)(void) = (size_t(*)(void))dlsym(library, "cublasLtGetVersion");
-  if (version != NULL)
-    snprintf(text, size, "%zu", version());
-  dlclose(library);
+  cublaslt library = {.library = NULL};
+  if (cublaslt_load(&library, NULL) == MPT_OK)
+    snprintf(text, size, "%zu", library.GetVersion());
+  cublaslt_unload(&library);
 }
 
 /* Without NVML, from a line such as "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  …".
