@@ -213,7 +213,7 @@ static mpt_status run(cuda_context *c, const mpt_adam_parameter *parameters, int
       t.chunks += (int)chunks;
       t.entries[t.count] = e;
     }
-    int most = 8 * c->multiprocessors;
+    int most = 32 * c->multiprocessors; /* late blocks fill gaps that early ones leave */
     int blocks = t.chunks < most ? t.chunks : most;
     adam<MOST><<<blocks, THREADS, 0, c->stream>>>(t);
     MPT_RETURN_IF_FAILED(CUDA_LAUNCHED("adam_steps", error));
