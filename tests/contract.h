@@ -119,10 +119,6 @@ static inline bool c_on_gpu(const contract *c) {
 }
 
 static inline void c_check(mpt_status status, const mpt_error *error) {
-  if (status == MPT_ERROR_UNSUPPORTED) { /* a slot of the table that is still empty */
-    print_message("skipped: %s\n", error->message);
-    skip();
-  }
   if (status != MPT_OK)
     fail_msg("%s", error->message);
 }
