@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WARM_UP = 3, LEAST_STEPS = 5, MOST_STEPS = 24, ROUNDS = 3, MAX_FINALISTS = 4 };
+enum { WARM_UP = 2, LEAST_STEPS = 3, MOST_STEPS = 24, ROUNDS = 3, MAX_FINALISTS = 4 };
 
 #define ENOUGH_SECONDS 2.0  /* of steps, where the most are not reached before */
 #define FINALIST_SHARE 0.03 /* slower than the fastest: timed in turn with it */
