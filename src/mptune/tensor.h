@@ -94,7 +94,7 @@ MPT_API mpt_status mpt_memory_download(mpt_queue *queue, const void *data, size_
  * device memory at that point of the queue, in slot 0 to MPT_FETCH_SLOTS - 1, and returns at once;
  * mpt_memory_fetched waits until the queue has come there and hands them over. *seconds is the time
  * that the device spent since the fetch before this one, NaN where that is not known. */
-#define MPT_FETCH_SLOTS 4
+#define MPT_FETCH_SLOTS 6
 #define MPT_FETCH_BYTES 4096
 MPT_API mpt_status mpt_memory_fetch(mpt_queue *queue, int slot, const void *data, size_t bytes,
                                     mpt_error *error);

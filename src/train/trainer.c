@@ -220,8 +220,10 @@ static mpt_status record_step(training *t, mpt_error *error) {
 
 enum { SLOT_STATE, SLOT_LOSSES, SLOTS_OF_STEP };
 
+/* Three steps have slots of their own: of the one heard of, of the one under way, and of the one
+ * before, from whose fetch the device's time is counted. */
 static int slot_of(int64_t step, int what) {
-  return (int)(step % 2) * SLOTS_OF_STEP + what;
+  return (int)(step % 3) * SLOTS_OF_STEP + what;
 }
 
 /* Begins a step, and leaves word of how it went in its slots. */
