@@ -100,6 +100,45 @@ static void operands_of_every_format_multiply(contract *c) {
 }
 
 /* An output of 0.5 k exactly: every format holds the sum, so nothing is lost on the way. */
+/* Factors that lie on the device, as sessions give them: the first member of a scale. */
+static void scales_multiply_the_product(contract *c) {
+  static const mpt_format pairs[][2] = {
+      {MPT_FP8_E4M3, MPT_FP8_E4M3}, {MPT_FP8_E5M2, MPT_FP8_E4M3}, {MPT_BF16, MPT_BF16}};
+  for (int i = 0; i < 6; i++) {
+    mpt_format a_format = pairs[i / 2][0], b_format = pairs[i / 2][1];
+    int64_t m = i % 2 ? 48 : 33, n = i % 2 ? 32 : 17, k = 64;
+    float *a = c_random_in(c, a_format, m * k), *b = c_random_in(c, b_format, n * k);
+    mpt_scale scales[2] = {{.inverse = 0.25f, .scale = 4.0f}, {.inverse = 8.0f, .scale = 0.125f}};
+    const mpt_scale *device = c_upload_bits(c, scales, sizeof scales);
+    mpt_tensor ta = c_tensor(c, a_format, a, C_SHAPE(m, k));
+    mpt_tensor tb = c_tensor(c, b_format, b, C_SHAPE(n, k));
+    mpt_tensor out = c_tensor(c, MPT_FP32, NULL, C_SHAPE(m, n));
+    mpt_gemm_args args = {.a = &ta,
+                          .b = &tb,
+                          .out = &out,
+                          .transpose_b = true,
+                          .fast = i % 2,
+                          .alpha = 1,
+                          .scale_a = &device[0].inverse,
+                          .scale_b = &device[1].inverse};
+    C_RUN(mpt_gemm, c->queue, &args);
+    float *got = c_read(c, &out);
+    for (int64_t r = 0; r < m; r++)
+      for (int64_t q = 0; q < n; q++) {
+        double sum = 0, magnitudes = 0;
+        for (int64_t l = 0; l < k; l++) {
+          double product = (double)a[r * k + l] * (double)b[q * k + l];
+          sum += product;
+          magnitudes += fabs(product);
+        }
+        double bound = 2 * sum_error(c, a_format, k) * magnitudes;
+        if (!(fabs((double)got[r * n + q] - 2 * sum) <= bound))
+          fail_msg("out[%lld, %lld] is %.9g, expected %.9g", (long long)r, (long long)q,
+                   (double)got[r * n + q], 2 * sum);
+      }
+  }
+}
+
 static void ones_count_every_element_of_k(contract *c) {
   int64_t m = 70, n = 50, k = 16;
   float *ones = c_floats(c, m * k), *halves = c_floats(c, k * n);
@@ -166,5 +205,6 @@ static void bias_gradient_sums_rows(contract *c) {
 CONTRACT_MAIN(CONTRACT_TEST(product_is_right_on_any_shape),
               CONTRACT_TEST(transposes_scales_and_bias_combine),
               CONTRACT_TEST(operands_of_every_format_multiply),
+              CONTRACT_TEST(scales_multiply_the_product),
               CONTRACT_TEST(ones_count_every_element_of_k), CONTRACT_TEST(output_is_of_its_format),
               CONTRACT_TEST(bias_gradient_sums_rows))

@@ -206,6 +206,8 @@ static mpt_status run_packed(mpt_queue *queue, const mpt_gemm_args *args, const 
 
 mpt_status mpt_cuda_gemm(mpt_queue *queue, const mpt_gemm_args *args, mpt_error *error) {
   gemm_key key = key_of(args);
+  if (((uintptr_t)args->scale_a | (uintptr_t)args->scale_b) % 16 != 0)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "gemm: a scale is not aligned to 16 bytes");
   bool scaled = !is_fp8(args->a->format) && (args->scale_a != NULL || args->scale_b != NULL);
   bool done = false;
   if (is_direct(&key) && !scaled)

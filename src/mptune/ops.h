@@ -55,8 +55,8 @@ typedef struct mpt_cast_counts {
 /* The scale of a tensor's copy in a narrow format, a power of two, and what it rests on. In device
  * memory; `history` leads to device memory too. */
 typedef struct mpt_scale {
+  float inverse; /* 2^-e: what a GEMM multiplies its product by; first, where mpt_gemm wants it */
   float scale;   /* 2^e: the copy holds round(x * scale) */
-  float inverse; /* 2^-e: what a GEMM multiplies its product by */
   int32_t format;
   float max_finite;       /* of the format */
   int32_t delayed;        /* from the history, else from the tensor itself */
@@ -143,7 +143,8 @@ typedef struct mpt_gemm_args {
   bool transpose_a, transpose_b;
   bool fast;
   float alpha, beta;
-  const float *scale_a, *scale_b; /* one float each, as mpt_scale.inverse; NULL: 1 */
+  const float *scale_a, *scale_b; /* one float each, as mpt_scale.inverse, on a GPU 16-byte
+                                     aligned; NULL: 1 */
 } mpt_gemm_args;
 /* Whether fp8 products of this queue want op(a) [m,k] and op(b) [k,n] such that k runs along rows
  * of memory in both (a not transposed, b transposed), as on Hopper's tensor cores: whoever makes

@@ -1,8 +1,13 @@
 #include "runtime/plan.h"
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const size_t alignment = 256;
+
+/* A GPU's fp8 products read mpt_scale.inverse, the first member, at addresses of 16 bytes. */
+_Static_assert(offsetof(mpt_scale, inverse) == 0 && sizeof(mpt_scale) % 16 == 0,
+               "scales of an array are aligned to 16 bytes");
 
 static bool is_fp8(mpt_format format) {
   return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
