@@ -4,6 +4,7 @@
  * its transpose, and out^T = op(b)^T op(a)^T: so cuBLASLt's A is our b, its B our a, m and n change
  * places, and a transposition that we ask for is one that it is asked for. */
 #include "kernels/cuda/gemm.h"
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -212,19 +213,77 @@ static mpt_status refuse_capture(cuda_context *c, const gemm_key *k, mpt_error *
                   mpt_format_get((mpt_format)k->format_a)->name);
 }
 
-static mpt_status make(cuda_context *c, const gemm_key *key, gemm_plan **out, mpt_error *error) {
-  struct cuda_gemm *g = c->gemm;
+/* What was chosen, for all queues of the process: a choice takes milliseconds, and by timing it
+ * need not fall the same way twice, while trainings of one search must repeat bit for bit. Kept
+ * until the process ends. */
+typedef struct choice {
+  gemm_key key;
+  int device;
+  cublasLtMatmulAlgo_t algorithm;
+  int candidates, rank;
+  double seconds, first_seconds;
+  struct choice *next;
+} choice;
+
+static choice *choices;
+static pthread_mutex_t choices_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static bool recall(const cuda_context *c, gemm_plan *plan) {
+  pthread_mutex_lock(&choices_mutex);
+  const choice *x = choices;
+  while (x != NULL && (x->device != c->device || memcmp(&x->key, &plan->key, sizeof x->key) != 0))
+    x = x->next;
+  pthread_mutex_unlock(&choices_mutex);
+  if (x == NULL)
+    return false;
+  plan->algorithm = x->algorithm;
+  plan->candidates = x->candidates;
+  plan->rank = x->rank;
+  plan->seconds = x->seconds;
+  plan->first_seconds = x->first_seconds;
+  plan->supported = true;
+  return true;
+}
+
+/* One that is not remembered is made again: nothing is wrong then. */
+static void remember(const cuda_context *c, const gemm_plan *plan) {
+  choice *x = plan->supported && !plan->untested ? malloc(sizeof *x) : NULL;
+  if (x == NULL)
+    return;
+  *x = (choice){.key = plan->key,
+                .device = c->device,
+                .algorithm = plan->algorithm,
+                .candidates = plan->candidates,
+                .rank = plan->rank,
+                .seconds = plan->seconds,
+                .first_seconds = plan->first_seconds};
+  pthread_mutex_lock(&choices_mutex);
+  x->next = choices;
+  choices = x;
+  pthread_mutex_unlock(&choices_mutex);
+}
+
+static mpt_status choose(cuda_context *c, gemm_plan *plan, mpt_error *error) {
   cublasLtMatmulHeuristicResult_t candidates[GEMM_CANDIDATES];
   int count;
+  if (recall(c, plan))
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(candidates_of(c->gemm, plan, candidates, &count, error));
+  if (count > 0)
+    MPT_RETURN_IF_FAILED(gemm_tune(c, plan, candidates, count, error));
+  remember(c, plan);
+  return MPT_OK;
+}
+
+static mpt_status make(cuda_context *c, const gemm_key *key, gemm_plan **out, mpt_error *error) {
+  struct cuda_gemm *g = c->gemm;
   mpt_status status = MPT_OK;
   gemm_plan *plan = calloc(1, sizeof *plan);
   if (plan == NULL)
     return mpt_fail_memory(error, "a matrix product", sizeof *plan);
   plan->key = *key;
   MPT_TRY(describe(&g->lt, plan, error));
-  MPT_TRY(candidates_of(g, plan, candidates, &count, error));
-  if (count > 0)
-    MPT_TRY(gemm_tune(c, plan, candidates, count, error));
+  MPT_TRY(choose(c, plan, error));
   *out = plan;
   return MPT_OK;
 fail:
