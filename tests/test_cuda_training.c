@@ -91,7 +91,7 @@ static void losses_stay_together(void **unused) {
     graph *g;
     mpt_error error = {0};
     make_model(&m, model);
-    require(test_data(&m, 64, &data, &error), &error);
+    require(test_data(&m, m.info.tokens ? 4096 : 64, &data, &error), &error);
     require(test_graph(&m, BATCH, &g, &error), &error);
     for (int p = 0; p <= MPT_PRECISION_COUNT; p++) {
       mpt_precision precision = p < MPT_PRECISION_COUNT ? (mpt_precision)p : MPT_PRECISION_FP8;

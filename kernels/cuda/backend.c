@@ -175,6 +175,8 @@ static mpt_status cuda_fetch(void *opaque, int slot, const void *data, size_t by
                              mpt_error *error) {
   cuda_context *c = opaque;
   const char *what = "a fetch from the device";
+  if (c->last_fetched == slot) /* no time is counted from an event that is recorded again */
+    c->last_fetched = -1;
   MPT_RETURN_IF_FAILED(cuda_check(cudaMemcpyAsync(c->fetched + slot * MPT_FETCH_BYTES, data, bytes,
                                                   cudaMemcpyDeviceToHost, c->stream),
                                   what, error));
