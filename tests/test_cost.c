@@ -144,8 +144,9 @@ static void test_gradient_accumulation(void **state) {
   profile_free(p);
 }
 
-/* Measured: fp8 anywhere loses at width 768 and wins at 2048, most of all in MLP and QKV. */
-static void test_fp8_loses_at_768_and_wins_at_2048(void **state) {
+/* Measured with mptune's own step (docs/benchmarks/gpu-training.md): current scaling in fp8 hardly
+ * pays at width 768, and pays well at 2048, most of all in MLP and QKV. */
+static void test_fp8_hardly_pays_at_768_and_does_at_2048(void **state) {
   (void)state;
   profile *p = load("nvidia-h200");
   double small[PRICING_CASES], large[PRICING_CASES];
@@ -155,7 +156,7 @@ static void test_fp8_loses_at_768_and_wins_at_2048(void **state) {
     large[k] = pricing_predict(wide, p, k).total;
   }
   for (int k = 1; k < PRICING_CASES; k++) {
-    assert_true(small[k] > 1.02 * small[0]);
+    assert_true(fabs(small[k] / small[0] - 1.0) < 0.03);
     assert_true(large[k] < 0.95 * large[0]);
   }
   assert_true(large[3] < large[2]);
@@ -170,7 +171,7 @@ int main(void) {
       cmocka_unit_test(test_copies_are_shared),
       cmocka_unit_test(test_padding_is_paid),
       cmocka_unit_test(test_gradient_accumulation),
-      cmocka_unit_test(test_fp8_loses_at_768_and_wins_at_2048),
+      cmocka_unit_test(test_fp8_hardly_pays_at_768_and_does_at_2048),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

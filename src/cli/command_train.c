@@ -55,9 +55,11 @@ static bool on_step(void *context, const train_step *step) {
   const watched *w = context;
   if (w->lines)
     printf("%lld %.9g\n", (long long)step->step, step->loss);
-  mpt_progress_update("training", "step %lld of %lld, loss %.4f, %.3g ms",
-                      (long long)step->step + 1, (long long)step->steps, step->loss,
-                      1e3 * step->seconds);
+  char time[32] = ""; /* of a GPU's first step nothing is known */
+  if (isfinite(step->seconds))
+    snprintf(time, sizeof time, ", %.3g ms", 1e3 * step->seconds);
+  mpt_progress_update("training", "step %lld of %lld, loss %.4f%s", (long long)step->step + 1,
+                      (long long)step->steps, step->loss, time);
   return !cli_interrupted;
 }
 
