@@ -185,6 +185,20 @@ static void gradients_add_up_over_micro_batches(void **state) {
   end(&f);
 }
 
+/* More of them than a slot of the queue holds losses. */
+static void many_micro_batches_train(void **state) {
+  (void)state;
+  test_model m;
+  fixture f;
+  test_mlp(&m, 6, 16, 3);
+  m.w.optimizer.accumulate = MPT_FETCH_BYTES / sizeof(double) + 88;
+  begin(&f, &m, 1, 3);
+  const train_result *r = run(&f);
+  assert_int_equal(r->steps_done, 3);
+  assert_true(r->losses[2] < r->losses[0]);
+  end(&f);
+}
+
 /* Delayed scaling, a loss scale that moved and dropout: all of it must come
  * back. */
 static void a_resumed_run_gives_the_same_bits(void **state) {
@@ -486,6 +500,7 @@ int main(void) {
       cmocka_unit_test(a_run_learns_and_repeats_bit_for_bit),
       cmocka_unit_test(every_format_trains),
       cmocka_unit_test(gradients_add_up_over_micro_batches),
+      cmocka_unit_test(many_micro_batches_train),
       cmocka_unit_test(a_resumed_run_gives_the_same_bits),
       cmocka_unit_test(initial_weights_are_saved_and_loaded),
       cmocka_unit_test(weights_of_another_model_are_refused),

@@ -39,10 +39,10 @@ static bool is_fp8(mpt_format format) {
   return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
 }
 
-/* Whether memory of one format can be read as another without a copy. The CPU keeps every element
+/* The CPU keeps every element
  * in 4 bytes, so there a wider format holds the values of a narrower one as they are. A GPU's tf32
- * product rounds fp32 operands itself, to nearest even. */
-static bool readable_as(mpt_device_kind device, mpt_format stored, mpt_format operand) {
+ * product rounds fp32 operands itself (to nearest even, measured on an H200). */
+bool session_readable_as(mpt_device_kind device, mpt_format stored, mpt_format operand) {
   if (stored == operand)
     return true;
   if (device != MPT_DEVICE_CPU)
@@ -138,7 +138,7 @@ mpt_status session_operand(mpt_session *session, int layer, mpt_gemm_kind gemm, 
   MPT_RETURN_IF_FAILED(check_same(session, layer, source, tensor, error));
   *scale = NULL;
   *transposed = false;
-  if (readable_as(tensor->device.kind, tensor->format, format)) {
+  if (session_readable_as(tensor->device.kind, tensor->format, format)) {
     *operand = *tensor;
     operand->format = format;
     return MPT_OK;

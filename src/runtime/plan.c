@@ -132,16 +132,24 @@ static part_kind part_of(const mpt_session *session, mpt_format format, mpt_gemm
   return gemm == MPT_WGRAD || (gemm == MPT_DGRAD && index == 1) ? PART_TRANSPOSED : PART_ROWS;
 }
 
+/* Weights are stored in fp32; how inputs and gradients will be is not known yet. */
+static bool needs_copy(const mpt_session *session, mpt_operand operand, mpt_format format) {
+  return format != MPT_FP32 &&
+         !(operand == MPT_WEIGHT &&
+           session_readable_as(mpt_queue_device(session->queue).kind, MPT_FP32, format));
+}
+
 static void plan_copies(mpt_session *session, session_layer *layer) {
   for (int gemm = 0; gemm < MPT_GEMM_COUNT; gemm++)
     for (int i = 0; i < 2; i++) {
       mpt_gemm_kind kind = (mpt_gemm_kind)gemm;
       mpt_format format = layer->policy.gemm[gemm].operand[i];
+      mpt_operand operand = mpt_gemm_operand(kind, i);
       layer->copies[gemm][i] =
-          format == MPT_FP32
-              ? -1
-              : plan_copy(session, layer->sources[mpt_gemm_operand(kind, i)], format,
-                          layer->policy.scaling, kind, part_of(session, format, kind, i));
+          needs_copy(session, operand, format)
+              ? plan_copy(session, layer->sources[operand], format, layer->policy.scaling, kind,
+                          part_of(session, format, kind, i))
+              : -1;
     }
 }
 

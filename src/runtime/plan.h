@@ -66,7 +66,7 @@ typedef struct session_layer {
   bool has_gemm;
   int64_t rows, n, k; /* output[rows, n] = input[rows, k] weight[n, k]^T */
   int sources[MPT_OPERAND_COUNT];
-  int copies[MPT_GEMM_COUNT][2]; /* operand i of a GEMM; -1 for fp32, which needs none */
+  int copies[MPT_GEMM_COUNT][2]; /* operand i of a GEMM; -1 where none is needed */
   layer_progress progress;
   mpt_tensor gradient; /* parameter gradient of the last backward pass, to find who overflowed */
 } session_layer;
@@ -126,6 +126,8 @@ void session_scales_step_end(mpt_session *session);
 mpt_status session_operand(mpt_session *session, int layer, mpt_gemm_kind gemm, int index,
                            const mpt_tensor *tensor, mpt_tensor *operand, const float **scale,
                            bool *transposed, mpt_error *error);
+/* Whether memory of one format can be read as another without a copy. */
+bool session_readable_as(mpt_device_kind device, mpt_format stored, mpt_format operand);
 /* A source got new values: forget its copies. */
 void session_forget(mpt_session *session, int source);
 void session_forget_activations(mpt_session *session);

@@ -40,6 +40,10 @@ static mpt_status check_options(const train_options *o, mpt_error *error) {
   return train_check_metric(o->workload, dataset_get_info(o->data), error);
 }
 
+/* Losses of a step that a slot of the queue holds: with more micro-batches the host waits for each.
+ */
+enum { MOST_LOSSES = MPT_FETCH_BYTES / sizeof(double) };
+
 /* The output check compares as many rows of outputs as fit here: all of them in small networks. */
 enum { PROBE_ELEMENTS = 1 << 22 };
 
@@ -106,7 +110,8 @@ static mpt_status training_open(training *t, const train_options *options, mpt_e
   if (options->save_checkpoint != NULL)
     MPT_RETURN_IF_FAILED(checkpoint_check_place(options->save_checkpoint, error));
   MPT_RETURN_IF_FAILED(network_open(options, &t->net, error));
-  t->lags = mpt_queue_device(t->net->queue).kind != MPT_DEVICE_CPU;
+  t->lags = mpt_queue_device(t->net->queue).kind != MPT_DEVICE_CPU &&
+            t->w->optimizer.accumulate <= MOST_LOSSES;
   MPT_RETURN_IF_FAILED(take_host_memory(t, error));
   MPT_RETURN_IF_FAILED(train_take_device_memory(t, error));
   if (options->save_batches != NULL)
@@ -172,6 +177,7 @@ static mpt_status run_passes(training *t, mpt_error *error) {
     if (!t->lags) {
       double loss;
       MPT_RETURN_IF_FAILED(train_read_loss(t, &t->device_losses[m], &loss, error));
+      t->loss += loss / (double)passes;
       t->ended_early = !isfinite(loss);
       if (t->ended_early)
         return MPT_OK;
@@ -231,8 +237,8 @@ static mpt_status run_step(training *t, mpt_error *error) {
   network *n = t->net;
   const optimizer_spec *optimizer = &t->w->optimizer;
   float rate = (float)train_learning_rate(optimizer, t->step, t->options->steps, t->w->steps);
-  size_t passes = (size_t)optimizer->accumulate;
   t->ended_early = false;
+  t->loss = 0.0;
   MPT_RETURN_IF_FAILED(mpt_memory_upload(n->queue, &rate, sizeof rate, t->learning_rate, error));
   MPT_RETURN_IF_FAILED(train_pass_begin(t, t->step, 0, error));
   if (!may_record(t)) {
@@ -248,8 +254,10 @@ static mpt_status run_step(training *t, mpt_error *error) {
   MPT_RETURN_IF_FAILED(mpt_memory_fetch(n->queue, slot_of(t->step, SLOT_STATE),
                                         mpt_session_state(n->session), sizeof(mpt_step_state),
                                         error));
+  if (!t->lags) /* the losses have been read */
+    return MPT_OK;
   return mpt_memory_fetch(n->queue, slot_of(t->step, SLOT_LOSSES), t->device_losses,
-                          passes * sizeof *t->device_losses, error);
+                          (size_t)optimizer->accumulate * sizeof *t->device_losses, error);
 }
 
 /* A gradient that is not finite where no loss scale can be lowered any more. */
@@ -267,20 +275,30 @@ static const char *failure_of(const train_step *step, const mpt_step_state *stat
   return step->skipped ? hopeless(state) : NULL;
 }
 
+/* The mean loss of a step, from its slot. */
+static mpt_status fetched_loss(const training *t, int64_t index, double *loss, mpt_error *error) {
+  double losses[MOST_LOSSES];
+  int64_t passes = t->w->optimizer.accumulate;
+  *loss = 0.0;
+  MPT_RETURN_IF_FAILED(mpt_memory_fetched(t->net->queue, slot_of(index, SLOT_LOSSES),
+                                          (size_t)passes * sizeof *losses, losses, NULL, error));
+  for (int64_t m = 0; m < passes && isfinite(*loss); m++)
+    *loss += losses[m] / (double)passes;
+  return MPT_OK;
+}
+
 /* Waits for word of the first step that has not been heard of. *failed says why the run cannot go
  * on, or is NULL. */
 static mpt_status finish_step(training *t, train_step *step, const char **failed,
                               mpt_error *error) {
-  double losses[MPT_FETCH_BYTES / sizeof(double)], device_seconds;
-  int64_t passes = t->w->optimizer.accumulate, index = t->taken++;
+  double device_seconds;
+  int64_t index = t->taken++;
   mpt_step_state state;
-  *step = (train_step){.step = index, .steps = t->options->steps};
+  *step = (train_step){.step = index, .steps = t->options->steps, .loss = t->loss};
   MPT_RETURN_IF_FAILED(mpt_memory_fetched(t->net->queue, slot_of(index, SLOT_STATE), sizeof state,
                                           &state, &device_seconds, error));
-  MPT_RETURN_IF_FAILED(mpt_memory_fetched(t->net->queue, slot_of(index, SLOT_LOSSES),
-                                          (size_t)passes * sizeof *losses, losses, NULL, error));
-  for (int64_t m = 0; m < passes && isfinite(step->loss); m++)
-    step->loss += losses[m] / (double)passes;
+  if (t->lags)
+    MPT_RETURN_IF_FAILED(fetched_loss(t, index, &step->loss, error));
   step->loss_scale = state.loss_scale;
   step->skipped = !t->ended_early && state.overflow != 0;
   step->seconds = t->lags ? device_seconds : now() - t->started;
@@ -349,6 +367,8 @@ static double median(double *values, int64_t count) {
 
 static mpt_status report(training *t, train_result *result, mpt_error *error) {
   int layers = t->g->layer_count;
+  /* what was wrong with ids or labels, a GPU says when it is waited for */
+  MPT_RETURN_IF_FAILED(mpt_queue_synchronize(t->net->queue, error));
   result->counters = calloc((size_t)layers, sizeof *result->counters);
   if (result->counters == NULL)
     return mpt_fail_memory(error, "the counters", (size_t)layers * sizeof *result->counters);

@@ -29,9 +29,10 @@ typedef struct training {
 
   /* A GPU is kept busy: the outcome of a step is waited for once the next one has begun. */
   bool lags;
-  int64_t taken;            /* outcomes so far */
-  bool ended_early;         /* the loss was not finite, known before the backward pass */
-  double started;           /* host time */
+  int64_t taken;    /* outcomes so far */
+  double loss;      /* of the step at hand, where the host reads it after each micro-batch */
+  bool ended_early; /* the loss was not finite, known before the backward pass */
+  double started;   /* host time */
   mpt_recording *recording; /* of a whole step; NULL before there is one */
   int64_t run_plainly;      /* steps that were run operation by operation */
 } training;
