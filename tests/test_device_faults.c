@@ -1,20 +1,7 @@
 /* A device that fails in the middle of a search, and policies that do not fit into its memory: the
  * trainer is wrapped, and fails where it is told to. */
-#include "store_fixture.h"
+#include "tiny_search.h"
 #include "train/trainer.h"
-#include "tuner/tuner.h"
-
-#define TINY                                                                                       \
-  "schema: mptune/workload@1\n"                                                                    \
-  "name: tiny\n"                                                                                   \
-  "model: {preset: mlp, widths: [32, 32], outputs: 16}\n"                                          \
-  "data: {kind: synthetic, samples: 800, held_out: 400, features: 16, classes: 4, hidden: 4}\n"    \
-  "loss: cross_entropy\n"                                                                          \
-  "optimizer: {kind: adam, learning_rate: 2.0e-03}\n"                                              \
-  "batch: 32\n"                                                                                    \
-  "steps: 60\n"                                                                                    \
-  "budget: {worse_by: 10%}\n"                                                                      \
-  "target: synthetic-bits\n"
 
 mpt_status __real_train_run(const train_options *options, train_result *result, mpt_error *error);
 mpt_status __wrap_train_run(const train_options *options, train_result *result, mpt_error *error);
@@ -56,44 +43,6 @@ static void fail_with(mpt_status status, const char *message, mpt_precision prec
   fault.met = 0;
 }
 
-static workload *tiny(const char *directory) {
-  char path[600];
-  mpt_error error = {0};
-  workload *w = NULL;
-  snprintf(path, sizeof path, "%s/tiny.yaml", directory);
-  FILE *file = fopen(path, "w");
-  assert_non_null(file);
-  fputs(TINY, file);
-  fclose(file);
-  if (workload_load(path, &w, &error) != MPT_OK)
-    fail_msg("%s", error.message);
-  return w;
-}
-
-static tuner_options options_in(const char *directory, const char *name, char run[600]) {
-  tuner_options options = tuner_options_default();
-  snprintf(run, 600, "%s/%s", directory, name);
-  options.run = run;
-  options.backend = "cpu";
-  return options;
-}
-
-static const tuner_row *row_named(const tuner_summary *summary, const char *label) {
-  for (int i = 0; i < summary->row_count; i++)
-    if (strcmp(summary->rows[i].label, label) == 0)
-      return &summary->rows[i];
-  fail_msg("no row '%s'", label);
-  return NULL;
-}
-
-static tuner_summary tune(const workload *w, const tuner_options *options) {
-  mpt_error error = {0};
-  tuner_summary summary;
-  if (tuner_run(w, options, &summary, &error) != MPT_OK)
-    fail_msg("%s", error.message);
-  return summary;
-}
-
 static void ends_with_the_device(const workload *w, const tuner_options *options) {
   mpt_error error = {0};
   tuner_summary summary;
@@ -106,7 +55,7 @@ static void ends_with_the_device(const workload *w, const tuner_options *options
 
 static void the_same_command_continues_after_a_fault(void **state) {
   char run[600], undisturbed[600];
-  workload *w = tiny(*state);
+  workload *w = tiny(*state, MLP ADAM LARGE);
   tuner_options options = options_in(*state, "fault", run);
   tuner_options other = options_in(*state, "other", undisturbed);
   fail_with(MPT_ERROR_DEVICE, KERNEL, MPT_PRECISION_FP8, 1);
@@ -127,7 +76,7 @@ static void the_same_command_continues_after_a_fault(void **state) {
 /* A kernel that fails each time does not keep a search from its end. */
 static void an_evaluation_that_failed_twice_is_left_behind(void **state) {
   char run[600];
-  workload *w = tiny(*state);
+  workload *w = tiny(*state, MLP ADAM LARGE);
   tuner_options options = options_in(*state, "twice", run);
   fail_with(MPT_ERROR_DEVICE, KERNEL, MPT_PRECISION_FP8, 100);
   ends_with_the_device(w, &options);
@@ -145,7 +94,7 @@ static void an_evaluation_that_failed_twice_is_left_behind(void **state) {
 
 static void a_policy_that_does_not_fit_fails_alone(void **state) {
   char run[600];
-  workload *w = tiny(*state);
+  workload *w = tiny(*state, MLP ADAM LARGE);
   tuner_options options = options_in(*state, "full", run);
   fail_with(MPT_ERROR_MEMORY, FULL, MPT_PRECISION_FP8, 100);
   tuner_summary summary = tune(w, &options);
@@ -160,7 +109,7 @@ static void a_reference_that_does_not_fit_asks_for_a_smaller_batch(void **state)
   char run[600];
   mpt_error error = {0};
   tuner_summary summary;
-  workload *w = tiny(*state);
+  workload *w = tiny(*state, MLP ADAM LARGE);
   tuner_options options = options_in(*state, "reference", run);
   fail_with(MPT_ERROR_MEMORY, FULL, MPT_PRECISION_FP32, 1);
   assert_int_equal(tuner_run(w, &options, &summary, &error), MPT_ERROR_MEMORY);

@@ -77,6 +77,27 @@ static void fill_to(mirror *m, int a, uint64_t key) {
   m->x[5] = ldexpf(1.0f, a);
 }
 
+/* Of the step that ended just before too, whose amax no later step has taken up. */
+static void an_evaluation_takes_the_scales_of_all_steps_before(void **unused) {
+  (void)unused;
+  mpt_layer_policy policy = delayed_fp8(3, 0);
+  mirror m = {0};
+  mirror_open(&m, &policy);
+  for (int step = 0; step < 2; step++) {
+    fill_to(&m, 6 * step, (uint64_t)step);
+    begin(&m.r, step);
+    mirror_forward(&m);
+    end_with(&m.r, 0.0f);
+  }
+  OK(mpt_session_set_mode(m.r.session, MPT_RUN_EVALUATE, &ok_error));
+  fill_to(&m, 2, 7);
+  begin(&m.r, 2);
+  mirror_forward(&m);
+  assert_scaled(&m, exponent_of(6));
+  OK(mpt_session_step_end(m.r.session, NULL, 0, 0.0f, NULL, &ok_error));
+  close_session(&m.r);
+}
+
 static void delayed_scales_follow_the_largest_of_the_steps_before(void **unused) {
   (void)unused;
   const int size[] = {0, 3, -2, -4, -5, -6, -6, 9};
@@ -473,6 +494,12 @@ static void a_session_continues_from_its_saved_state_bit_for_bit(void **unused) 
   assert_memory_equal(after.dx, whole.dx, sizeof whole.dx);
   assert_memory_equal(after.dw, whole.dw, sizeof whole.dw);
   assert_true(mpt_session_loss_scale(after.r.session) == mpt_session_loss_scale(whole.r.session));
+  char *states[2] = {malloc(size), malloc(size)}; /* histories and places in them too */
+  OK(mpt_session_get_state(whole.r.session, states[0], size, &ok_error));
+  OK(mpt_session_get_state(after.r.session, states[1], size, &ok_error));
+  assert_memory_equal(states[0], states[1], size);
+  free(states[0]);
+  free(states[1]);
   begin(&whole.r, 10);
   begin(&after.r, 10);
   assert_int_equal(end_with(&after.r, 1.0f)->applied, end_with(&whole.r, 1.0f)->applied);
@@ -536,6 +563,7 @@ static void a_policy_gives_formats_and_loss_scale(void **unused) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(delayed_scales_follow_the_largest_of_the_steps_before),
+      cmocka_unit_test(an_evaluation_takes_the_scales_of_all_steps_before),
       cmocka_unit_test(evaluation_leaves_scales_and_counters_alone),
       cmocka_unit_test(an_amax_that_is_not_finite_stays_out_of_the_history),
       cmocka_unit_test(a_tensor_of_zeros_keeps_scale_one),

@@ -1,38 +1,12 @@
 /* A search whose step times are measured. Formats are emulated here, so the times mean nothing:
  * what is tested is that they are measured, kept, used, and said. */
 #include "report/report.h"
-#include "store_fixture.h"
+#include "tiny_search.h"
 #include "tuner/baseline.h"
 #include "tuner/search.h"
 #include <jansson.h>
 
 #define DEVICE "emulated on this processor"
-#define TINY                                                                                       \
-  "schema: mptune/workload@1\n"                                                                    \
-  "name: tiny\n"                                                                                   \
-  "model: {preset: mlp, widths: [32, 32], outputs: 16}\n"                                          \
-  "data: {kind: synthetic, samples: 800, held_out: 400, features: 16, classes: 4, hidden: 4}\n"    \
-  "loss: cross_entropy\n"                                                                          \
-  "optimizer: {kind: adam, learning_rate: 2.0e-03}\n"                                              \
-  "batch: 32\n"                                                                                    \
-  "steps: 60\n"                                                                                    \
-  "budget: {worse_by: 10%}\n"                                                                      \
-  "target: synthetic-bits\n"
-
-static workload *tiny(const char *directory, const char *rest) {
-  char path[600];
-  mpt_error error = {0};
-  workload *w = NULL;
-  snprintf(path, sizeof path, "%s/tiny.yaml", directory);
-  FILE *file = fopen(path, "w");
-  assert_non_null(file);
-  fprintf(file, "%s%s", TINY, rest);
-  fclose(file);
-  if (workload_load(path, &w, &error) != MPT_OK)
-    fail_msg("%s", error.message);
-  return w;
-}
-
 static tuner_options measured_in(const char *directory, char run[600]) {
   tuner_options options = tuner_options_default();
   snprintf(run, 600, "%s/run", directory);
@@ -41,14 +15,6 @@ static tuner_options measured_in(const char *directory, char run[600]) {
   options.target = "here";
   options.emulated_times = true;
   return options;
-}
-
-static tuner_summary tune(const workload *w, const tuner_options *options) {
-  mpt_error error = {0};
-  tuner_summary summary;
-  if (tuner_run(w, options, &summary, &error) != MPT_OK)
-    fail_msg("%s", error.message);
-  return summary;
 }
 
 /* All that the store has of a policy's times, and how many were made in turn with others. */
@@ -105,7 +71,7 @@ static void forget(seen_times *seen) {
 
 static void every_policy_that_is_trained_is_timed(void **state) {
   char run[600];
-  workload *w = tiny(*state, ANYTHING);
+  workload *w = tiny(*state, MLP ADAM LARGE ANYTHING);
   tuner_options options = measured_in(*state, run);
   tuner_summary summary = tune(w, &options);
   assert_false(summary.predicted);
@@ -128,7 +94,7 @@ static void the_policy_says_that_its_time_is_measured(void **state) {
   char run[600], path[620];
   mpt_error error = {0};
   mpt_policy *policy = NULL;
-  workload *w = tiny(*state, ANYTHING);
+  workload *w = tiny(*state, MLP ADAM LARGE ANYTHING);
   tuner_options options = measured_in(*state, run);
   tuner_summary summary = tune(w, &options);
   snprintf(path, sizeof path, "%s/policy.yaml", run);
@@ -157,7 +123,7 @@ static void reports_show_the_prediction_beside_what_was_measured(void **state) {
       [REPORT_JSON] = {"\"times\": \"measured\"", "\"predicted_seconds\": ", "\"measured\": true",
                        "\"predicted\": false"}};
   char run[600];
-  workload *w = tiny(*state, ANYTHING);
+  workload *w = tiny(*state, MLP ADAM LARGE ANYTHING);
   tuner_options options = measured_in(*state, run);
   tuner_summary summary = tune(w, &options);
   for (int kind = REPORT_HTML; kind <= REPORT_JSON; kind++) {
@@ -176,7 +142,7 @@ static void reports_show_the_prediction_beside_what_was_measured(void **state) {
 /* Nothing is timed twice, and what was measured decides as it did. */
 static void the_same_command_again_times_nothing(void **state) {
   char run[600];
-  workload *w = tiny(*state, ANYTHING);
+  workload *w = tiny(*state, MLP ADAM LARGE ANYTHING);
   tuner_options options = measured_in(*state, run);
   tuner_summary first = tune(w, &options);
   seen_times before = look(run);
@@ -205,7 +171,7 @@ static void finalists_are_timed_in_turn(void **state) {
   char run[600];
   mpt_error error = {0};
   search s;
-  workload *w = tiny(*state, "");
+  workload *w = tiny(*state, MLP ADAM LARGE);
   tuner_options options = measured_in(*state, run);
   if (search_open(&s, w, &options, true, &error) != MPT_OK)
     fail_msg("%s", error.message);
@@ -245,7 +211,7 @@ static void finalists_are_timed_in_turn(void **state) {
 
 static void what_is_not_trained_is_timed(void **state) {
   char run[600];
-  workload *w = tiny(*state, "");
+  workload *w = tiny(*state, MLP ADAM LARGE);
   tuner_options options = measured_in(*state, run);
   tuner_summary summary = tune(w, &options);
   assert_true(summary.row_count >= 5);
@@ -259,7 +225,7 @@ static void times_of_an_emulated_device_are_refused(void **state) {
   char run[600];
   mpt_error error = {0};
   tuner_summary summary;
-  workload *w = tiny(*state, "");
+  workload *w = tiny(*state, MLP ADAM LARGE);
   tuner_options options = measured_in(*state, run);
   options.emulated_times = false;
   assert_int_equal(tuner_run(w, &options, &summary, &error), MPT_ERROR_ARGUMENT);
@@ -271,7 +237,7 @@ static void times_of_an_emulated_device_are_refused(void **state) {
 /* Measured and predicted have identities of their own: a prediction is never taken for a time. */
 static void predictions_are_kept_apart(void **state) {
   char run[600];
-  workload *w = tiny(*state, ANYTHING);
+  workload *w = tiny(*state, MLP ADAM LARGE ANYTHING);
   tuner_options options = measured_in(*state, run), priced = options;
   priced.target = "synthetic-bits";
   tuner_summary first = tune(w, &options), second = tune(w, &priced);
@@ -286,29 +252,27 @@ static void predictions_are_kept_apart(void **state) {
   workload_free(w);
 }
 
-/* By the weights' shapes alone: GPT-2's projections are too small, its others are not. */
-static void torchaos_rule_is_a_policy_of_the_space(void **state) {
-  (void)state;
-  static const struct {
-    const char *layer, *formats;
-  } expected[] = {{"blocks.3.attn.qkv", FAST_FP8}, {"blocks.3.attn.proj", "bf16"},
-                  {"blocks.3.mlp.fc1", FAST_FP8},  {"blocks.3.mlp.fc2", "bf16"},
-                  {"blocks.3.mlp.gelu", "bf16"},   {"head", FAST_FP8}};
+typedef struct rule_expected {
+  const char *layer, *formats;
+} rule_expected;
+
+static void check_rule(const char *workload_file, int64_t sequence, const rule_expected *expected,
+                       size_t count) {
   mpt_error error = {0};
   workload *w = NULL;
   graph *g = NULL;
   profile *p = NULL;
   space *s = NULL;
-  const dataset_info info = {.tokens = true, .sequence = 1024, .classes = 256};
-  if (workload_load(MPTUNE_SOURCE_DIR "/profiles/workloads/gpt2-124m.yaml", &w, &error) != MPT_OK ||
-      graph_build(w, &w->model, w->batch, 1024, &info, &g, &error) != MPT_OK ||
+  const dataset_info info = {.tokens = true, .sequence = sequence, .classes = 256};
+  if (workload_load(workload_file, &w, &error) != MPT_OK ||
+      graph_build(w, &w->model, w->batch, sequence, &info, &g, &error) != MPT_OK ||
       profile_load("nvidia-h200", &p, &error) != MPT_OK ||
       space_build(w, g, p, true, &s, &error) != MPT_OK)
     fail_msg("%s", error.message);
   mpt_layer_policy *assignment = calloc((size_t)g->layer_count, sizeof *assignment);
   int *choice = calloc((size_t)s->unit_count, sizeof *choice);
   baseline_torchao(s, assignment);
-  for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+  for (size_t i = 0; i < count; i++) {
     char formats[160];
     mpt_layer_policy_text(&assignment[graph_find(g, expected[i].layer)], formats, sizeof formats);
     assert_string_equal(formats, expected[i].formats);
@@ -320,6 +284,22 @@ static void torchaos_rule_is_a_policy_of_the_space(void **state) {
   profile_free(p);
   graph_free(g);
   workload_free(w);
+}
+
+/* By the weights' shapes alone: at width 768 a projection is too small, at 2048 nothing is. */
+static void torchaos_rule_is_a_policy_of_the_space(void **state) {
+  (void)state;
+  static const rule_expected small[] = {
+      {"blocks.3.attn.qkv", FAST_FP8}, {"blocks.3.attn.proj", "bf16"},
+      {"blocks.3.mlp.fc1", FAST_FP8},  {"blocks.3.mlp.fc2", "bf16"},
+      {"blocks.3.mlp.gelu", "bf16"},   {"head", FAST_FP8}};
+  static const rule_expected large[] = {{"blocks.3.attn.proj", FAST_FP8},
+                                        {"blocks.3.mlp.fc2", FAST_FP8},
+                                        {"blocks.3.mlp.gelu", "bf16"}};
+  check_rule(MPTUNE_SOURCE_DIR "/profiles/workloads/gpt2-124m.yaml", 1024, small,
+             sizeof small / sizeof *small);
+  check_rule(MPTUNE_SOURCE_DIR "/profiles/workloads/gpt-800m.yaml", 2048, large,
+             sizeof large / sizeof *large);
 }
 
 #define IN_A_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)

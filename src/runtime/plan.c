@@ -64,8 +64,9 @@ static mpt_status check_policy(const session_layer *layer, mpt_error *error) {
                                                        : "an unknown precision");
   }
   const mpt_scaling *scaling = &layer->policy.scaling;
-  if (scaling->mode == MPT_SCALING_DELAYED && (scaling->history < 1 || scaling->history > 1024 ||
-                                               scaling->margin < 0 || scaling->margin > 16))
+  if (scaling->mode == MPT_SCALING_DELAYED &&
+      (scaling->history < 1 || scaling->history > SESSION_MAX_HISTORY || scaling->margin < 0 ||
+       scaling->margin > 16))
     return mpt_fail(error, MPT_ERROR_ARGUMENT,
                     "layer '%s': delayed scaling takes a history of 1 to 1024 steps and a margin "
                     "of 0 to 16, not %d and %d",

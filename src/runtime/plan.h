@@ -28,6 +28,8 @@ typedef enum scratch_area {
   SCRATCH_COUNT
 } scratch_area;
 
+enum { SESSION_MAX_HISTORY = 1024 }; /* steps of delayed scaling */
+
 typedef enum part_kind { PART_ROWS, PART_TRANSPOSED, PART_COUNT } part_kind;
 
 typedef struct copy_part {

@@ -174,18 +174,16 @@ static mpt_status check_transfer(const mpt_session *session, const void *bytes, 
 static mpt_status get_history(const mpt_session *session, int index, char *to, mpt_error *error) {
   const operand_copy *copy = &session->copies[index];
   mpt_scale scale;
+  uint32_t bits[SESSION_MAX_HISTORY];
   MPT_RETURN_IF_FAILED(
       mpt_memory_download(session->queue, &session->scales[index], sizeof scale, &scale, error));
-  char *bits = to + 2 * sizeof(uint32_t);
   MPT_RETURN_IF_FAILED(
       mpt_memory_download(session->queue, scale.history, history_bytes(copy), bits, error));
+  scale.history = bits;
+  rule_scale_step(&scale, session->step, session->pending);
   uint32_t head[2] = {(uint32_t)scale.filled, (uint32_t)scale.next};
-  if (session->pending && scale.amax_bits != 0 && scale.amax_bits < RULE_INFINITY_BITS) {
-    memcpy(bits + head[1] * sizeof(uint32_t), &scale.amax_bits, sizeof(uint32_t));
-    head[1] = (head[1] + 1) % (uint32_t)scale.length;
-    head[0] += head[0] < (uint32_t)scale.length;
-  }
   memcpy(to, head, sizeof head);
+  memcpy(to + sizeof head, bits, history_bytes(copy));
   return MPT_OK;
 }
 

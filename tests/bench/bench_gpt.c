@@ -11,6 +11,7 @@
  * pytorch_gpt.py beside it runs the same networks in PyTorch. Exits 2 without a GPU.
  */
 #include "train/trainer.h"
+#include "tuner/baseline.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,12 +52,6 @@ static bool ends_in(const char *name, const char *words) {
   return false;
 }
 
-/* torchao's filter for tensorwise scaling, on the weight [n, k]. */
-static bool rule_allows(const graph_layer *layer) {
-  int64_t n = layer->gemm.n, k = layer->gemm.k;
-  return n % 16 == 0 && k % 16 == 0 && !(k <= 4096 && n <= 1024);
-}
-
 static mpt_precision precision_of(const char *text, const graph_layer *layer, mpt_error *error) {
   mpt_precision p = MPT_PRECISION_BF16;
   char name[32];
@@ -67,7 +62,7 @@ static mpt_precision precision_of(const char *text, const graph_layer *layer, mp
       exit(fail(error));
     return p;
   }
-  bool fp8 = strncmp(text, "rule", 4) == 0 ? layer->has_gemm && rule_allows(layer)
+  bool fp8 = strncmp(text, "rule", 4) == 0 ? baseline_torchao_takes(layer)
                                            : layer->has_gemm && ends_in(layer->info.name, text + 4);
   return fp8 ? MPT_PRECISION_FP8 : MPT_PRECISION_BF16;
 }

@@ -15,29 +15,11 @@ int main(void) {
   return 2;
 }
 #else
-#include <cuda_runtime_api.h>
+#include "gpu_bench.h"
 
 enum { TOKENS = 16384, VOCABULARY = 50304, SETS = 4, CALLS = 20, REPEATS = 11 };
 
-static mpt_queue *queue;
-static cudaStream_t stream;
-static mpt_error error;
 static mpt_format format = MPT_BF16;
-static double copy_rate; /* bytes a second, read and written */
-
-static void check(mpt_status status) {
-  if (status == MPT_OK)
-    return;
-  fprintf(stderr, "error: %s\n", error.message);
-  exit(1);
-}
-
-static void check_cuda(cudaError_t result) {
-  if (result == cudaSuccess)
-    return;
-  fprintf(stderr, "error: %s\n", cudaGetErrorString(result));
-  exit(1);
-}
 
 /* ---- tensors: a stretch of random numbers, over and over ---- */
 static mpt_tensor make(mpt_format of, int rank, const int64_t *shape) {
@@ -257,23 +239,12 @@ static void bench_copy(void) {
 int main(int argc, char **argv) {
   if (argc > 1)
     check(mpt_format_parse(argv[1], &format, &error));
-  mpt_queue_config config = mpt_queue_config_default();
-  config.backend = "cuda";
-  if (cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) != cudaSuccess) {
-    fprintf(stderr, "error: bench_layers needs a GPU, and there is none\n");
-    return 2;
-  }
-  config.stream = stream;
-  check(mpt_queue_open(&config, &queue, &error));
-  struct cudaDeviceProp p;
-  check_cuda(cudaGetDeviceProperties(&p, 0));
+  struct cudaDeviceProp p = gpu_open("bench_layers");
   printf("%s, %d rows in %s\n", p.name, TOKENS, mpt_format_get(format)->name);
   bench_copy();
   bench_width(768, 1024);
   bench_width(2048, 2048);
-  check(mpt_queue_synchronize(queue, &error));
-  mpt_queue_close(queue);
-  check_cuda(cudaStreamDestroy(stream));
+  gpu_close();
   return 0;
 }
 #endif

@@ -13,28 +13,9 @@ int main(void) {
   return 2;
 }
 #else
-#include <cuda_runtime_api.h>
+#include "gpu_bench.h"
 
 enum { REPEATS = 21, MOST_PARAMETERS = 256 };
-
-static mpt_queue *queue;
-static cudaStream_t stream;
-static mpt_error error;
-static double copy_rate; /* bytes a second, read and written */
-
-static void check(mpt_status status) {
-  if (status == MPT_OK)
-    return;
-  fprintf(stderr, "error: %s\n", error.message);
-  exit(1);
-}
-
-static void check_cuda(cudaError_t result) {
-  if (result == cudaSuccess)
-    return;
-  fprintf(stderr, "error: %s\n", cudaGetErrorString(result));
-  exit(1);
-}
 
 static void *take(size_t bytes) {
   void *data;
@@ -289,16 +270,7 @@ static void bench_steps(int64_t width, int64_t length) {
 }
 
 int main(void) {
-  mpt_queue_config config = mpt_queue_config_default();
-  config.backend = "cuda";
-  if (cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) != cudaSuccess) {
-    fprintf(stderr, "error: bench_training measures a GPU, and none was found\n");
-    return 2;
-  }
-  config.stream = stream;
-  check(mpt_queue_open(&config, &queue, &error));
-  struct cudaDeviceProp device;
-  check_cuda(cudaGetDeviceProperties(&device, 0));
+  struct cudaDeviceProp device = gpu_open("bench_training");
   printf("%s; time, bytes, rate, share of the copy\n", device.name);
   bench_copy();
   bench_loss(MPT_BF16, 16384, 50304);
@@ -308,9 +280,7 @@ int main(void) {
   bench_loss(MPT_BF16, 8192, 128256);
   bench_steps(768, 1024);
   bench_steps(2048, 2048);
-  check(mpt_queue_synchronize(queue, &error));
-  mpt_queue_close(queue);
-  check_cuda(cudaStreamDestroy(stream));
+  gpu_close();
   return 0;
 }
 #endif
