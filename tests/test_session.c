@@ -454,6 +454,38 @@ static void the_first_value_that_is_not_finite_is_named(void **unused) {
   close_session(&r);
 }
 
+/* Where several are in one step: forward before backward, and backward from the last layer. */
+static void the_first_of_a_step_is_first_in_its_order(void **unused) {
+  (void)unused;
+  for (int in_weight = 0; in_weight < 2; in_weight++) {
+    mpt_layer_policy policies[2] = {mpt_layer_policy_of(MPT_PRECISION_FP32),
+                                    mpt_layer_policy_of(MPT_PRECISION_FP32)};
+    rig r = {0};
+    mpt_session_config config = config_of(&r, policies);
+    config.statistics = MPT_STATISTICS_LITE;
+    mpt_session_layer layers[2] = {linear("a", 2, 2, 2), linear("b", 2, 2, 2)};
+    open_session(&r, &config, layers, 2);
+    float x[4] = {1, 2, 3, 4}, y[4], z[4], w[4] = {1, 1, 1, 1}, v[4] = {1, 1, 1, 1};
+    float dz[4] = {NAN, 1, 1, 1}, dy[4], dw[4] = {0};
+    v[0] = in_weight ? INFINITY : 1.0f;
+    mpt_tensor tx = matrix(x, 2, 2, MPT_FP32), ty = matrix(y, 2, 2, MPT_FP32);
+    mpt_tensor tz = matrix(z, 2, 2, MPT_FP32), tw = matrix(w, 2, 2, MPT_FP32);
+    mpt_tensor tv = matrix(v, 2, 2, MPT_FP32), tdz = matrix(dz, 2, 2, MPT_FP32);
+    mpt_tensor tdy = matrix(dy, 2, 2, MPT_FP32), tdw = matrix(dw, 2, 2, MPT_FP32);
+    begin(&r, 0);
+    OK(mpt_linear_forward(r.session, 0, &tx, &tw, NULL, &ty, &ok_error));
+    OK(mpt_linear_forward(r.session, 1, &ty, &tv, NULL, &tz, &ok_error));
+    OK(mpt_linear_backward(r.session, 1, &tdz, &ty, &tv, &tdy, false, &tdw, NULL, &ok_error));
+    OK(mpt_linear_backward(r.session, 0, &tdy, &tx, &tw, NULL, false, &tdw, NULL, &ok_error));
+    OK(mpt_session_step_end(r.session, NULL, 0, 0.0f, NULL, &ok_error));
+    mpt_session_report report = mpt_session_get_report(r.session);
+    assert_int_equal(report.nonfinite_step, 0);
+    assert_int_equal(report.nonfinite_layer, 1);
+    assert_int_equal(report.nonfinite_operand, in_weight ? MPT_WEIGHT : MPT_GRAD_OUTPUT);
+    close_session(&r);
+  }
+}
+
 /* ---- checkpoints ---- */
 
 static void one_step(mirror *m, int step) {
@@ -573,6 +605,7 @@ int main(void) {
       cmocka_unit_test(plain_mode_is_fp32_whatever_the_policy),
       cmocka_unit_test(statistics_of_every_operand_reach_the_sink),
       cmocka_unit_test(the_first_value_that_is_not_finite_is_named),
+      cmocka_unit_test(the_first_of_a_step_is_first_in_its_order),
       cmocka_unit_test(a_session_continues_from_its_saved_state_bit_for_bit),
       cmocka_unit_test(a_policy_gives_formats_and_loss_scale),
   };
