@@ -267,8 +267,10 @@ static void check_rule(const char *workload_file, int64_t sequence, const rule_e
   if (workload_load(workload_file, &w, &error) != MPT_OK ||
       graph_build(w, &w->model, w->batch, sequence, &info, &g, &error) != MPT_OK ||
       profile_load("nvidia-h200", &p, &error) != MPT_OK ||
-      space_build(w, g, p, true, &s, &error) != MPT_OK)
+      space_build(w, g, p, true, &s, &error) != MPT_OK) {
     fail_msg("%s", error.message);
+    return;
+  }
   mpt_layer_policy *assignment = calloc((size_t)g->layer_count, sizeof *assignment);
   int *choice = calloc((size_t)s->unit_count, sizeof *choice);
   baseline_torchao(s, assignment);

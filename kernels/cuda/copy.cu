@@ -24,8 +24,7 @@ static __global__ void copy_vectors(const typename X::stored *x, typename Y::sto
   }
 }
 
-template <class X, class Y>
-static void run(cuda_context *c, mpt_t x, mpt_t y) {
+template <class X, class Y> static void run(cuda_context *c, mpt_t x, mpt_t y) {
   typedef typename X::stored xs;
   typedef typename Y::stored ys;
   int64_t columns = x->shape[x->rank - 1], rows = x->rank == 2 ? x->shape[0] : 1;
@@ -42,9 +41,9 @@ static void run(cuda_context *c, mpt_t x, mpt_t y) {
       y->rank == 2 ? y->strides[0] : 0, rows, columns);
 }
 
-template <class X> static void run_from(cuda_context *c, mpt_t x, mpt_t y) {
-  DISPATCH_ALL(y->format, Y, (run<X, Y>(c, x, y)))
-}
+template <class X>
+static void run_from(cuda_context *c, mpt_t x,
+                     mpt_t y){DISPATCH_ALL(y->format, Y, (run<X, Y>(c, x, y)))}
 
 mpt_status mpt_cuda_copy(mpt_queue *queue, mpt_t x, mpt_t y, mpt_error *error) {
   cuda_context *c = cuda_of(queue);

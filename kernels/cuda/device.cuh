@@ -159,10 +159,14 @@ struct Sum {
   template <class V> __device__ __forceinline__ V operator()(V a, V b) const { return a + b; }
 };
 struct Max {
-  template <class V> __device__ __forceinline__ V operator()(V a, V b) const { return a > b ? a : b; }
+  template <class V> __device__ __forceinline__ V operator()(V a, V b) const {
+    return a > b ? a : b;
+  }
 };
 struct Min {
-  template <class V> __device__ __forceinline__ V operator()(V a, V b) const { return a < b ? a : b; }
+  template <class V> __device__ __forceinline__ V operator()(V a, V b) const {
+    return a < b ? a : b;
+  }
 };
 
 /* `shared` has 32 elements; a barrier is passed before it is written, so it may be used again.

@@ -20,11 +20,11 @@ mpt_status mpt_cuda_fill(mpt_queue *queue, mpt_t x, float value, mpt_error *erro
   int64_t row_distance = x->rank == 2 ? x->strides[0] : columns;
   bool dense = rows == 1 || row_distance == columns;
   if (value == 0.0f && dense) /* zero is all bits zero in every format */
-    return cuda_check(cudaMemsetAsync(x->data, 0,
-                                      (size_t)(rows * columns) *
-                                          (size_t)mpt_format_get(x->format)->bits / 8,
-                                      c->stream),
-                      "fill", error);
+    return cuda_check(
+        cudaMemsetAsync(x->data, 0,
+                        (size_t)(rows * columns) * (size_t)mpt_format_get(x->format)->bits / 8,
+                        c->stream),
+        "fill", error);
   int64_t blocks = divide_up(rows * columns, THREADS), most = 16 * (int64_t)c->multiprocessors;
   unsigned grid = (unsigned)(blocks < most ? blocks : most);
   DISPATCH_ALL(x->format, X,

@@ -124,8 +124,7 @@ cublasStatus_t gemm_run(cuda_context *c, const gemm_plan *plan,
 
 /* Chooses among the heuristic's candidates and sets the plan's algorithm. */
 mpt_status gemm_tune(cuda_context *c, gemm_plan *plan,
-                     const cublasLtMatmulHeuristicResult_t *candidates, int count,
-                     mpt_error *error);
+                     const cublasLtMatmulHeuristicResult_t *results, int count, mpt_error *error);
 
 /* Sets of operands and outputs of a product, several where one would stay in L2. */
 enum { GEMM_SETS = 16 };
@@ -143,7 +142,7 @@ void gemm_buffers_free(gemm_buffers *buffers);
 /* A graph of `products` runs of an algorithm, over all sets in turn. */
 mpt_status gemm_graph_make(cuda_context *c, const gemm_plan *plan,
                            const cublasLtMatmulAlgo_t *algorithm, const gemm_buffers *buffers,
-                           int products, cudaGraphExec_t *graph, mpt_error *error);
+                           int products, cudaGraphExec_t *exec, mpt_error *error);
 /* Seconds that a graph takes, between two events on g->stream. */
 mpt_status gemm_graph_time(cuda_context *c, cudaGraphExec_t graph, cudaEvent_t events[2],
                            double *seconds, mpt_error *error);

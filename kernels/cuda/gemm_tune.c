@@ -262,7 +262,7 @@ static mpt_status check(search *s, const candidate *x, bool *right, mpt_error *e
   cudaStream_t stream = s->c->gemm->stream;
   int64_t count_a = (int64_t)(s->buffers.bytes_a / gemm_element_bytes(k->format_a));
   int64_t count_b = (int64_t)(s->buffers.bytes_b / gemm_element_bytes(k->format_b));
-  void *a = (void *)(uintptr_t)d->a, *b = (void *)(uintptr_t)d->b; /* ours */
+  void *a = (void *)d->a, *b = (void *)d->b; /* ours, so not constant */
   float extra = (k->accumulate ? 1.0f : 0.0f) + (k->bias ? 0.5f : 0.0f);
   float unit = ldexpf(1.0f, -(int)ceil(log2((double)k->k))); /* keeps sums in fp16's range */
   uint32_t wrong = 0;

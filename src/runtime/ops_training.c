@@ -165,7 +165,7 @@ mpt_status mpt_adam_steps(mpt_queue *queue, const mpt_adam_parameter *parameters
   op_check c = OP_CHECK(queue, adam_steps, error);
   op_require(&c, parameters != NULL && count >= 1, "there are no parameters");
   op_require(&c, args != NULL && state != NULL, "the arguments or the state are NULL");
-  for (int i = 0; c.status == MPT_OK && i < count; i++)
+  for (int i = 0; parameters != NULL && c.status == MPT_OK && i < count; i++)
     check_adam_parameter(&c, &parameters[i]);
   return c.status != MPT_OK
              ? c.status

@@ -178,7 +178,7 @@ int main(int argc, char **argv) {
   for (int round = 0; round < ROUNDS; round++)
     for (int i = 0; i < count; i++)
       if (run_case(&cases[i], options, atoll(argv[2]), &error) != MPT_OK)
-        return fail(&error);
+        exit(fail(&error));
   double tokens = (double)(w->batch * w->data.sequence);
   printf("%s, %lld parameters, %.0f tokens a step\n", w->name, (long long)g->parameters, tokens);
   printf("%-28s %10s %12s %10s %10s\n", "policy", "step, ms", "tokens/s", "GiB", "loss");
