@@ -234,7 +234,7 @@ static void optimizers(contract *c) {
           NULL);
   REFUSED(MPT_ERROR_ARGUMENT, "strided view", mpt_adam_step, c->queue, &w, &view, &w, &w, &args,
           &state);
-  mpt_adam_parameter p = {&w, &w, &w, &w, 0, {{NULL}}};
+  mpt_adam_parameter p = {.weight = &w, .gradient = &w, .first_moment = &w, .second_moment = &w};
   REFUSED(MPT_ERROR_ARGUMENT, "no parameters", mpt_adam_steps, c->queue, NULL, 0, &args, &state);
   REFUSED(MPT_ERROR_ARGUMENT, "NULL", mpt_adam_steps, c->queue, &p, 1, NULL, &state);
   p.second_moment = &half;
