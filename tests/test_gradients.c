@@ -287,6 +287,31 @@ static void edges_hold_values_of_their_formats(void **state) {
   end(&f);
 }
 
+/* Initial weights are drawn in pieces: what lies in the second is not what lies in the first. */
+static void weights_of_a_large_layer_are_all_drawn(void **state) {
+  (void)state;
+  enum { HIDDEN = 2100, PIECE = 1 << 22, LOOKED_AT = 1000 };
+  test_model m;
+  fixture f;
+  test_mlp(&m, 8, HIDDEN, 3);
+  begin(&f, &m, 2, NULL);
+  const network_parameter *large = NULL;
+  for (int i = 0; i < f.t.net->parameter_count; i++)
+    if (f.t.net->parameters[i].count > PIECE)
+      large = &f.t.net->parameters[i];
+  assert_non_null(large);
+  assert_int_equal(large->count, (int64_t)HIDDEN * HIDDEN);
+  const float *w = large->weight.data;
+  int zeros = 0, alike = 0;
+  for (int64_t i = 0; i < LOOKED_AT; i++) {
+    zeros += w[i] == 0.0f || w[PIECE + i] == 0.0f || w[large->count - 1 - i] == 0.0f;
+    alike += w[i] == w[PIECE + i];
+  }
+  assert_int_equal(zeros, 0);
+  assert_true(alike < 3);
+  end(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(of_an_mlp),
@@ -298,6 +323,7 @@ int main(void) {
       cmocka_unit_test(of_binary_labels),
       cmocka_unit_test(of_a_norm_on_the_data),
       cmocka_unit_test(edges_hold_values_of_their_formats),
+      cmocka_unit_test(weights_of_a_large_layer_are_all_drawn),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

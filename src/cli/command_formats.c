@@ -44,7 +44,10 @@ static void print_table(const float *value) {
                mpt_format_encode((mpt_format)i, *value, true));
       const double relative =
           *value != 0 ? fabs((double)r - (double)*value) / fabs((double)*value) : 0;
-      snprintf(error, sizeof error, "%.2g%%", 100 * relative);
+      if (!isnan(relative))
+        snprintf(error, sizeof error, "%.2g%%", 100 * relative);
+      else
+        snprintf(error, sizeof error, "-"); /* of infinities and NaN */
     }
     cli_table_row(&table,
                   (const char *[]){f->name, bits, max, normal, subnormal,
