@@ -1,4 +1,5 @@
-/* Attention against the textbook in double; gradients against central differences of it. */
+/* Attention against the textbook in double; gradients against central differences of it, or, where
+ * those would take too long, against the textbook's. */
 #include "contract.h"
 
 typedef struct attention_shape {
@@ -161,10 +162,91 @@ static void products_take_operands_of_a_format(contract *c) {
     check(c, (attention_shape){2, 19, 8, 2, true}, (mpt_format)format, true, 4 * unit[format]);
 }
 
+/* Gradients of q, k, v by the chain rule; lse of attention(). */
+static void gradients(attention_shape s, const double *x, const double *grad, const double *lse,
+                      double *out) {
+  int64_t width = s.channels, count = s.batch * s.length * width, depth = width / s.heads;
+  double scale = 1 / sqrt((double)depth), p[LONGEST], dp[LONGEST];
+  for (int64_t pair = 0; pair < s.batch * s.heads; pair++)
+    for (int64_t i = 0; i < s.length; i++) {
+      int64_t base = pair / s.heads * s.length * width + pair % s.heads * depth;
+      int64_t keys = s.causal ? i + 1 : s.length, query = base + i * width;
+      double mean = 0;
+      for (int64_t j = 0; j < keys; j++) {
+        int64_t key = count + base + j * width;
+        p[j] = dp[j] = 0;
+        for (int64_t d = 0; d < depth; d++) {
+          p[j] += scale * x[query + d] * x[key + d];
+          dp[j] += grad[query + d] * x[count + key + d];
+        }
+        p[j] = exp(p[j] - lse[pair * s.length + i]);
+        mean += p[j] * dp[j];
+      }
+      for (int64_t j = 0; j < keys; j++) {
+        int64_t key = count + base + j * width;
+        double ds = scale * p[j] * (dp[j] - mean);
+        for (int64_t d = 0; d < depth; d++) {
+          out[query + d] += ds * x[key + d];
+          out[key + d] += ds * x[query + d];
+          out[count + key + d] += p[j] * grad[query + d];
+        }
+      }
+    }
+}
+
+/* Each element within 16 roundings of the typical one (early rows hold more), all within one. */
+static void check_norm(const char *what, const float *got, const double *expected, int64_t n,
+                       double unit) {
+  double error = 0, norm = 0;
+  c_close(what, got, expected, n, 16 * unit);
+  for (int64_t i = 0; i < n; i++) {
+    error += ((double)got[i] - expected[i]) * ((double)got[i] - expected[i]);
+    norm += expected[i] * expected[i];
+  }
+  if (!(sqrt(error / norm) <= unit))
+    fail_msg("%s is off by %.3g of its norm, at most %.3g", what, sqrt(error / norm), unit);
+}
+
+/* Heads as GPTs have them, several blocks long, stored in the format of their products (tf32's are
+ * fp32): what backends have fast paths for. */
+static void check_stored(contract *c, attention_shape s, mpt_format format, double unit) {
+  int64_t count = s.batch * s.length * s.channels, rows = s.batch * s.heads * s.length;
+  mpt_format stored = format == MPT_TF32 ? MPT_FP32 : format;
+  float *x = c_random_in(c, format, 3 * count), *grad = c_random_in(c, format, count);
+  double *wide = c_widen(c, x, 3 * count), *y = c_doubles(c, count), *lse = c_doubles(c, rows);
+  double *expected = c_doubles(c, 3 * count);
+  attention(s, wide, y, lse);
+  gradients(s, wide, c_widen(c, grad, count), lse, expected);
+  packed in = pack(c, s, stored, x), out = pack(c, s, stored, NULL);
+  mpt_tensor ty = c_tensor(c, stored, NULL, C_SHAPE(s.batch, s.length, s.channels));
+  mpt_tensor tlse = c_tensor(c, MPT_FP32, NULL, C_SHAPE(s.batch, s.heads, s.length));
+  mpt_tensor grad_y = c_tensor(c, stored, grad, C_SHAPE(s.batch, s.length, s.channels));
+  mpt_attention_args args = {&in.view[0], &in.view[1], &in.view[2], &ty,
+                             &tlse,       s.heads,     s.causal,    format};
+  C_RUN(mpt_attention_forward, c->queue, &args);
+  C_RUN(mpt_attention_backward, c->queue, &args, &grad_y, &out.view[0], &out.view[1], &out.view[2]);
+  check_norm("y", c_read(c, &ty), y, count, unit);
+  c_close("lse", c_read(c, &tlse), lse, rows, 4e-6);
+  float *got = unpack(c, s, &out);
+  static const char *const names[] = {"grad_query", "grad_key", "grad_value"};
+  for (int i = 0; i < 3; i++)
+    check_norm(names[i], got + i * count, expected + i * count, count, unit);
+}
+
+static void heads_of_usual_widths(contract *c) {
+  static const double unit[] = {
+      [MPT_FP32] = 0x1p-20, [MPT_TF32] = 0x1p-11, [MPT_BF16] = 0x1p-8, [MPT_FP16] = 0x1p-11};
+  for (int format = MPT_FP32; format <= MPT_FP16; format++)
+    for (int64_t depth = 32; depth <= 128; depth *= 2)
+      for (int causal = 0; causal < 2; causal++)
+        check_stored(c, (attention_shape){2, 150, 2 * depth, 2, causal}, (mpt_format)format,
+                     unit[format]);
+}
+
 /* With one key the probability is 1 and y is v, rounded: the operands are rounded indeed. */
-static void operands_are_rounded(contract *c) {
-  attention_shape s = {3, 1, 40, 5, false};
-  float *x = c_random(c, 360), *expected = c_floats(c, 120);
+static void check_rounding(contract *c, attention_shape s) {
+  int64_t count = s.batch * s.channels;
+  float *x = c_random(c, 3 * count), *expected = c_floats(c, count);
   for (int format = MPT_FP32; format <= MPT_FP16; format++) {
     packed in = pack(c, s, MPT_FP32, x);
     mpt_tensor y = c_tensor(c, MPT_FP32, NULL, C_SHAPE(s.batch, s.length, s.channels));
@@ -172,10 +254,15 @@ static void operands_are_rounded(contract *c) {
     mpt_attention_args args = {&in.view[0], &in.view[1], &in.view[2], &y,
                                &lse,        s.heads,     false,       (mpt_format)format};
     C_RUN(mpt_attention_forward, c->queue, &args);
-    for (int i = 0; i < 120; i++)
-      expected[i] = mpt_format_round((mpt_format)format, x[240 + i], false);
-    c_same_bits("y", c_read(c, &y), expected, 120);
+    for (int64_t i = 0; i < count; i++)
+      expected[i] = mpt_format_round((mpt_format)format, x[2 * count + i], false);
+    c_same_bits("y", c_read(c, &y), expected, count);
   }
+}
+
+static void operands_are_rounded(contract *c) {
+  check_rounding(c, (attention_shape){3, 1, 40, 5, false});
+  check_rounding(c, (attention_shape){3, 1, 128, 2, false});
 }
 
 static void run_forward(contract *c, const void *context, const mpt_tensor *y) {
@@ -197,4 +284,5 @@ CONTRACT_MAIN(CONTRACT_TEST(attention_and_gradients),
               CONTRACT_TEST(long_sequences_are_cut_into_blocks),
               CONTRACT_TEST(gradients_cross_blocks),
               CONTRACT_TEST(products_take_operands_of_a_format),
-              CONTRACT_TEST(operands_are_rounded), CONTRACT_TEST(outputs_are_of_their_format))
+              CONTRACT_TEST(heads_of_usual_widths), CONTRACT_TEST(operands_are_rounded),
+              CONTRACT_TEST(outputs_are_of_their_format))

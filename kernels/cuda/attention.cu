@@ -9,7 +9,7 @@
  * over the keys. Seven products in place of five, but every sum has one owner and one order:
  * results are repeatable, and there is no fp32 copy of dq in memory.
  *
- * This file decides which kernels a problem gets. bf16 and fp16 go to tensor cores when a head has
+ * This file decides which kernels a problem gets. All but fp32 goes to tensor cores when a head has
  * at most 128 channels: directly when tensors are stored in the format of the products and rows can
  * be read in 16-byte pieces, otherwise converted on the way. */
 #include "kernels/cuda/attention.cuh"
@@ -35,6 +35,50 @@ static __global__ void prepare_rows(const __grid_constant__ attention_problem p)
   }
 }
 
+/* The same of rows that are read in 16-byte pieces, one a lane: 32, 64 or 128 channels. */
+template <class T>
+static __global__ void prepare_direct_rows(const __grid_constant__ attention_problem p) {
+  constexpr int EACH = 16 / (int)sizeof(typename T::stored);
+  unsigned lanes = (unsigned)p.depth / EACH, thread = blockIdx.x * THREADS + threadIdx.x;
+  unsigned at = thread / lanes, lane = thread % lanes, rows = (unsigned)(p.pairs * p.length);
+  bool present = at < rows;
+  at = present ? at : rows - 1;
+  int pair = p.first_pair + (int)(at / p.length), row = (int)(at % p.length);
+  float y[EACH], dy[EACH], sum = 0.0f;
+  typedef const typename T::stored *elements;
+  load_vector<T>(reinterpret_cast<elements>(head_row(p, p.y, pair, row)) + lane * EACH, y);
+  load_vector<T>(reinterpret_cast<elements>(head_row(p, p.grad_y, pair, row)) + lane * EACH, dy);
+#pragma unroll
+  for (int i = 0; i < EACH; i++)
+    sum += y[i] * T::load(T::store(dy[i]));
+  for (unsigned distance = lanes / 2; distance > 0; distance /= 2)
+    sum += __shfl_xor_sync(0xFFFFFFFFu, sum, distance);
+  if (lane == 0 && present) {
+    p.delta[at] = sum;
+    p.lse2[at] = p.lse[(int64_t)pair * p.length + row] * LOG2_E;
+  }
+}
+
+static void prepare(const cuda_context *c, const attention_problem &p, bool direct) {
+  int64_t rows = (int64_t)p.pairs * p.length;
+  if (!direct) {
+    unsigned blocks = (unsigned)divide_up(rows, THREADS / 32);
+    prepare_rows<<<blocks, THREADS, 0, c->stream>>>(p);
+    return;
+  }
+  unsigned blocks = (unsigned)divide_up(rows * p.depth * p.y.bytes / 16, THREADS);
+#define PREPARE prepare_direct_rows<T><<<blocks, THREADS, 0, c->stream>>>(p)
+  switch (p.format) {
+    DISPATCH_CASE(T, Fp32, PREPARE)
+    DISPATCH_CASE(T, Tf32, PREPARE)
+    DISPATCH_CASE(T, Bf16, PREPARE)
+    DISPATCH_CASE(T, Fp16, PREPARE)
+  default:
+    break;
+  }
+#undef PREPARE
+}
+
 static attention_matrix matrix_of(mpt_t x) {
   return {(char *)x->data, x->strides[0], x->strides[1], x->format,
           (int)mpt_format_get(x->format)->bits / 8};
@@ -57,23 +101,27 @@ static attention_problem problem_of(const mpt_attention_args *args) {
   return p;
 }
 
-/* Stored as it enters the products, and every head's rows in 16-byte pieces. */
+/* Stored as it enters the products, or as fp32 that tf32's kernels round, and every head's rows in
+ * 16-byte pieces. */
 static bool is_direct(const attention_problem &p, const attention_matrix &x) {
-  return x.format == p.format && (uintptr_t)x.data % 16 == 0 && x.batch % 8 == 0 && x.row % 8 == 0;
+  bool stored = x.format == p.format || (p.format == MPT_TF32 && x.format == MPT_FP32);
+  return stored && (uintptr_t)x.data % 16 == 0 && x.batch * x.bytes % 16 == 0 &&
+         x.row * x.bytes % 16 == 0;
 }
 
 static bool all_direct(const attention_problem &p, bool backward) {
   if (p.depth != 32 && p.depth != 64 && p.depth != 128)
     return false;
-  bool direct = is_direct(p, p.query) && is_direct(p, p.key) && is_direct(p, p.value);
+  bool direct =
+      is_direct(p, p.query) && is_direct(p, p.key) && is_direct(p, p.value) && is_direct(p, p.y);
   if (!backward)
-    return direct && is_direct(p, p.y);
+    return direct;
   return direct && is_direct(p, p.grad_y) && is_direct(p, p.grad_query) &&
          is_direct(p, p.grad_key) && is_direct(p, p.grad_value);
 }
 
 static bool uses_tensor_cores(const attention_problem &p) {
-  return (p.format == MPT_BF16 || p.format == MPT_FP16) && p.depth <= 128;
+  return p.format != MPT_FP32 && p.depth <= 128;
 }
 
 static mpt_status check_depth(const attention_problem &p, mpt_error *error) {
@@ -111,14 +159,15 @@ mpt_status mpt_cuda_attention_backward(mpt_queue *queue, const mpt_attention_arg
     return mpt_fail(error, MPT_ERROR_UNSUPPORTED, "attention: a sequence of %d is too long",
                     p.length);
   int all = p.pairs;
+  bool direct = all_direct(p, true);
   for (p.first_pair = 0; p.first_pair < all; p.first_pair += p.pairs) {
     p.pairs = (int)(all - p.first_pair < fit ? all - p.first_pair : fit);
     int64_t rows = (int64_t)p.pairs * p.length;
     p.lse2 = (float *)c->scratch;
     p.delta = p.lse2 + rows;
-    prepare_rows<<<(unsigned)divide_up(rows, THREADS / 32), THREADS, 0, c->stream>>>(p);
+    prepare(c, p, direct);
     if (uses_tensor_cores(p))
-      attention_mma_backward(c, p, all_direct(p, true));
+      attention_mma_backward(c, p, direct);
     else
       attention_plain_backward(c, p);
     MPT_RETURN_IF_FAILED(CUDA_LAUNCHED("attention_backward", error));

@@ -1,7 +1,7 @@
 /* What the kernels of attention share: the problem, elements of any format, and their launchers.
  *
  *   attention.cu           the two operations: which kernels a problem gets
- *   attention_forward.cu   bf16 and fp16 on tensor cores (mma), heads of up to 128 channels
+ *   attention_forward.cu   bf16, fp16 and tf32 on tensor cores (mma), heads of up to 128 channels
  *   attention_backward.cu  their gradients
  *   attention_plain.cu     everything else, in fp32
  */

@@ -5,17 +5,12 @@
 #include "kernels/cuda/attention_mma.cuh"
 
 /* Blocks of `ROWS` rows, 16 MT a warp, meet blocks of `STREAM`. */
-template <int D> struct keys_shape {
-  static constexpr int WARPS = D == 128 ? 8 : 4, MT = D == 128 ? 1 : 2;
-  static constexpr int ROWS = 16 * MT * WARPS, STREAM = D == 128 ? 64 : 32;
-  static constexpr int THREADS = 32 * WARPS, PER_SM = D == 128 ? 1 : 2;
-  static constexpr int BYTES = 2 * D * (2 * ROWS + 4 * STREAM) + 4 * STREAM * 4;
-};
-template <int D> struct queries_shape {
-  static constexpr int WARPS = D == 128 ? 8 : 4, MT = D == 128 ? 1 : 2;
-  static constexpr int ROWS = 16 * MT * WARPS, STREAM = D == 128 ? 64 : 32;
-  static constexpr int THREADS = 32 * WARPS, PER_SM = D == 128 ? 1 : 2;
-  static constexpr int BYTES = 2 * D * (2 * ROWS + 4 * STREAM);
+template <class T, int D> struct backward_shape {
+  static constexpr bool WIDE = D == 128, TF32 = T::format == MPT_TF32;
+  static constexpr int WARPS = WIDE && !TF32 ? 8 : 4, MT = WIDE ? 1 : 2;
+  static constexpr int ROWS = 16 * MT * WARPS, STREAM = !WIDE ? 32 : TF32 ? 16 : 64;
+  static constexpr int THREADS = 32 * WARPS, PER_SM = WIDE && !TF32 ? 1 : 2;
+  static constexpr int BYTES = row_bytes<T, D> * (2 * ROWS + 4 * STREAM) + 4 * STREAM * 4;
 };
 
 /* lse2 and delta of `COUNT` queries from `first` to shared memory; zeros beyond T, which with rows
@@ -33,15 +28,16 @@ static __device__ __forceinline__ void load_rows(const attention_problem &p, int
 }
 
 template <class T, int D, bool DIRECT>
-static __global__ void __launch_bounds__(keys_shape<D>::THREADS, keys_shape<D>::PER_SM)
+static __global__ void __launch_bounds__(backward_shape<T, D>::THREADS,
+                                         backward_shape<T, D>::PER_SM)
     backward_keys(const __grid_constant__ attention_problem p) {
-  typedef keys_shape<D> shape;
+  typedef backward_shape<T, D> shape;
   constexpr int MT = shape::MT, STREAM = shape::STREAM, N = STREAM / 8, THREADS = shape::THREADS;
-  constexpr int STAGE = STREAM * 2 * D;
+  constexpr int STAGE = STREAM * row_bytes<T, D>;
   static_assert(THREADS >= 2 * STREAM, "load_rows");
   extern __shared__ __align__(1024) char shared[];
-  char *tile_k = shared, *tile_v = tile_k + shape::ROWS * 2 * D;
-  char *tile_q = tile_v + shape::ROWS * 2 * D, *tile_dy = tile_q + 2 * STAGE;
+  char *tile_k = shared, *tile_v = tile_k + shape::ROWS * row_bytes<T, D>;
+  char *tile_q = tile_v + shape::ROWS * row_bytes<T, D>, *tile_dy = tile_q + 2 * STAGE;
   float *lse2 = reinterpret_cast<float *>(tile_dy + 2 * STAGE), *delta = lse2 + 2 * STREAM;
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   int pair = p.first_pair + blockIdx.x, first = (int)blockIdx.y * shape::ROWS;
@@ -57,11 +53,17 @@ static __global__ void __launch_bounds__(keys_shape<D>::THREADS, keys_shape<D>::
 
   float dk[MT][D / 8][4] = {}, dv[MT][D / 8][4] = {};
   float factor = p.scale * LOG2_E;
-  uint32_t rows_k = shared_address(tile_k) + warp * 16 * MT * 2 * D;
-  uint32_t rows_v = shared_address(tile_v) + warp * 16 * MT * 2 * D;
+  uint32_t rows_k = shared_address(tile_k) + warp * 16 * MT * row_bytes<T, D>;
+  uint32_t rows_v = shared_address(tile_v) + warp * 16 * MT * row_bytes<T, D>;
 
   for (int block = begin, stage = 0; block < end; block++, stage ^= 1) {
     copy_async_wait();
+    if (block == begin) {
+      round_tile<T, D, shape::ROWS, THREADS, DIRECT>(tile_k);
+      round_tile<T, D, shape::ROWS, THREADS, DIRECT>(tile_v);
+    }
+    round_tile<T, D, STREAM, THREADS, DIRECT>(tile_q + stage * STAGE);
+    round_tile<T, D, STREAM, THREADS, DIRECT>(tile_dy + stage * STAGE);
     __syncthreads();
     if (block + 1 < end) {
       int next = stage ^ 1, query = (block + 1) * STREAM;
@@ -119,20 +121,21 @@ static __global__ void __launch_bounds__(keys_shape<D>::THREADS, keys_shape<D>::
 #pragma unroll
       for (int e = 0; e < 4; e++)
         dk[i][j][e] *= p.scale;
-  int offset = warp * 16 * MT * 2 * D;
+  int offset = warp * 16 * MT * row_bytes<T, D>;
   store_rows<T, D, MT, DIRECT>(p, p.grad_key, pair, warp_first, dk, tile_k + offset);
   store_rows<T, D, MT, DIRECT>(p, p.grad_value, pair, warp_first, dv, tile_v + offset);
 }
 
 template <class T, int D, bool DIRECT>
-static __global__ void __launch_bounds__(queries_shape<D>::THREADS, queries_shape<D>::PER_SM)
+static __global__ void __launch_bounds__(backward_shape<T, D>::THREADS,
+                                         backward_shape<T, D>::PER_SM)
     backward_queries(const __grid_constant__ attention_problem p) {
-  typedef queries_shape<D> shape;
+  typedef backward_shape<T, D> shape;
   constexpr int MT = shape::MT, STREAM = shape::STREAM, N = STREAM / 8, THREADS = shape::THREADS;
-  constexpr int STAGE = STREAM * 2 * D;
+  constexpr int STAGE = STREAM * row_bytes<T, D>;
   extern __shared__ __align__(1024) char shared[];
-  char *tile_q = shared, *tile_dy = tile_q + shape::ROWS * 2 * D;
-  char *tile_k = tile_dy + shape::ROWS * 2 * D, *tile_v = tile_k + 2 * STAGE;
+  char *tile_q = shared, *tile_dy = tile_q + shape::ROWS * row_bytes<T, D>;
+  char *tile_k = tile_dy + shape::ROWS * row_bytes<T, D>, *tile_v = tile_k + 2 * STAGE;
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   int pair = p.first_pair + blockIdx.x;
   int first = (int)(gridDim.y - 1 - blockIdx.y) * shape::ROWS; /* most keys first */
@@ -157,11 +160,17 @@ static __global__ void __launch_bounds__(queries_shape<D>::THREADS, queries_shap
       delta[i][half] = p.delta[at];
     }
   float factor = p.scale * LOG2_E;
-  uint32_t rows_q = shared_address(tile_q) + warp * 16 * MT * 2 * D;
-  uint32_t rows_dy = shared_address(tile_dy) + warp * 16 * MT * 2 * D;
+  uint32_t rows_q = shared_address(tile_q) + warp * 16 * MT * row_bytes<T, D>;
+  uint32_t rows_dy = shared_address(tile_dy) + warp * 16 * MT * row_bytes<T, D>;
 
   for (int block = 0, stage = 0; block < blocks; block++, stage ^= 1) {
     copy_async_wait();
+    if (block == 0) {
+      round_tile<T, D, shape::ROWS, THREADS, DIRECT>(tile_q);
+      round_tile<T, D, shape::ROWS, THREADS, DIRECT>(tile_dy);
+    }
+    round_tile<T, D, STREAM, THREADS, DIRECT>(tile_k + stage * STAGE);
+    round_tile<T, D, STREAM, THREADS, DIRECT>(tile_v + stage * STAGE);
     __syncthreads();
     int key = block * STREAM;
     if (block + 1 < blocks) {
@@ -214,18 +223,16 @@ static __global__ void __launch_bounds__(queries_shape<D>::THREADS, queries_shap
       for (int e = 0; e < 4; e++)
         dq[i][j][e] *= p.scale;
   store_rows<T, D, MT, DIRECT>(p, p.grad_query, pair, warp_first, dq,
-                               tile_q + warp * 16 * MT * 2 * D);
+                               tile_q + warp * 16 * MT * row_bytes<T, D>);
 }
 
 void attention_mma_backward(const cuda_context *c, const attention_problem &p, bool direct) {
   DISPATCH_MMA(p, direct, {
-    typedef keys_shape<D> shape;
-    allow_shared(backward_keys<T, D, DIRECT>, shape::BYTES);
+    typedef backward_shape<T, D> shape;
     dim3 grid((unsigned)p.pairs, (unsigned)divide_up(p.length, shape::ROWS));
+    allow_shared(backward_keys<T, D, DIRECT>, shape::BYTES);
     backward_keys<T, D, DIRECT><<<grid, shape::THREADS, shape::BYTES, c->stream>>>(p);
-    typedef queries_shape<D> rows;
-    allow_shared(backward_queries<T, D, DIRECT>, rows::BYTES);
-    grid.y = (unsigned)divide_up(p.length, rows::ROWS);
-    backward_queries<T, D, DIRECT><<<grid, rows::THREADS, rows::BYTES, c->stream>>>(p);
+    allow_shared(backward_queries<T, D, DIRECT>, shape::BYTES);
+    backward_queries<T, D, DIRECT><<<grid, shape::THREADS, shape::BYTES, c->stream>>>(p);
   })
 }

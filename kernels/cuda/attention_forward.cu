@@ -4,10 +4,12 @@
  * product is laid out as the next product wants it. */
 #include "kernels/cuda/attention_mma.cuh"
 
-template <int D> struct forward_shape {
-  static constexpr int WARPS = 4, MT = 2, KEYS = 64; /* MT: tiles of 16 queries a warp */
+template <class T, int D> struct forward_shape {
+  static constexpr bool WIDE = row_bytes<T, D> == 512; /* tf32, 128 channels */
+  static constexpr int WARPS = 4, MT = WIDE ? 1 : 2;   /* MT: tiles of 16 queries a warp */
+  static constexpr int KEYS = WIDE ? 32 : 64;
   static constexpr int QUERIES = 16 * MT * WARPS, THREADS = 32 * WARPS;
-  static constexpr int BYTES = 2 * D * (QUERIES + 4 * KEYS);
+  static constexpr int BYTES = row_bytes<T, D> * (QUERIES + 4 * KEYS);
 };
 
 /* Hides what a row of scores must not see. `row` and `key`: of s[0][0][0]. */
@@ -50,13 +52,13 @@ static __device__ __forceinline__ float soften(float (&s)[N][4], int e0, float f
 }
 
 template <class T, int D, bool DIRECT>
-static __global__ void __launch_bounds__(forward_shape<D>::THREADS, 2)
+static __global__ void __launch_bounds__(forward_shape<T, D>::THREADS, 2)
     forward(const __grid_constant__ attention_problem p) {
-  typedef forward_shape<D> shape;
+  typedef forward_shape<T, D> shape;
   constexpr int MT = shape::MT, KEYS = shape::KEYS, N = KEYS / 8, THREADS = shape::THREADS;
   extern __shared__ __align__(1024) char shared[];
-  char *tile_q = shared, *tile_k = tile_q + shape::QUERIES * 2 * D;
-  char *tile_v = tile_k + 2 * KEYS * 2 * D; /* two of each, one in use */
+  char *tile_q = shared, *tile_k = tile_q + shape::QUERIES * row_bytes<T, D>;
+  char *tile_v = tile_k + 2 * KEYS * row_bytes<T, D>; /* two of each, one in use */
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   int pair = p.first_pair + blockIdx.x;
   int first = (int)(gridDim.y - 1 - blockIdx.y) * shape::QUERIES; /* most keys first */
@@ -74,13 +76,17 @@ static __global__ void __launch_bounds__(forward_shape<D>::THREADS, 2)
   for (int i = 0; i < MT; i++) /* finite: nothing less it is not NaN */
     largest[i][0] = largest[i][1] = -1e30f;
   float factor = p.scale * LOG2_E;
-  uint32_t rows = shared_address(tile_q) + warp * 16 * MT * 2 * D;
+  uint32_t rows = shared_address(tile_q) + warp * 16 * MT * row_bytes<T, D>;
 
   for (int block = blocks - 1, stage = 0; block >= 0; block--, stage ^= 1) {
     copy_async_wait();
+    if (block == blocks - 1)
+      round_tile<T, D, shape::QUERIES, THREADS, DIRECT>(tile_q);
+    round_tile<T, D, KEYS, THREADS, DIRECT>(tile_k + stage * KEYS * row_bytes<T, D>);
+    round_tile<T, D, KEYS, THREADS, DIRECT>(tile_v + stage * KEYS * row_bytes<T, D>);
     __syncthreads();
     if (block > 0) {
-      int next = (stage ^ 1) * KEYS * 2 * D;
+      int next = (stage ^ 1) * KEYS * row_bytes<T, D>;
       load_tile<T, D, KEYS, THREADS, DIRECT>(p, p.key, pair, (block - 1) * KEYS, tile_k + next);
       load_tile<T, D, KEYS, THREADS, DIRECT>(p, p.value, pair, (block - 1) * KEYS, tile_v + next);
       copy_async_commit();
@@ -89,7 +95,7 @@ static __global__ void __launch_bounds__(forward_shape<D>::THREADS, 2)
     if (p.causal && key > warp_first + 16 * MT - 1)
       continue;
     float s[MT][N][4] = {};
-    multiply_rows<T, D>(s, rows, shared_address(tile_k) + stage * KEYS * 2 * D);
+    multiply_rows<T, D>(s, rows, shared_address(tile_k) + stage * KEYS * row_bytes<T, D>);
     if (key + KEYS > p.length || (p.causal && key + KEYS - 1 > warp_first))
       mask_scores(s, warp_first + lane / 4, key + lane % 4 * 2, p.length, p.causal);
 #pragma unroll
@@ -103,7 +109,7 @@ static __global__ void __launch_bounds__(forward_shape<D>::THREADS, 2)
           y[i][j][2 * half + 1] *= shrink;
         }
       }
-    multiply_columns<T, D>(y, s, shared_address(tile_v) + stage * KEYS * 2 * D);
+    multiply_columns<T, D>(y, s, shared_address(tile_v) + stage * KEYS * row_bytes<T, D>);
   }
 
 #pragma unroll
@@ -125,12 +131,13 @@ static __global__ void __launch_bounds__(forward_shape<D>::THREADS, 2)
         y[i][j][2 * half + 1] *= share;
       }
     }
-  store_rows<T, D, MT, DIRECT>(p, p.y, pair, warp_first, y, tile_q + warp * 16 * MT * 2 * D);
+  store_rows<T, D, MT, DIRECT>(p, p.y, pair, warp_first, y,
+                               tile_q + warp * 16 * MT * row_bytes<T, D>);
 }
 
 void attention_mma_forward(const cuda_context *c, const attention_problem &p, bool direct) {
   DISPATCH_MMA(p, direct, {
-    typedef forward_shape<D> shape;
+    typedef forward_shape<T, D> shape;
     allow_shared(forward<T, D, DIRECT>, shape::BYTES);
     dim3 grid((unsigned)p.pairs, (unsigned)divide_up(p.length, shape::QUERIES));
     forward<T, D, DIRECT><<<grid, shape::THREADS, shape::BYTES, c->stream>>>(p);

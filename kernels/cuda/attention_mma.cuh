@@ -1,16 +1,22 @@
-/* Tiles in shared memory and the tensor cores' m16n8k16 products of bf16 and fp16.
+/* Tiles in shared memory and the tensor cores' products of them: m16n8k16 of bf16 and fp16, m16n8k8
+ * of tf32.
  *
- * A tile is rows of D channels of 16 bits. Its 16-byte chunks are swizzled, chunk ^ (row % 8), so
- * that the eight rows that ldmatrix reads at once lie in different banks. */
+ * A tile is rows of D channels of 16 bits, or of 32. Its 16-byte chunks are swizzled, chunk ^ (row
+ * % 8), so that the eight rows that ldmatrix reads at once lie in different banks. */
 #ifndef MPT_KERNELS_CUDA_ATTENTION_MMA_CUH
 #define MPT_KERNELS_CUDA_ATTENTION_MMA_CUH
 
 #include "kernels/cuda/attention.cuh"
 
-template <int D> static __device__ __forceinline__ uint32_t tile_offset(int row, int chunk) {
-  if (D == 32) /* two rows in 128 bytes */
+/* Bytes of a tile's row. */
+template <class T, int D> constexpr int row_bytes = D *(int)sizeof(typename T::stored);
+
+template <class T, int D>
+static __device__ __forceinline__ uint32_t tile_offset(int row, int chunk) {
+  constexpr int BYTES = row_bytes<T, D>;
+  if (BYTES == 64) /* two rows in 128 bytes */
     return (uint32_t)(row * 64 + ((chunk ^ (row / 2 & 3)) << 4));
-  return (uint32_t)(row * 2 * D + ((chunk ^ (row & 7)) << 4));
+  return (uint32_t)(row * BYTES + ((chunk ^ (row & 7)) << 4));
 }
 
 static __device__ __forceinline__ uint32_t shared_address(const void *p) {
@@ -48,8 +54,20 @@ static __device__ __forceinline__ void ldmatrix_transposed(uint32_t (&r)[4], uin
                : "memory");
 }
 
-/* c[16,8] += a[16,16] b[16,8]. A thread holds, of c, columns 2 * (lane % 4) + {0, 1} of rows
- * lane / 4 (c[0], c[1]) and lane / 4 + 8 (c[2], c[3]). */
+static __device__ __forceinline__ void load_shared16(uint32_t (&r)[4], uint32_t from) {
+  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(from)
+               : "memory");
+}
+static __device__ __forceinline__ void store_shared16(uint32_t to, const uint32_t (&r)[4]) {
+  asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(to), "r"(r[0]), "r"(r[1]), "r"(r[2]),
+               "r"(r[3])
+               : "memory");
+}
+
+/* c[16,8] += a[16,k] b[k,8], k 16 or (tf32) 8. A thread holds, of c, columns 2 * (lane % 4) + {0,
+ * 1} of rows lane / 4 (c[0], c[1]) and lane / 4 + 8 (c[2], c[3]). */
 template <class T>
 static __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
                                            uint32_t b1);
@@ -68,6 +86,25 @@ __device__ __forceinline__ void mma<Fp16>(float (&c)[4], const uint32_t (&a)[4],
       "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+template <>
+__device__ __forceinline__ void mma<Tf32>(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
+                                          uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+      "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+/* Tf32::store in one instruction where there is one. */
+static __device__ __forceinline__ uint32_t round_tf32(float x) {
+#if __CUDA_ARCH__ >= 900
+  uint32_t y;
+  asm("cvt.rn.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
+  return y;
+#else
+  return __float_as_uint(Tf32::store(x));
+#endif
 }
 
 template <class T> static __device__ __forceinline__ uint32_t pack(float low, float high);
@@ -101,15 +138,15 @@ template <class T, int D, int MT, int N>
 static __device__ __forceinline__ void multiply_rows(float (&c)[MT][N][4], uint32_t a, uint32_t b) {
   int lane = threadIdx.x % 32;
 #pragma unroll
-  for (int k = 0; k < D / 16; k++) {
+  for (int k = 0; k < row_bytes<T, D> / 32; k++) {
     uint32_t fa[MT][4];
 #pragma unroll
     for (int i = 0; i < MT; i++)
-      ldmatrix(fa[i], a + tile_offset<D>(i * 16 + lane % 16, 2 * k + lane / 16));
+      ldmatrix(fa[i], a + tile_offset<T, D>(i * 16 + lane % 16, 2 * k + lane / 16));
 #pragma unroll
     for (int j = 0; j < N / 2; j++) {
       uint32_t fb[4];
-      ldmatrix(fb, b + tile_offset<D>(j * 16 + lane / 16 * 8 + lane % 8, 2 * k + lane / 8 % 2));
+      ldmatrix(fb, b + tile_offset<T, D>(j * 16 + lane / 16 * 8 + lane % 8, 2 * k + lane / 8 % 2));
 #pragma unroll
       for (int i = 0; i < MT; i++) {
         mma<T>(c[i][2 * j], fa[i], fb[0], fb[1]);
@@ -119,25 +156,61 @@ static __device__ __forceinline__ void multiply_rows(float (&c)[MT][N][4], uint3
   }
 }
 
+/* The same in tf32. ldmatrix does not transpose 32-bit elements, so a thread reads rows of b
+ * itself, 16 bytes at a time. A sum may run over k in any order and columns may be told apart by
+ * any name: k = lane % 4 stands for row 2 k of eight and k + 4 for row 2 k + 1, which makes c an a
+ * as it is; and of 32 columns the j-th tile's n-th is 4 n + j, so that 16 bytes are of four tiles.
+ * c's columns stay in that order until store_rows. */
+template <int D, int MT, int N>
+static __device__ __forceinline__ void
+multiply_columns_tf32(float (&c)[MT][D / 8][4], const float (&p)[MT][N][4], uint32_t b) {
+  int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int k = 0; k < N; k++) {
+    uint32_t fa[MT][4];
+#pragma unroll
+    for (int i = 0; i < MT; i++)
+#pragma unroll
+      for (int e = 0; e < 4; e++)
+        fa[i][e] = round_tf32(p[i][k][e / 2 + e % 2 * 2]);
+#pragma unroll
+    for (int j = 0; j < D / 32; j++) {
+      uint32_t even[4], odd[4];
+      int row = k * 8 + lane % 4 * 2, chunk = j * 8 + lane / 4;
+      load_shared16(even, b + tile_offset<Tf32, D>(row, chunk));
+      load_shared16(odd, b + tile_offset<Tf32, D>(row + 1, chunk));
+#pragma unroll
+      for (int i = 0; i < MT; i++)
+#pragma unroll
+        for (int n = 0; n < 4; n++)
+          mma<Tf32>(c[i][4 * j + n], fa[i], even[n], odd[n]);
+    }
+  }
+}
+
 /* c[16 MT, D] += p b: p [16 MT, 8 N] from registers, rounded; rows of b at `b` [8 N, D]. */
 template <class T, int D, int MT, int N>
 static __device__ __forceinline__ void multiply_columns(float (&c)[MT][D / 8][4],
                                                         const float (&p)[MT][N][4], uint32_t b) {
-  int lane = threadIdx.x % 32;
+  if constexpr (T::format == MPT_TF32)
+    return multiply_columns_tf32<D>(c, p, b);
+  else {
+    int lane = threadIdx.x % 32;
 #pragma unroll
-  for (int k = 0; k < N / 2; k++) {
-    uint32_t fa[MT][4];
+    for (int k = 0; k < N / 2; k++) {
+      uint32_t fa[MT][4];
 #pragma unroll
-    for (int i = 0; i < MT; i++)
-      pack_a<T>(fa[i], p[i][2 * k], p[i][2 * k + 1]);
+      for (int i = 0; i < MT; i++)
+        pack_a<T>(fa[i], p[i][2 * k], p[i][2 * k + 1]);
 #pragma unroll
-    for (int j = 0; j < D / 16; j++) {
-      uint32_t fb[4];
-      ldmatrix_transposed(fb, b + tile_offset<D>(k * 16 + lane % 16, 2 * j + lane / 16));
+      for (int j = 0; j < D / 16; j++) {
+        uint32_t fb[4];
+        ldmatrix_transposed(fb, b + tile_offset<T, D>(k * 16 + lane % 16, 2 * j + lane / 16));
 #pragma unroll
-      for (int i = 0; i < MT; i++) {
-        mma<T>(c[i][2 * j], fa[i], fb[0], fb[1]);
-        mma<T>(c[i][2 * j + 1], fa[i], fb[2], fb[3]);
+        for (int i = 0; i < MT; i++) {
+          mma<T>(c[i][2 * j], fa[i], fb[0], fb[1]);
+          mma<T>(c[i][2 * j + 1], fa[i], fb[2], fb[3]);
+        }
       }
     }
   }
@@ -148,7 +221,7 @@ static __device__ __forceinline__ void multiply_columns(float (&c)[MT][D / 8][4]
 template <class T, int D, int ROWS, int THREADS, bool DIRECT>
 static __device__ __forceinline__ void
 load_tile(const attention_problem &p, const attention_matrix &x, int pair, int first, char *tile) {
-  constexpr int CHUNKS = D / 8;
+  constexpr int CHUNKS = row_bytes<T, D> / 16, EACH = D / CHUNKS;
   if constexpr (DIRECT) {
     static_assert(ROWS * CHUNKS % THREADS == 0, "whole rounds");
     uint32_t to = shared_address(tile);
@@ -158,22 +231,82 @@ load_tile(const attention_problem &p, const attention_matrix &x, int pair, int f
     for (int i = 0; i < ROWS * CHUNKS / THREADS; i++) {
       int row = (int)(threadIdx.x / CHUNKS) + i * (THREADS / CHUNKS);
       bool present = first + row < p.length;
-      copy_async16(to + tile_offset<D>(row, chunk), from + (present ? 2 * row * x.row : 0),
-                   present);
+      copy_async16(to + tile_offset<T, D>(row, chunk),
+                   from + (present ? (int)sizeof(typename T::stored) * row * x.row : 0), present);
     }
   } else {
     for (int i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
       int row = i / CHUNKS, chunk = i % CHUNKS;
       typename T::stored *to =
-          reinterpret_cast<typename T::stored *>(tile + tile_offset<D>(row, chunk));
+          reinterpret_cast<typename T::stored *>(tile + tile_offset<T, D>(row, chunk));
       const char *from = head_row(p, x, pair, first + row < p.length ? first + row : 0);
-      for (int e = 0; e < 8; e++) {
-        int column = chunk * 8 + e;
+      for (int e = 0; e < EACH; e++) {
+        int column = chunk * EACH + e;
         bool present = first + row < p.length && column < p.depth;
         to[e] = T::store(present ? load_any(x.format, from, column) : 0.0f);
       }
     }
   }
+}
+
+/* fp32 rows that load_tile has copied, rounded where they lie by the threads that copied them, once
+ * those have waited. Tensors of 16 bits come rounded. */
+template <class T, int D, int ROWS, int THREADS, bool DIRECT>
+static __device__ __forceinline__ void round_tile(char *tile) {
+  if constexpr (DIRECT && T::format == MPT_TF32) {
+    constexpr int CHUNKS = row_bytes<T, D> / 16;
+    uint32_t at = shared_address(tile);
+#pragma unroll
+    for (int i = 0; i < ROWS * CHUNKS / THREADS; i++) {
+      uint32_t x[4],
+          chunk = at + tile_offset<T, D>((int)(threadIdx.x / CHUNKS) + i * (THREADS / CHUNKS),
+                                         threadIdx.x % CHUNKS);
+      load_shared16(x, chunk);
+#pragma unroll
+      for (int e = 0; e < 4; e++)
+        x[e] = round_tf32(__uint_as_float(x[e]));
+      store_shared16(chunk, x);
+    }
+  }
+}
+
+/* c of multiply_columns_tf32: a thread has eight neighbouring columns of every 32. */
+template <int D, int MT, bool DIRECT>
+static __device__ __forceinline__ void store_rows_tf32(const attention_problem &p,
+                                                       const attention_matrix &x, int pair,
+                                                       int first, const float (&c)[MT][D / 8][4]) {
+  int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int i = 0; i < MT; i++)
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      int row = first + i * 16 + half * 8 + lane / 4;
+      if (row >= p.length)
+        continue;
+      char *to = head_row(p, x, pair, row);
+#pragma unroll
+      for (int j = 0; j < D / 32; j++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+          int column = 32 * j + lane % 4 * 8 + 4 * e, from = 2 * half + e;
+          float y[4];
+#pragma unroll
+          for (int n = 0; n < 4; n++)
+            y[n] = c[i][4 * j + n][from];
+          if constexpr (DIRECT) {
+            if (x.format == MPT_TF32)
+#pragma unroll
+              for (int n = 0; n < 4; n++)
+                y[n] = Tf32::store(y[n]);
+            reinterpret_cast<float4 *>(to)[column / 4] = make_float4(y[0], y[1], y[2], y[3]);
+          } else {
+#pragma unroll
+            for (int n = 0; n < 4; n++)
+              if (column + n < p.depth)
+                store_any(x.format, to, column + n, y[n]);
+          }
+        }
+    }
 }
 
 /* A warp's c [16 MT, D] to rows first.. of a head of x, rounded. Direct: through `tile`, 16 MT rows
@@ -183,7 +316,9 @@ static __device__ __forceinline__ void store_rows(const attention_problem &p,
                                                   const attention_matrix &x, int pair, int first,
                                                   const float (&c)[MT][D / 8][4], char *tile) {
   int lane = threadIdx.x % 32;
-  if constexpr (DIRECT) {
+  if constexpr (T::format == MPT_TF32) {
+    store_rows_tf32<D, MT, DIRECT>(p, x, pair, first, c);
+  } else if constexpr (DIRECT) {
     __syncwarp();
 #pragma unroll
     for (int i = 0; i < MT; i++)
@@ -191,7 +326,7 @@ static __device__ __forceinline__ void store_rows(const attention_problem &p,
       for (int j = 0; j < D / 8; j++)
 #pragma unroll
         for (int half = 0; half < 2; half++)
-          *reinterpret_cast<uint32_t *>(tile + tile_offset<D>(i * 16 + half * 8 + lane / 4, j) +
+          *reinterpret_cast<uint32_t *>(tile + tile_offset<T, D>(i * 16 + half * 8 + lane / 4, j) +
                                         lane % 4 * 4) =
               pack<T>(c[i][j][2 * half], c[i][j][2 * half + 1]);
     __syncwarp();
@@ -200,7 +335,7 @@ static __device__ __forceinline__ void store_rows(const attention_problem &p,
 #pragma unroll
     for (int i = 0; i < 16 * MT / EACH; i++) {
       int row = i * EACH + lane / CHUNKS;
-      uint4 bytes = *reinterpret_cast<const uint4 *>(tile + tile_offset<D>(row, chunk));
+      uint4 bytes = *reinterpret_cast<const uint4 *>(tile + tile_offset<T, D>(row, chunk));
       if (first + row < p.length)
         *reinterpret_cast<uint4 *>(head_row(p, x, pair, first + row) + chunk * 16) = bytes;
     }
@@ -252,6 +387,9 @@ static __device__ __forceinline__ void store_rows(const attention_problem &p,
 #define DISPATCH_MMA(problem, direct, ...)                                                         \
   if ((problem).format == MPT_BF16) {                                                              \
     typedef Bf16 T;                                                                                \
+    DISPATCH_MMA_WIDTH(problem, direct, __VA_ARGS__)                                               \
+  } else if ((problem).format == MPT_TF32) {                                                       \
+    typedef Tf32 T;                                                                                \
     DISPATCH_MMA_WIDTH(problem, direct, __VA_ARGS__)                                               \
   } else {                                                                                         \
     typedef Fp16 T;                                                                                \

@@ -17,6 +17,8 @@ int main(void) {
 #else
 #include "gpu_bench.h"
 
+static double copy_rate; /* bytes a second, read and written, of a plain copy */
+
 enum { TOKENS = 16384, VOCABULARY = 50304, SETS = 4, CALLS = 20, REPEATS = 11 };
 
 static mpt_format format = MPT_BF16;

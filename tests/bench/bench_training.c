@@ -15,6 +15,8 @@ int main(void) {
 #else
 #include "gpu_bench.h"
 
+static double copy_rate; /* bytes a second, read and written, of a plain copy */
+
 enum { REPEATS = 21, MOST_PARAMETERS = 256 };
 
 static void *take(size_t bytes) {

@@ -11,7 +11,6 @@
 static mpt_queue *queue;
 static cudaStream_t stream;
 static mpt_error error;
-static double copy_rate; /* bytes a second, read and written, of a plain copy */
 
 static void check(mpt_status status) {
   if (status == MPT_OK)
