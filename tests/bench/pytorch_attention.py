@@ -53,13 +53,13 @@ def measure(dtype, batch, heads, length, depth, backend):
 
 
 def main():
-    program = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, text=True)
-    print(program.stdout, end="")
     ours = {}
-    for line in program.stdout.splitlines():
-        words = line.split()
-        if words[:1] == ["time"]:
-            ours.setdefault((words[1], *map(int, words[2:6])), {})[words[6]] = float(words[7])
+    with subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True) as program:
+        for line in program.stdout:
+            print(line, end="", flush=True)
+            words = line.split()
+            if words[:1] == ["time"]:
+                ours.setdefault((words[1], *map(int, words[2:6])), {})[words[6]] = float(words[7])
     print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, CUDA {torch.version.cuda}")
     print("microseconds; in brackets: PyTorch's time over ours, the share of its speed")
     for case, times in ours.items():
