@@ -8,6 +8,29 @@
 
 struct Any {};
 
+/* N elements as they are stored, in the first words: loaded ahead of the time they are needed. */
+template <int N> struct Packed { uint32_t word[N]; };
+
+template <class T, int N>
+static __device__ __forceinline__ void load_packed(const typename T::stored *p, Packed<N> &packed) {
+  constexpr int bytes = N * (int)sizeof(typename T::stored), chunk = bytes > 16 ? 16 : bytes;
+  typedef typename raw_vector<chunk>::type raw;
+#pragma unroll
+  for (int c = 0; c < bytes / chunk; c++) {
+    raw word = reinterpret_cast<const raw *>(p)[c];
+    memcpy(&packed.word[c * chunk / 4], &word, sizeof word);
+  }
+}
+
+template <class T, int N>
+static __device__ __forceinline__ void unpack(const Packed<N> &packed, float (&x)[N]) {
+  typename T::stored part[N];
+  memcpy(part, packed.word, sizeof part);
+#pragma unroll
+  for (int i = 0; i < N; i++)
+    x[i] = T::load(part[i]);
+}
+
 template <class T> struct Array {
   typename T::stored *data;
   __device__ __forceinline__ float get(int64_t i) const { return T::load(data[i]); }
@@ -17,6 +40,13 @@ template <class T> struct Array {
   }
   template <int N> __device__ __forceinline__ void store(int64_t i, const float (&x)[N]) const {
     store_vector<T>(data + i, x);
+  }
+  template <int N> __device__ __forceinline__ void fetch(int64_t i, Packed<N> &packed) const {
+    load_packed<T>(data + i, packed);
+  }
+  template <int N>
+  __device__ __forceinline__ void open(const Packed<N> &packed, float (&x)[N]) const {
+    unpack<T>(packed, x);
   }
 };
 
@@ -36,6 +66,13 @@ template <> struct Array<Any> {
   }
   template <int N> __device__ __forceinline__ void store(int64_t i, const float (&x)[N]) const {
     DISPATCH_ALL(format, T, (store_vector<T>((typename T::stored *)data + i, x)))
+  }
+  template <int N> __device__ __forceinline__ void fetch(int64_t i, Packed<N> &packed) const {
+    DISPATCH_ALL(format, T, (load_packed<T>((const typename T::stored *)data + i, packed)))
+  }
+  template <int N>
+  __device__ __forceinline__ void open(const Packed<N> &packed, float (&x)[N]) const {
+    DISPATCH_ALL(format, T, (unpack<T>(packed, x)))
   }
 };
 

@@ -1,11 +1,11 @@
 /* bias_backward: grad_bias[n] = sum of grad[m, n] over its rows.
  *
  * A block takes LANES * WIDTH columns and one part of the rows; its GROUPS warps take turns at the
- * rows. Parts are as many as fill the device a few times over. */
+ * rows. Parts are as many as give each multiprocessor BLOCKS blocks. */
 #include "kernels/cuda/array.cuh"
 #include "kernels/cuda/column_sums.cuh"
 
-enum { LANES = 32, GROUPS = 8 };
+enum { LANES = 32, GROUPS = 8, BLOCKS = 4 };
 
 /* grad has shape [rows, n]; partial has shape [gridDim.y, n] */
 template <class T, int WIDTH>
@@ -43,7 +43,7 @@ static __global__ void __launch_bounds__(LANES *GROUPS)
 template <class T, int WIDTH>
 static void run(cuda_context *c, mpt_t grad, float *out, bool accumulate) {
   int64_t rows = grad->shape[0], n = grad->shape[1], strips = divide_up(n, LANES * WIDTH);
-  int64_t parts = divide_up(8 * (int64_t)c->multiprocessors, strips);
+  int64_t parts = divide_up(BLOCKS * (int64_t)c->multiprocessors, strips);
   int64_t most = divide_up(rows, 4 * GROUPS),
           room = CUDA_SCRATCH_BYTES / (int64_t)sizeof(float) / n;
   parts = parts < most ? parts : most;

@@ -115,6 +115,26 @@ static __device__ __forceinline__ void load_vector(const typename T::stored *p, 
   }
 }
 
+/* out[0] = a, and out[1] = b when there are two: 16-bit formats convert pairs in one instruction.
+ */
+template <class T>
+static __device__ __forceinline__ void store_pair(typename T::stored *out, float a, float b,
+                                                  bool two) {
+  out[0] = T::store(a);
+  if (two)
+    out[1] = T::store(b);
+}
+template <>
+__device__ __forceinline__ void store_pair<Bf16>(__nv_bfloat16 *out, float a, float b, bool two) {
+  __nv_bfloat162 pair = __floats2bfloat162_rn(a, b);
+  memcpy(out, &pair, two ? sizeof pair : sizeof *out);
+}
+template <>
+__device__ __forceinline__ void store_pair<Fp16>(__half *out, float a, float b, bool two) {
+  __half2 pair = __floats2half2_rn(a, b);
+  memcpy(out, &pair, two ? sizeof pair : sizeof *out);
+}
+
 template <class T, int N>
 static __device__ __forceinline__ void store_vector(typename T::stored *p, const float (&x)[N]) {
   constexpr int bytes = N * (int)sizeof(typename T::stored);
@@ -124,8 +144,9 @@ static __device__ __forceinline__ void store_vector(typename T::stored *p, const
   for (int c = 0; c < bytes / chunk; c++) {
     typename T::stored part[each];
 #pragma unroll
-    for (int i = 0; i < each; i++)
-      part[i] = T::store(x[c * each + i]);
+    for (int i = 0; i < each; i += 2)
+      store_pair<T>(part + i, x[c * each + i], x[c * each + (i + 1 < each ? i + 1 : i)],
+                    i + 1 < each);
     raw word;
     memcpy(&word, part, sizeof word);
     reinterpret_cast<raw *>(p)[c] = word;

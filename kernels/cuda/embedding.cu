@@ -8,7 +8,7 @@
  * taken in an order that ids alone decide. */
 #include "kernels/cuda/array.cuh"
 
-enum { WIDTH = 4, CHUNK = 16, THREADS = 256, SEGMENT = 1024, SLICE = 1 << 15 };
+enum { WIDTH = 4, CHUNK = 16, TOGETHER = 4, THREADS = 256, SEGMENT = 1024, SLICE = 1 << 15 };
 
 static __device__ __forceinline__ bool id_is_good(const int32_t *ids, int64_t row,
                                                   int64_t vocabulary, cuda_fault *fault) {
@@ -59,6 +59,13 @@ static __global__ void list_rows(const int32_t *ids, int64_t first, int count, i
   ranks[i] = 0;
 }
 
+/* below -= x < bound, in two instructions: the borrow of a subtraction. */
+static __device__ __forceinline__ void count_below(uint32_t &below, uint32_t x, uint32_t bound) {
+  asm("{ .reg .u32 rest; sub.cc.u32 rest, %1, %2; subc.u32 %0, %0, 0; }"
+      : "+r"(below)
+      : "r"(x), "r"(bound));
+}
+
 /* ranks[i] += keys of segment blockIdx.y that come before key i: smaller ones, and equal ones of
  * smaller index. */
 static __global__ void __launch_bounds__(THREADS)
@@ -70,19 +77,22 @@ static __global__ void __launch_bounds__(THREADS)
   __syncthreads();
   if (i >= count)
     return;
-  uint32_t key = keys[i], rank = 0;
+  uint32_t key = keys[i], below = 0;
   if (begin + SEGMENT <= first || begin > first + THREADS - 1) {
     uint32_t bound = begin > i ? key : key + 1;
 #pragma unroll 8
     for (int j = 0; j < SEGMENT / 4; j++) {
       uint4 k = segment[j];
-      rank += (uint32_t)(k.x < bound) + (k.y < bound) + (k.z < bound) + (k.w < bound);
+      count_below(below, k.x, bound);
+      count_below(below, k.y, bound);
+      count_below(below, k.z, bound);
+      count_below(below, k.w, bound);
     }
   } else {
     for (int j = 0; j < SEGMENT; j++)
-      rank += ((const uint32_t *)segment)[j] < key + (begin + j < i);
+      count_below(below, ((const uint32_t *)segment)[j], key + (begin + j < i));
   }
-  atomicAdd(&ranks[i], rank);
+  atomicAdd(&ranks[i], 0u - below);
 }
 
 static __global__ void sort_rows(const uint32_t *keys, const uint32_t *ranks, int count,
@@ -122,29 +132,40 @@ static __global__ void sum_chunks(const uint32_t *keys, const uint32_t *rows, in
   int64_t column = ((int64_t)blockIdx.y * blockDim.x + threadIdx.x) * W;
   if (column >= s.columns)
     return;
-  float x[CHUNK][W], sum[W] = {};
+  float x[CHUNK][W] = {};
 #pragma unroll
   for (int i = 0; i < CHUNK; i++)
     if (key[i + 1] != none)
       grad_y.load(row[i] * s.y + column, x[i]);
-  bool head = key[0] == key[1];
 #pragma unroll
-  for (int i = 0; i < CHUNK; i++) {
-    if (key[i + 1] == none)
-      break;
+  for (int i = 1; i < CHUNK; i++) /* so that the last row of a run gets its sum */
+    if (key[i + 1] == key[i])
 #pragma unroll
-    for (int e = 0; e < W; e++)
-      sum[e] += x[i][e];
-    if (i + 1 < CHUNK && key[i + 2] == key[i + 1])
-      continue;
-    if (head)
-      store_vector<Fp32>(heads + blockIdx.x * s.columns + column, sum);
-    else
-      add_to(grad_table + key[i + 1] * s.table + column, sum);
-    head = false;
+      for (int e = 0; e < W; e++)
+        x[i][e] += x[i - 1][e];
 #pragma unroll
-    for (int e = 0; e < W; e++)
-      sum[e] = 0.0f;
+  for (int first = 0; first < CHUNK; first += TOGETHER) {
+    float old[TOGETHER][W];
+    bool ends[TOGETHER];
+#pragma unroll
+    for (int j = 0; j < TOGETHER; j++) {
+      int i = first + j;
+      ends[j] = key[i + 1] != none && (i + 1 == CHUNK || key[i + 2] != key[i + 1]);
+      if (ends[j] && key[i + 1] == key[0]) { /* the run began in the chunk before */
+        store_vector<Fp32>(heads + blockIdx.x * s.columns + column, x[i]);
+        ends[j] = false;
+      }
+      if (ends[j])
+        load_vector<Fp32>(grad_table + key[i + 1] * s.table + column, old[j]);
+    }
+#pragma unroll
+    for (int j = 0; j < TOGETHER; j++)
+      if (ends[j]) {
+#pragma unroll
+        for (int e = 0; e < W; e++)
+          old[j][e] += x[first + j][e];
+        store_vector<Fp32>(grad_table + key[first + j + 1] * s.table + column, old[j]);
+      }
   }
 }
 
@@ -160,9 +181,17 @@ static __global__ void add_heads(const uint32_t *keys, int count, const float *h
   int64_t column = ((int64_t)blockIdx.y * blockDim.x + threadIdx.x) * W;
   if (column >= s.columns)
     return;
+  int last = blockIdx.x, beyond = (count + CHUNK - 1) / CHUNK;
+  while (beyond - last > 1) { /* keys ascend: where does the run end? */
+    int middle = (last + beyond) / 2;
+    if (keys[middle * CHUNK] == key)
+      last = middle;
+    else
+      beyond = middle;
+  }
   float sum[W] = {};
-#pragma unroll 4
-  for (int chunk = blockIdx.x; chunk * CHUNK < count && keys[chunk * CHUNK] == key; chunk++) {
+#pragma unroll 8
+  for (int chunk = blockIdx.x; chunk <= last; chunk++) {
     float x[W];
     load_vector<Fp32>(heads + chunk * s.columns + column, x);
 #pragma unroll

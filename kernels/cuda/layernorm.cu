@@ -2,100 +2,88 @@
  * h = gamma grad_y,  grad_x = rstd (h - mean(h) - xhat mean(h xhat)),
  * grad_gamma += sum over rows of grad_y xhat,  grad_beta += sum over rows of grad_y.
  *
- * A thread owns WIDTH columns and a block as many threads as columns need; it takes ROWS rows at a
- * time, all of them in registers, so that x is read once and the barriers of a sum are shared by
- * ROWS rows. gamma, beta and the sums of their gradients stay in registers. Rows that are too long
- * or not aligned are walked over element by element. */
+ * A row lies in the registers of a warp, or of a few where it is long, so that it is read once.
+ * Forward, every warp has its row, and the device has many. Backward, warps walk over rows, because
+ * the sums of the parameters' gradients stay in registers too, and fetch the next row while they
+ * work on one. Rows that are too long or not aligned are walked over element by element. */
 #include "kernels/cuda/array.cuh"
 #include "kernels/cuda/column_sums.cuh"
 
-enum { WIDTH = 8, ROWS = 4, MOST_THREADS = 512, MOST_COLUMNS = WIDTH * MOST_THREADS };
-
-/* Sums of N values over the block, to every thread. `shared` is used by every other call. */
-template <int N>
-static __device__ __forceinline__ void block_sums(float (&value)[N], float (*shared)[N]) {
-  int warp = threadIdx.x / 32, warps = blockDim.x / 32;
-#pragma unroll
-  for (int i = 0; i < N; i++)
-    value[i] = warp_all(value[i], Sum());
-  if (warps == 1)
-    return;
-  if (threadIdx.x % 32 == 0)
-#pragma unroll
-    for (int i = 0; i < N; i++)
-      shared[warp][i] = value[i];
-  __syncthreads();
-#pragma unroll
-  for (int i = 0; i < N; i++)
-    value[i] = 0.0f;
-  for (int w = 0; w < warps; w++)
-#pragma unroll
-    for (int i = 0; i < N; i++)
-      value[i] += shared[w][i];
-}
+enum { MOST_COLUMNS = 8192 };
 
 struct norm_rows {
   int64_t rows, n;
   int64_t x, y, grad_y, grad_x; /* row distances */
 };
 
-/* ---- forward ---- */
-template <class T>
-static __global__ void __launch_bounds__(MOST_THREADS)
-    normalize(Array<T> x, const float *gamma, const float *beta, float epsilon, Array<T> y,
-              float *mean_out, float *rstd_out, norm_rows s) {
-  __shared__ float sums[2][MOST_THREADS / 32][ROWS];
-  const int64_t column = (int64_t)threadIdx.x * WIDTH;
-  const bool mine = column < s.n;
+/* Waits for `threads` threads of the block, those that use this barrier. */
+static __device__ __forceinline__ void wait_for(int barrier, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
+/* ---- forward: WARPS warps for each row, VECTORS vectors of WIDTH columns for each thread ---- */
+enum { WIDTH = 4, FORWARD_THREADS = 128 };
+
+template <int WARPS> static __device__ __forceinline__ float row_sum(float x, float *shared) {
+  x = warp_all(x, Sum());
+  if (WARPS == 1)
+    return x;
+  shared[threadIdx.x / 32] = x; /* every lane the same */
+  __syncthreads();
+  x = 0.0f;
+#pragma unroll
+  for (int w = 0; w < WARPS; w++)
+    x += shared[threadIdx.x / 32 / WARPS * WARPS + w];
+  return x;
+}
+
+template <class T, int VECTORS, int WARPS>
+static __global__ void __launch_bounds__(FORWARD_THREADS)
+    normalize(Array<T> x, const float *__restrict__ gamma, const float *__restrict__ beta,
+              float epsilon, Array<T> y, float *mean_out, float *rstd_out, norm_rows s) {
+  __shared__ float shared[2][FORWARD_THREADS / 32];
+  constexpr int threads = 32 * WARPS;
+  const int rank = threadIdx.x % threads;
+  const int64_t row = (int64_t)blockIdx.x * (FORWARD_THREADS / threads) + threadIdx.x / threads;
+  if (WARPS < FORWARD_THREADS / 32 && row >= s.rows)
+    return;
   const float share = 1.0f / (float)s.n;
-  float g[WIDTH], b[WIDTH];
-  if (mine) {
-    load_vector<Fp32>(gamma + column, g);
-    load_vector<Fp32>(beta + column, b);
-  }
-  for (int64_t first = (int64_t)blockIdx.x * ROWS; first < s.rows;
-       first += (int64_t)gridDim.x * ROWS) {
-    float v[ROWS][WIDTH] = {}, mean[ROWS], rstd[ROWS];
+  float v[VECTORS][WIDTH] = {}, mean = 0.0f, rstd = 0.0f;
 #pragma unroll
-    for (int r = 0; r < ROWS; r++)
-      if (mine && first + r < s.rows)
-        x.load((first + r) * s.x + column, v[r]);
+  for (int k = 0; k < VECTORS; k++)
+    if ((k * threads + rank) * WIDTH < s.n)
+      x.load(row * s.x + (k * threads + rank) * WIDTH, v[k]);
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-      mean[r] = 0.0f;
+  for (int k = 0; k < VECTORS; k++)
 #pragma unroll
-      for (int i = 0; i < WIDTH; i++)
-        mean[r] += v[r][i];
-    }
-    block_sums(mean, sums[0]);
+    for (int i = 0; i < WIDTH; i++)
+      mean += v[k][i];
+  mean = row_sum<WARPS>(mean, shared[0]) * share;
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-      mean[r] *= share;
-      rstd[r] = 0.0f;
+  for (int k = 0; k < VECTORS; k++)
+    if ((k * threads + rank) * WIDTH < s.n)
 #pragma unroll
       for (int i = 0; i < WIDTH; i++) {
-        v[r][i] -= mean[r];
-        rstd[r] = fmaf(v[r][i], v[r][i], rstd[r]);
+        v[k][i] -= mean;
+        rstd = fmaf(v[k][i], v[k][i], rstd);
       }
-      if (!mine)
-        rstd[r] = 0.0f;
-    }
-    block_sums(rstd, sums[1]);
+  rstd = 1.0f / sqrtf(fmaf(row_sum<WARPS>(rstd, shared[1]), share, epsilon));
+  if (rank == 0) {
+    mean_out[row] = mean;
+    rstd_out[row] = rstd;
+  }
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-      if (first + r >= s.rows)
-        break;
-      rstd[r] = 1.0f / sqrtf(fmaf(rstd[r], share, epsilon));
-      if (threadIdx.x == 0) {
-        mean_out[first + r] = mean[r];
-        rstd_out[first + r] = rstd[r];
-      }
+  for (int k = 0; k < VECTORS; k++) {
+    int column = (k * threads + rank) * WIDTH;
+    if (column >= s.n)
+      break;
+    float g[WIDTH], b[WIDTH];
+    load_vector<Fp32>(gamma + column, g);
+    load_vector<Fp32>(beta + column, b);
 #pragma unroll
-      for (int i = 0; i < WIDTH; i++)
-        v[r][i] = fmaf(v[r][i] * rstd[r], g[i], b[i]);
-      if (mine)
-        y.store((first + r) * s.y + column, v[r]);
-    }
+    for (int i = 0; i < WIDTH; i++)
+      v[k][i] = fmaf(v[k][i] * rstd, g[i], b[i]);
+    y.store(row * s.y + column, v[k]);
   }
 }
 
@@ -124,60 +112,112 @@ static __global__ void normalize_any(Array<Any> x, const float *gamma, const flo
 }
 
 /* ---- backward ---- */
-/* partial has shape [2, gridDim.x, n]: sums of grad_gamma, then of grad_beta. */
-template <class T>
-static __global__ void __launch_bounds__(MOST_THREADS)
-    norm_backward(Array<T> grad_y, Array<T> x, const float *gamma, const float *mean,
-                  const float *rstd, Array<T> grad_x, float *partial, norm_rows s) {
-  __shared__ float shared[2][MOST_THREADS / 32][2 * ROWS];
-  const int64_t column = (int64_t)threadIdx.x * WIDTH;
-  const bool mine = column < s.n;
+/* Threads that own VECTORS vectors of WIDE columns each: one block fills a multiprocessor. */
+enum { WIDE = 8 };
+template <int VECTORS> struct Backward {
+  static constexpr int threads = VECTORS == 3 ? 384 : 512, warps = threads / 32;
+};
+
+/* What a thread holds of a row before it is needed. */
+template <int VECTORS> struct row_ahead {
+  Packed<WIDE> x[VECTORS], grad_y[VECTORS];
+  float mean, rstd;
+};
+
+/* `warps` of the block take each row. partial has shape [2, gridDim.x, n]: sums of grad_gamma, then
+ * of grad_beta. */
+template <class T, int VECTORS>
+static __global__ void __launch_bounds__(Backward<VECTORS>::threads, 1)
+    norm_backward(Array<T> grad_y, Array<T> x, const float *__restrict__ gamma, const float *mean,
+                  const float *rstd, Array<T> grad_x, float *partial, norm_rows s, int warps) {
+  constexpr int threads = Backward<VECTORS>::threads;
+  __shared__ __align__(16) float sums[VECTORS * WIDE * threads];
+  __shared__ float2 exchange[2][threads / 32];
+  const int team = 32 * warps, teams = threads / team, mine = threadIdx.x / team;
+  const int rank = threadIdx.x % team, n = (int)s.n;
   const float share = 1.0f / (float)s.n;
-  float w[WIDTH] = {}, gamma_sum[WIDTH] = {}, beta_sum[WIDTH] = {};
-  if (mine)
-    load_vector<Fp32>(gamma + column, w);
-  int turn = 0;
-  for (int64_t first = (int64_t)blockIdx.x * ROWS; first < s.rows;
-       first += (int64_t)gridDim.x * ROWS, turn ^= 1) {
-    float xhat[ROWS][WIDTH] = {}, g[ROWS][WIDTH] = {}, scale[ROWS] = {}, sums[2 * ROWS];
+  const int64_t step = (int64_t)gridDim.x * teams;
+  float gamma_sum[VECTORS][WIDE] = {}, beta_sum[VECTORS][WIDE] = {};
+  row_ahead<VECTORS> ahead;
+  auto fetch = [&](int64_t row) {
+    ahead.mean = mean[row];
+    ahead.rstd = rstd[row];
 #pragma unroll
-    for (int r = 0; r < ROWS; r++)
-      if (mine && first + r < s.rows) {
-        x.load((first + r) * s.x + column, xhat[r]);
-        grad_y.load((first + r) * s.grad_y + column, g[r]);
+    for (int k = 0; k < VECTORS; k++)
+      if ((k * team + rank) * WIDE < n) {
+        x.fetch(row * s.x + (k * team + rank) * WIDE, ahead.x[k]);
+        grad_y.fetch(row * s.grad_y + (k * team + rank) * WIDE, ahead.grad_y[k]);
       }
+  };
+  int64_t row = (int64_t)blockIdx.x * teams + mine;
+  if (row < s.rows)
+    fetch(row);
+  for (int turn = 0; row < s.rows; row += step, turn ^= 1) {
+    float xhat[VECTORS][WIDE] = {}, h[VECTORS][WIDE] = {}, h_mean = 0.0f, hx_mean = 0.0f;
+    float middle = ahead.mean, scale = ahead.rstd;
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-      float middle = 0.0f;
-      if (first + r < s.rows) {
-        middle = mean[first + r];
-        scale[r] = rstd[first + r];
+    for (int k = 0; k < VECTORS; k++)
+      if ((k * team + rank) * WIDE < n) {
+        x.open(ahead.x[k], xhat[k]);
+        grad_y.open(ahead.grad_y[k], h[k]);
       }
-      sums[r] = sums[ROWS + r] = 0.0f;
+    if (row + step < s.rows)
+      fetch(row + step);
 #pragma unroll
-      for (int i = 0; i < WIDTH; i++) {
-        xhat[r][i] = (xhat[r][i] - middle) * scale[r];
-        gamma_sum[i] = fmaf(g[r][i], xhat[r][i], gamma_sum[i]);
-        beta_sum[i] += g[r][i];
-        float h = g[r][i] * w[i];
-        sums[r] += h;
-        sums[ROWS + r] = fmaf(h, xhat[r][i], sums[ROWS + r]);
+    for (int k = 0; k < VECTORS; k++) {
+      int column = (k * team + rank) * WIDE;
+      if (column >= n)
+        break;
+      float w[WIDE];
+      load_vector<Fp32>(gamma + column, w);
+#pragma unroll
+      for (int i = 0; i < WIDE; i++) {
+        xhat[k][i] = (xhat[k][i] - middle) * scale;
+        gamma_sum[k][i] = fmaf(h[k][i], xhat[k][i], gamma_sum[k][i]);
+        beta_sum[k][i] += h[k][i];
+        h[k][i] *= w[i];
+        h_mean += h[k][i];
+        hx_mean = fmaf(h[k][i], xhat[k][i], hx_mean);
       }
     }
-    block_sums(sums, shared[turn]);
+    h_mean = warp_all(h_mean, Sum());
+    hx_mean = warp_all(hx_mean, Sum());
+    if (warps > 1) {
+      exchange[turn][threadIdx.x / 32] = make_float2(h_mean, hx_mean); /* every lane the same */
+      wait_for(mine + 1, team);
+      h_mean = hx_mean = 0.0f;
+      for (int w = 0; w < warps; w++) {
+        h_mean += exchange[turn][mine * warps + w].x;
+        hx_mean += exchange[turn][mine * warps + w].y;
+      }
+    }
+    h_mean *= share * scale;
+    hx_mean *= share * scale;
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-      float h_mean = sums[r] * share, hx_mean = sums[ROWS + r] * share;
+    for (int k = 0; k < VECTORS; k++) {
+      int column = (k * team + rank) * WIDE;
+      if (column >= n)
+        break;
 #pragma unroll
-      for (int i = 0; i < WIDTH; i++)
-        g[r][i] = scale[r] * fmaf(-xhat[r][i], hx_mean, g[r][i] * w[i] - h_mean);
-      if (mine && first + r < s.rows)
-        grad_x.store((first + r) * s.grad_x + column, g[r]);
+      for (int i = 0; i < WIDE; i++)
+        h[k][i] = fmaf(-xhat[k][i], hx_mean, fmaf(h[k][i], scale, -h_mean));
+      grad_x.store(row * s.grad_x + column, h[k]);
     }
   }
-  if (mine) {
-    store_vector<Fp32>(partial + blockIdx.x * s.n + column, gamma_sum);
-    store_vector<Fp32>(partial + (gridDim.x + blockIdx.x) * s.n + column, beta_sum);
+  for (int which = 0; which < 2; which++) { /* over the teams of the block, in order */
+    __syncthreads();
+#pragma unroll
+    for (int k = 0; k < VECTORS; k++)
+      if ((k * team + rank) * WIDE < n)
+        store_vector<Fp32>(sums + mine * n + (k * team + rank) * WIDE,
+                           which == 0 ? gamma_sum[k] : beta_sum[k]);
+    __syncthreads();
+    for (int i = threadIdx.x; i < n; i += threads) {
+      float total = 0.0f;
+      for (int t = 0; t < teams; t++)
+        total += sums[t * n + i];
+      partial[((int64_t)which * gridDim.x + blockIdx.x) * n + i] = total;
+    }
   }
 }
 
@@ -220,85 +260,138 @@ static __global__ void norm_parameters_any(Array<Any> grad_y, Array<Any> x, cons
 
 /* ---- launches ---- */
 static bool fits(mpt_t t) {
-  return vectors_fit(t, WIDTH) && t->shape[1] <= MOST_COLUMNS;
+  return vectors_fit(t, WIDE) && t->shape[1] <= MOST_COLUMNS;
 }
 
 static bool vector_fits(mpt_t t) {
   return (uintptr_t)t->data % 16 == 0;
 }
 
-static int threads_of(int64_t n) {
-  return (int)divide_up(n, 32 * WIDTH) * 32;
+struct forward_call {
+  cuda_context *c;
+  mpt_t x, y;
+  const float *gamma, *beta;
+  float epsilon;
+  float *mean, *rstd;
+  norm_rows s;
+};
+
+template <class T, int VECTORS, int WARPS> static void normalize_rows(const forward_call &f) {
+  unsigned blocks = (unsigned)divide_up(f.s.rows, FORWARD_THREADS / (32 * WARPS));
+  normalize<T, VECTORS, WARPS><<<blocks, FORWARD_THREADS, 0, f.c->stream>>>(
+      array_of<T>(f.x), f.gamma, f.beta, f.epsilon, array_of<T>(f.y), f.mean, f.rstd, f.s);
 }
 
-/* Blocks that together hold about a thousand threads on each multiprocessor, fewer where rows are.
- */
-static int64_t blocks_of(const cuda_context *c, int64_t rows, int threads) {
-  int64_t each = 1024 / threads, most = divide_up(rows, ROWS);
-  int64_t blocks = (int64_t)c->multiprocessors * (each > 16 ? 16 : each);
-  return blocks < most ? blocks : most;
+template <class T> static void normalize_fitting(const forward_call &f) {
+  if (f.s.n <= 2 * 128)
+    normalize_rows<T, 2, 1>(f);
+  else if (f.s.n <= 6 * 128)
+    normalize_rows<T, 6, 1>(f);
+  else if (f.s.n <= 8 * 128)
+    normalize_rows<T, 8, 1>(f);
+  else if (f.s.n <= 8 * 256)
+    normalize_rows<T, 8, 2>(f);
+  else
+    normalize_rows<T, 16, 4>(f);
 }
 
 mpt_status mpt_cuda_layernorm_forward(mpt_queue *queue, mpt_t x, mpt_t gamma, mpt_t beta,
                                       float epsilon, mpt_t y, mpt_t mean, mpt_t rstd,
                                       mpt_error *error) {
   cuda_context *c = cuda_of(queue);
-  const float *g = (const float *)gamma->data, *b = (const float *)beta->data;
-  float *m = (float *)mean->data, *d = (float *)rstd->data;
   norm_rows s = {x->shape[0], x->shape[1], row_distance(x), row_distance(y), 0, 0};
+  forward_call f = {c,
+                    x,
+                    y,
+                    (const float *)gamma->data,
+                    (const float *)beta->data,
+                    epsilon,
+                    (float *)mean->data,
+                    (float *)rstd->data,
+                    s};
   if (fits(x) && fits(y) && vector_fits(gamma) && vector_fits(beta)) {
-    int threads = threads_of(s.n);
-    unsigned blocks = (unsigned)blocks_of(c, s.rows, threads);
-    DISPATCH_COMMON(common_format(x, y), T,
-                    (normalize<T><<<blocks, threads, 0, c->stream>>>(array_of<T>(x), g, b, epsilon,
-                                                                     array_of<T>(y), m, d, s)))
+    DISPATCH_COMMON(common_format(x, y), T, (normalize_fitting<T>(f)))
   } else {
     int64_t most = 16 * (int64_t)c->multiprocessors;
     normalize_any<<<(unsigned)(s.rows < most ? s.rows : most), 256, 0, c->stream>>>(
-        array_of<Any>(x), g, b, epsilon, array_of<Any>(y), m, d, s);
+        array_of<Any>(x), f.gamma, f.beta, epsilon, array_of<Any>(y), f.mean, f.rstd, s);
   }
   return CUDA_LAUNCHED("layernorm_forward", error);
 }
 
-/* What blocks of rows leave for the parameters' gradients must fit in scratch. */
-static int64_t most_parts(int64_t n) {
-  int64_t parts = CUDA_SCRATCH_BYTES / (int64_t)(2 * sizeof(float)) / n;
-  return parts > 1 ? parts : 1;
+struct backward_call {
+  cuda_context *c;
+  mpt_t grad_y, x, grad_x;
+  const float *gamma, *mean, *rstd;
+  float *partial;
+  norm_rows s;
+};
+
+/* How many of a block's warps a row needs: a divisor of their number. */
+template <int VECTORS> static int warps_for(int64_t n) {
+  int warps = 1;
+  while (Backward<VECTORS>::warps % warps != 0 || (int64_t)warps * 32 * VECTORS * WIDE < n)
+    warps++;
+  return warps;
+}
+
+/* Returns the number of partial sums. */
+template <class T, int VECTORS> static int64_t backward_rows(const backward_call &b) {
+  int warps = warps_for<VECTORS>(b.s.n);
+  int64_t blocks = divide_up(b.s.rows, Backward<VECTORS>::warps / warps);
+  blocks = blocks < b.c->multiprocessors ? blocks : b.c->multiprocessors;
+  norm_backward<T, VECTORS><<<(unsigned)blocks, Backward<VECTORS>::threads, 0, b.c->stream>>>(
+      array_of<T>(b.grad_y), array_of<T>(b.x), b.gamma, b.mean, b.rstd, array_of<T>(b.grad_x),
+      b.partial, b.s, warps);
+  return blocks;
+}
+
+/* Whichever leaves fewer threads without columns. */
+template <class T> static int64_t backward_fitting(const backward_call &b) {
+  return 3 * warps_for<3>(b.s.n) < 2 * warps_for<2>(b.s.n) ? backward_rows<T, 3>(b)
+                                                           : backward_rows<T, 2>(b);
+}
+
+static int64_t backward_any(const backward_call &b) {
+  int64_t most = 16 * (int64_t)b.c->multiprocessors;
+  norm_backward_any<<<(unsigned)(b.s.rows < most ? b.s.rows : most), 256, 0, b.c->stream>>>(
+      array_of<Any>(b.grad_y), array_of<Any>(b.x), b.gamma, b.mean, b.rstd, array_of<Any>(b.grad_x),
+      b.s);
+  int64_t parts = divide_up(b.s.rows, 64);
+  int64_t room = CUDA_SCRATCH_BYTES / (int64_t)(2 * sizeof(float)) / b.s.n;
+  parts = parts < 1024 ? parts : 1024;
+  parts = parts < room ? parts : room;
+  dim3 grid((unsigned)divide_up(b.s.n, 256), (unsigned)parts);
+  norm_parameters_any<<<grid, 256, 0, b.c->stream>>>(array_of<Any>(b.grad_y), array_of<Any>(b.x),
+                                                     b.mean, b.rstd, b.partial, b.s);
+  return parts;
 }
 
 mpt_status mpt_cuda_layernorm_backward(mpt_queue *queue, mpt_t grad_y, mpt_t x, mpt_t gamma,
                                        mpt_t mean, mpt_t rstd, mpt_t grad_x, mpt_t grad_gamma,
                                        mpt_t grad_beta, mpt_error *error) {
   cuda_context *c = cuda_of(queue);
-  const float *g = (const float *)gamma->data, *m = (const float *)mean->data;
-  const float *d = (const float *)rstd->data;
-  float *partial = (float *)c->scratch;
   norm_rows s = {x->shape[0], x->shape[1],          row_distance(x),
                  0,           row_distance(grad_y), row_distance(grad_x)};
-  int64_t parts = most_parts(s.n);
   if (2 * s.n * (int64_t)sizeof(float) > CUDA_SCRATCH_BYTES)
     return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
                     "layernorm_backward: rows of %lld are longer than the cuda backend takes, %d",
                     (long long)s.n, CUDA_SCRATCH_BYTES / 2 / (int)sizeof(float));
-  if (fits(x) && fits(grad_y) && fits(grad_x) && vector_fits(gamma)) {
-    int threads = threads_of(s.n);
-    int64_t blocks = blocks_of(c, s.rows, threads);
-    parts = blocks < parts ? blocks : parts;
-    DISPATCH_COMMON(
-        common_format(grad_y, x, grad_x), T,
-        (norm_backward<T><<<(unsigned)parts, threads, 0, c->stream>>>(
-            array_of<T>(grad_y), array_of<T>(x), g, m, d, array_of<T>(grad_x), partial, s)))
-  } else {
-    int64_t most = 16 * (int64_t)c->multiprocessors, some = divide_up(s.rows, 64);
-    norm_backward_any<<<(unsigned)(s.rows < most ? s.rows : most), 256, 0, c->stream>>>(
-        array_of<Any>(grad_y), array_of<Any>(x), g, m, d, array_of<Any>(grad_x), s);
-    parts = some < parts ? some : parts;
-    parts = parts < 1024 ? parts : 1024;
-    dim3 grid((unsigned)divide_up(s.n, 256), (unsigned)parts);
-    norm_parameters_any<<<grid, 256, 0, c->stream>>>(array_of<Any>(grad_y), array_of<Any>(x), m, d,
-                                                     partial, s);
-  }
-  launch_partial_sums(c, partial, parts * s.n, (int)parts, s.n, (float *)grad_gamma->data,
+  backward_call b = {c,
+                     grad_y,
+                     x,
+                     grad_x,
+                     (const float *)gamma->data,
+                     (const float *)mean->data,
+                     (const float *)rstd->data,
+                     (float *)c->scratch,
+                     s};
+  int64_t parts = 0;
+  if (fits(x) && fits(grad_y) && fits(grad_x) && vector_fits(gamma))
+    DISPATCH_COMMON(common_format(grad_y, x, grad_x), T, (parts = backward_fitting<T>(b)))
+  else
+    parts = backward_any(b);
+  launch_partial_sums(c, b.partial, parts * s.n, (int)parts, s.n, (float *)grad_gamma->data,
                       (float *)grad_beta->data, true);
   return CUDA_LAUNCHED("layernorm_backward", error);
 }
