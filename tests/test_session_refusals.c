@@ -174,11 +174,68 @@ static void fewer_rows_than_planned_are_fine(void **unused) {
   close_session(&r);
 }
 
+static size_t workspace_of(rig *r, const mpt_layer_policy *p, const mpt_session_layer *l) {
+  mpt_session_config config = config_of(r, p);
+  mpt_session *session;
+  OK(mpt_session_open(&config, l, 1, &session, &ok_error));
+  size_t bytes = mpt_session_workspace_bytes(session);
+  mpt_session_close(session);
+  return bytes;
+}
+
+/* Where the caller says how its tensors are stored, there is no room for copies that nobody makes,
+ * and tensors that are stored otherwise are refused. */
+static void known_formats_save_memory_and_are_held_to(void **unused) {
+  (void)unused;
+  enum { rows = 64, n = 32, k = 48 };
+  rig r = {0};
+  mpt_layer_policy bf16 = mpt_layer_policy_of(MPT_PRECISION_BF16);
+  mpt_layer_policy fp8 = mpt_layer_policy_of(MPT_PRECISION_FP8);
+  mpt_session_layer l = linear("fc1", rows, n, k), known = l;
+  known.formats_known = true;
+  known.input_format = known.grad_output_format = MPT_BF16;
+  const size_t of_input = rows * k * sizeof(float), of_grad = rows * n * sizeof(float);
+  assert_int_equal(workspace_of(&r, &bf16, &l) - workspace_of(&r, &bf16, &known),
+                   of_input + of_grad + 256 /* scales */);
+  assert_int_equal(workspace_of(&r, &fp8, &l), workspace_of(&r, &fp8, &known));
+
+  mpt_session_config config = config_of(&r, &bf16);
+  open_session(&r, &config, &known, 1);
+  assert_false(mpt_session_keeps_input(r.session, 0)); /* it is read as it is */
+  static float data[rows * k], out[rows * n];
+  mpt_tensor x = matrix(data, rows, k, MPT_BF16), other = matrix(data, rows, k, MPT_FP32);
+  mpt_tensor w = matrix(data, n, k, MPT_FP32), y = matrix(out, rows, n, MPT_BF16);
+  mpt_tensor grad = matrix(out, rows, n, MPT_FP16), grad_w = matrix(data, n, k, MPT_FP32);
+  OK(mpt_session_step_begin(r.session, 0, &ok_error));
+  FAILS(mpt_linear_forward(r.session, 0, &other, &w, NULL, &y, &ok_error), MPT_ERROR_ARGUMENT,
+        "'fc1': input", "fp32, expected bf16");
+  OK(mpt_linear_forward(r.session, 0, &x, &w, NULL, &y, &ok_error));
+  FAILS(mpt_linear_backward(r.session, 0, &grad, &x, &w, NULL, false, &grad_w, NULL, &ok_error),
+        MPT_ERROR_ARGUMENT, "'fc1': grad_output", "fp16, expected bf16");
+  OK(mpt_session_step_end(r.session, NULL, 0, 0.0f, NULL, &ok_error));
+  OK(mpt_session_set_mode(r.session, MPT_RUN_PLAIN, &ok_error));
+  OK(mpt_session_step_begin(r.session, 0, &ok_error));
+  y.format = MPT_FP32;
+  OK(mpt_linear_forward(r.session, 0, &other, &w, NULL, &y, &ok_error));
+  close_session(&r);
+
+  mpt_layer_policy turned = formats_of(MPT_PRECISION_BF16, MPT_PRECISION_FP8, MPT_PRECISION_FP8);
+  config = config_of(&r, &fp8);
+  open_session(&r, &config, &l, 1);
+  assert_true(mpt_session_keeps_input(r.session, 0));
+  close_session(&r);
+  config = config_of(&r, &turned);
+  open_session(&r, &config, &l, 1);
+  assert_false(mpt_session_keeps_input(r.session, 0)); /* wgrad makes its own, of the input */
+  close_session(&r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(plans_that_cannot_be_are_refused_at_open),
       cmocka_unit_test(workspaces_that_do_not_serve_are_refused),
       cmocka_unit_test(tensors_that_do_not_fit_are_named),
+      cmocka_unit_test(known_formats_save_memory_and_are_held_to),
       cmocka_unit_test(fewer_rows_than_planned_are_fine),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -185,7 +185,8 @@ MPT_API mpt_status mpt_layernorm_backward(mpt_queue *queue, const mpt_tensor *gr
                                           const mpt_tensor *grad_x, const mpt_tensor *grad_gamma,
                                           const mpt_tensor *grad_beta, mpt_error *error);
 
-/* GELU is the tanh approximation, as in GPT-2. Backward takes x and y (either may serve). */
+/* GELU is the tanh approximation, as in GPT-2. Backward takes x and y: gelu reads x alone,
+ * the others y alone. */
 MPT_API mpt_status mpt_activation_forward(mpt_queue *queue, mpt_activation kind,
                                           const mpt_tensor *x, const mpt_tensor *y,
                                           mpt_error *error);

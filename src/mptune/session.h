@@ -40,6 +40,11 @@ typedef struct mpt_session_layer {
   /* Layers with the same non-empty input name read the same tensor: it is cast once for all of
    * them. They must run in the same step after it changed, and be given that tensor. */
   char input_name[MPT_MAX_NAME];
+  /* How input and grad_output are stored, where that is known: no memory is planned for copies of
+   * what a product can read as it is. Calls with another format are then errors, but in
+   * MPT_RUN_PLAIN. */
+  bool formats_known;
+  mpt_format input_format, grad_output_format;
 } mpt_session_layer;
 
 /* Delivered for every layer and operand seen in a step with statistics on. */
@@ -82,6 +87,10 @@ MPT_API const mpt_layer_policy *mpt_session_layer_policy(const mpt_session *sess
  * are fp32. */
 MPT_API mpt_format mpt_session_output_format(const mpt_session *session, int layer);
 MPT_API mpt_format mpt_session_grad_input_format(const mpt_session *session, int layer);
+
+/* Whether the layer's backward pass needs no values of `input`, but a copy that the forward pass
+ * left in the workspace: the caller may use the input's memory for something else in between. */
+MPT_API bool mpt_session_keeps_input(const mpt_session *session, int layer);
 
 /* Between steps; forgets all copies. A forward pass needs an open step in every mode: to evaluate
  * many batches, begin one step and call mpt_session_microbatch before each batch, so that weights

@@ -38,6 +38,9 @@ MPT_API mpt_tensor mpt_tensor_of(void *data, mpt_format format, int rank, const 
 /* Number of elements; 0 when any dimension is 0. */
 MPT_API int64_t mpt_tensor_count(const mpt_tensor *tensor);
 
+/* Bytes of one element in the device's memory: 4 on the CPU, whatever the format. */
+MPT_API size_t mpt_element_bytes(mpt_device_kind device, mpt_format format);
+
 /* Bytes that a contiguous tensor of this shape, format and device takes. */
 MPT_API size_t mpt_tensor_bytes(const mpt_tensor *tensor);
 

@@ -33,6 +33,17 @@ static mpt_status check_format(const mpt_session *session, int layer, const char
                   mpt_format_get(expected)->name);
 }
 
+/* Copies are planned for what the caller said of its tensors. */
+static mpt_status check_known(const mpt_session *session, int layer, mpt_operand operand,
+                              mpt_format got, mpt_error *error) {
+  const mpt_session_layer *given = &session->layers[layer].given;
+  if (!given->formats_known || session->mode == MPT_RUN_PLAIN)
+    return MPT_OK;
+  return check_format(session, layer, mpt_operand_name(operand), got,
+                      operand == MPT_INPUT ? given->input_format : given->grad_output_format,
+                      error);
+}
+
 static void shape_text(const mpt_tensor *t, char text[96]) {
   int used = snprintf(text, 96, "[");
   for (int i = 0; i < t->rank && i < MPT_MAX_RANK; i++)
@@ -134,6 +145,7 @@ mpt_status mpt_linear_forward(mpt_session *session, int layer, const mpt_tensor 
   MPT_RETURN_IF_FAILED(see(session, layer, "output", output, false, x.shape[0], l->n, &y, error));
   MPT_RETURN_IF_FAILED(check_bias(session, layer, "bias", bias, error));
   MPT_RETURN_IF_FAILED(check_format(session, layer, "weight", w.format, MPT_FP32, error));
+  MPT_RETURN_IF_FAILED(check_known(session, layer, MPT_INPUT, x.format, error));
   MPT_RETURN_IF_FAILED(check_format(session, layer, "output", y.format,
                                     mpt_session_output_format(session, layer), error));
   if (l->progress != LAYER_IDLE)
@@ -168,6 +180,8 @@ static mpt_status see_backward(mpt_session *session, int layer, const mpt_tensor
   MPT_RETURN_IF_FAILED(
       see(session, layer, "grad_output", grad_output, false, rows, l->n, &v->grad_output, error));
   MPT_RETURN_IF_FAILED(see(session, layer, "weight", weight, true, l->n, l->k, &v->weight, error));
+  MPT_RETURN_IF_FAILED(check_known(session, layer, MPT_INPUT, v->input.format, error));
+  MPT_RETURN_IF_FAILED(check_known(session, layer, MPT_GRAD_OUTPUT, v->grad_output.format, error));
   MPT_RETURN_IF_FAILED(check_format(session, layer, "weight", v->weight.format, MPT_FP32, error));
   MPT_RETURN_IF_FAILED(check_bias(session, layer, "grad_bias", grad_bias, error));
   if (grad_input != NULL) {

@@ -144,6 +144,11 @@ mpt_status session_operand(mpt_session *session, int layer, mpt_gemm_kind gemm, 
     return MPT_OK;
   }
   operand_copy *copy = &session->copies[l->copies[gemm][index]];
+  if (l->copies[gemm][index] < 0 || copy->format != format) /* MPT_RUN_PLAIN */
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "layer '%s': its %s is %s, and the product reads %s as it is",
+                    l->given.info.name, mpt_operand_name(mpt_gemm_operand(gemm, index)),
+                    mpt_format_get(tensor->format)->name, mpt_format_get(format)->name);
   part_kind part = part_for(copy, gemm);
   if (!copy->parts[part].valid)
     MPT_RETURN_IF_FAILED(make_copy(session, copy, part, tensor, error));

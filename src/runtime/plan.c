@@ -133,11 +133,17 @@ static part_kind part_of(const mpt_session *session, mpt_format format, mpt_gemm
   return gemm == MPT_WGRAD || (gemm == MPT_DGRAD && index == 1) ? PART_TRANSPOSED : PART_ROWS;
 }
 
-/* Weights are stored in fp32; how inputs and gradients will be is not known yet. */
-static bool needs_copy(const mpt_session *session, mpt_operand operand, mpt_format format) {
-  return format != MPT_FP32 &&
-         !(operand == MPT_WEIGHT &&
-           session_readable_as(mpt_queue_device(session->queue).kind, MPT_FP32, format));
+/* Weights are stored in fp32; how inputs and gradients will be may be not known yet: any format.
+ * The CPU reads all of them as fp32. */
+static bool needs_copy(const mpt_session *session, const mpt_session_layer *given,
+                       mpt_operand operand, mpt_format format) {
+  const mpt_format stored[MPT_OPERAND_COUNT] = {[MPT_INPUT] = given->input_format,
+                                                [MPT_WEIGHT] = MPT_FP32,
+                                                [MPT_GRAD_OUTPUT] = given->grad_output_format};
+  const mpt_device_kind device = mpt_queue_device(session->queue).kind;
+  if (operand != MPT_WEIGHT && !given->formats_known)
+    return format != MPT_FP32 || device != MPT_DEVICE_CPU;
+  return !session_readable_as(device, stored[operand], format);
 }
 
 static void plan_copies(mpt_session *session, session_layer *layer) {
@@ -147,7 +153,7 @@ static void plan_copies(mpt_session *session, session_layer *layer) {
       mpt_format format = layer->policy.gemm[gemm].operand[i];
       mpt_operand operand = mpt_gemm_operand(kind, i);
       layer->copies[gemm][i] =
-          needs_copy(session, operand, format)
+          needs_copy(session, &layer->given, operand, format)
               ? plan_copy(session, layer->sources[operand], format, layer->policy.scaling, kind,
                           part_of(session, format, kind, i))
               : -1;
@@ -158,13 +164,6 @@ static size_t take(size_t *bytes, size_t size) {
   size_t offset = *bytes;
   *bytes += (size + alignment - 1) / alignment * alignment;
   return offset;
-}
-
-/* Bytes of an element in the device's memory: the CPU keeps values of every format in 4. */
-static size_t element_bytes(const mpt_session *session, mpt_format format) {
-  return mpt_queue_device(session->queue).kind == MPT_DEVICE_CPU
-             ? sizeof(float)
-             : (size_t)mpt_format_get(format)->bits / 8;
 }
 
 static void plan_part(const operand_source *source, const operand_copy *copy, copy_part *part) {
@@ -189,8 +188,8 @@ static void plan_memory(mpt_session *session) {
     const operand_source *source = &session->sources[copy->source];
     if (copy->scaling.mode == MPT_SCALING_DELAYED)
       copy->history = take(&bytes, (size_t)copy->scaling.history * sizeof(uint32_t));
-    size_t size =
-        (size_t)source->rows * (size_t)source->columns * element_bytes(session, copy->format);
+    size_t size = (size_t)source->rows * (size_t)source->columns *
+                  mpt_element_bytes(mpt_queue_device(session->queue).kind, copy->format);
     for (int p = 0; p < PART_COUNT; p++) {
       copy_part *part = &copy->parts[p];
       if (part->used_by == 0)
@@ -245,6 +244,14 @@ mpt_status session_plan(mpt_session *session, mpt_error *error) {
   }
   plan_memory(session);
   return MPT_OK;
+}
+
+/* Where fprop and wgrad read one copy of the input, what fprop makes lives until then (plan_part).
+ */
+bool mpt_session_keeps_input(const mpt_session *session, int layer) {
+  const session_layer *l = &session->layers[layer];
+  return l->has_gemm && l->copies[MPT_WGRAD][1] >= 0 &&
+         l->copies[MPT_WGRAD][1] == l->copies[MPT_FPROP][0];
 }
 
 void session_release(mpt_session *session) {

@@ -18,9 +18,10 @@ int64_t mpt_tensor_count(const mpt_tensor *tensor) {
   return count;
 }
 
+size_t mpt_element_bytes(mpt_device_kind device, mpt_format format) {
+  return device == MPT_DEVICE_CPU ? sizeof(float) : (size_t)mpt_format_get(format)->bits / 8;
+}
+
 size_t mpt_tensor_bytes(const mpt_tensor *tensor) {
-  size_t element = tensor->device.kind == MPT_DEVICE_CPU
-                       ? sizeof(float)
-                       : (size_t)mpt_format_get(tensor->format)->bits / 8;
-  return (size_t)mpt_tensor_count(tensor) * element;
+  return (size_t)mpt_tensor_count(tensor) * mpt_element_bytes(tensor->device.kind, tensor->format);
 }
