@@ -50,12 +50,19 @@ static bool cuda_is_here(void) {
   return true;
 }
 
-static void train(test_model *m, const graph *g, const dataset *data, mpt_precision precision,
+/* Policies: each precision everywhere, fp8 with delayed scaling, and each precision in turn. */
+enum { DELAYED = MPT_PRECISION_COUNT, IN_TURN, POLICIES };
+
+static void train(test_model *m, const graph *g, const dataset *data, int policy,
                   mpt_scaling scaling, const char *backend, train_result *result) {
+  static const mpt_precision in_turn[] = {MPT_PRECISION_BF16, MPT_PRECISION_FP32, MPT_PRECISION_FP8,
+                                          MPT_PRECISION_TF32, MPT_PRECISION_FP16};
   mpt_layer_policy assignment[TEST_MAX_LAYERS];
   mpt_error error = {0};
   for (int i = 0; i < g->layer_count; i++) {
-    assignment[i] = mpt_layer_policy_of(precision);
+    assignment[i] = mpt_layer_policy_of(policy == IN_TURN   ? in_turn[i % 5]
+                                        : policy == DELAYED ? MPT_PRECISION_FP8
+                                                            : (mpt_precision)policy);
     assignment[i].scaling = scaling;
   }
   train_options o = train_options_default();
@@ -93,17 +100,17 @@ static void losses_stay_together(void **unused) {
     make_model(&m, model);
     require(test_data(&m, m.info.tokens ? 4096 : 64, &data, &error), &error);
     require(test_graph(&m, BATCH, &g, &error), &error);
-    for (int p = 0; p <= MPT_PRECISION_COUNT; p++) {
+    for (int p = 0; p < POLICIES; p++) {
       mpt_precision precision = p < MPT_PRECISION_COUNT ? (mpt_precision)p : MPT_PRECISION_FP8;
-      mpt_scaling scaling = p < MPT_PRECISION_COUNT ? current : delayed;
+      mpt_scaling scaling = p == DELAYED ? delayed : current;
       train_result cpu, cuda, again;
-      train(&m, g, data, precision, scaling, "cpu", &cpu);
-      train(&m, g, data, precision, scaling, "cuda", &cuda);
-      train(&m, g, data, precision, scaling, "cuda", &again);
+      train(&m, g, data, p, scaling, "cpu", &cpu);
+      train(&m, g, data, p, scaling, "cuda", &cuda);
+      train(&m, g, data, p, scaling, "cuda", &again);
       double apart = distance(&cuda, &cpu);
       printf("%-10s %-5s%s losses within %.1e, held-out %.6f and %.6f\n", model_names[model],
-             mpt_precision_name(precision), p < MPT_PRECISION_COUNT ? "" : " delayed", apart,
-             cuda.held_out_loss, cpu.held_out_loss);
+             p == IN_TURN ? "each" : mpt_precision_name(precision), p == DELAYED ? " delayed" : "",
+             apart, cuda.held_out_loss, cpu.held_out_loss);
       assert_false(cuda.diverged);
       assert_true(apart <= bounds[precision]);
       assert_true(distance(&again, &cuda) == 0.0); /* the GPU repeats itself bit for bit */

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "memory_apart.h"
 #include "train/training.h"
 #include "train_model.h"
 #include <math.h>
@@ -231,6 +232,16 @@ static void of_binary_labels(void **state) {
   check_gradients(&m, 6);
 }
 
+/* The output is a view of what the backward pass reads: its gradient must not lie there. */
+static void of_a_view_at_the_end(void **state) {
+  (void)state;
+  test_model m;
+  test_mlp(&m, 6, 8, 3);
+  test_layer(&m, "tanh", "tanh2", NULL);
+  test_layer(&m, "flatten", "flatten", NULL);
+  check_gradients(&m, 5);
+}
+
 /* A norm on the data itself: its input needs no gradient. */
 static void of_a_norm_on_the_data(void **state) {
   (void)state;
@@ -267,7 +278,9 @@ static void edges_hold_values_of_their_formats(void **state) {
   test_model m;
   fixture f;
   test_gpt(&m, 11, 6, 8, 3, true);
+  memory_is_apart = true; /* all of them are looked at when the step is over */
   begin(&f, &m, 3, in_turn);
+  memory_is_apart = false;
   loss_here(&f, true);
   int64_t narrow = 0, not_bf16 = 0;
   for (int t = 1; t < f.g->tensor_count; t++) {
@@ -321,6 +334,7 @@ int main(void) {
       cmocka_unit_test(of_sums_that_cannot_share),
       cmocka_unit_test(of_float_targets),
       cmocka_unit_test(of_binary_labels),
+      cmocka_unit_test(of_a_view_at_the_end),
       cmocka_unit_test(of_a_norm_on_the_data),
       cmocka_unit_test(edges_hold_values_of_their_formats),
       cmocka_unit_test(weights_of_a_large_layer_are_all_drawn),

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TEST_MAX_LAYERS = 64 };
+enum { TEST_MAX_LAYERS = 128 };
 
 typedef struct test_model {
   layer_spec layers[TEST_MAX_LAYERS];

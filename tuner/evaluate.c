@@ -258,15 +258,8 @@ mpt_status search_failed_device(mpt_status status, mpt_error *error) {
  * nothing to compare with. */
 static mpt_status out_of_memory(search *s, const candidate *c, store_evaluation *evaluation,
                                 mpt_error *error) {
-  if (c == &s->reference) {
-    if (error == NULL)
-      return MPT_ERROR_MEMORY;
-    const size_t length = strlen(error->message);
-    snprintf(error->message + length, sizeof error->message - length,
-             "; make the batch smaller than %lld (and accumulate more of them, for the same step)",
-             (long long)s->w->batch);
+  if (c == &s->reference)
     return MPT_ERROR_MEMORY;
-  }
   mpt_log_warning("%s: %s", c->label, error == NULL ? "out of memory" : error->message);
   *evaluation = (store_evaluation){.diverged = true, .metric = NAN};
   return MPT_OK;

@@ -45,10 +45,14 @@ typedef struct layer_parameter {
   double scale;
 } layer_parameter;
 
-/* Memory besides inputs, output and parameters, in elements of 4 bytes, for a full batch. */
+/* Memory besides inputs, output and parameters, for a full batch. */
+typedef struct layer_area {
+  int64_t count; /* elements; 0: none */
+  mpt_format format;
+} layer_area;
 typedef struct layer_memory {
-  int64_t saved[LAYER_MAX_SAVED];     /* the layer's own, from forward to backward */
-  int64_t scratch[LAYER_MAX_SCRATCH]; /* shared by all layers, for the duration of a call */
+  layer_area saved[LAYER_MAX_SAVED];     /* from forward to backward */
+  layer_area scratch[LAYER_MAX_SCRATCH]; /* for the duration of a call, either pass */
 } layer_memory;
 
 /* What a layer's forward and backward are given. Shapes are those of the batch at hand, which may
@@ -68,7 +72,8 @@ typedef struct layer_run {
   mpt_tensor inputs[WORKLOAD_MAX_INPUTS], output;
   mpt_tensor parameters[LAYER_MAX_PARAMETERS]; /* data is NULL for what the layer has not */
   mpt_tensor gradients[LAYER_MAX_PARAMETERS];  /* fp32, added to */
-  float *saved[LAYER_MAX_SAVED], *scratch[LAYER_MAX_SCRATCH];
+  void *saved[LAYER_MAX_SAVED], *scratch[LAYER_MAX_SCRATCH];
+  void *sums[WORKLOAD_MAX_INPUTS]; /* the network's */
 
   mpt_tensor grad_output;
   mpt_tensor grad_inputs[WORKLOAD_MAX_INPUTS]; /* data is NULL: not wanted */
@@ -91,6 +96,8 @@ typedef struct layer_kind {
   bool has_gemm;           /* runs through mpt_linear_* */
   bool is_pass;            /* its output is written element by element, so that a pass that reads it
                               next can be fused with it */
+  bool reads_inputs;       /* its backward pass reads values of its inputs */
+  bool reads_output;       /* and of its output: what no layer reads any more is not kept */
   bool views;              /* its output is its input seen with another shape */
   bool forwards_gradients; /* its inputs' gradients are its output's */
   bool adds_gradients;     /* backward minds `accumulate`; for others the network adds */
@@ -101,7 +108,8 @@ typedef struct layer_kind {
   /* How many, and which. A tied weight is described too. NULL: none. */
   int (*parameters)(const graph *g, const graph_layer *layer,
                     layer_parameter parameters[LAYER_MAX_PARAMETERS]);
-  void (*memory)(const graph *g, const graph_layer *layer, layer_memory *memory); /* NULL: none */
+  void (*memory)(const graph *g, const graph_layer *layer, const mpt_layer_policy *assignment,
+                 layer_memory *memory); /* NULL: none */
   void (*passes)(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list);
   mpt_status (*forward)(layer_run *run, mpt_error *error);
   mpt_status (*backward)(layer_run *run, mpt_error *error);

@@ -41,18 +41,20 @@ static mpt_status backward(layer_run *run, mpt_error *error) {
                                  &run->grad_output, &run->grad_inputs[0], error);
 }
 
-#define ACTIVATION_KIND(word)                                                                      \
+/* Backward, gelu reads its input and the others their output (mpt_activation_backward). */
+#define ACTIVATION_KIND(word, reads)                                                               \
   const layer_kind layer_##word = {                                                                \
       .name = #word,                                                                               \
       .fewest_inputs = 1,                                                                          \
       .most_inputs = 1,                                                                            \
       .is_pass = true,                                                                             \
+      .reads = true,                                                                               \
       .shape = shape,                                                                              \
       .passes = passes,                                                                            \
       .forward = forward,                                                                          \
       .backward = backward,                                                                        \
   }
-ACTIVATION_KIND(relu);
-ACTIVATION_KIND(sigmoid);
-ACTIVATION_KIND(tanh);
-ACTIVATION_KIND(gelu);
+ACTIVATION_KIND(relu, reads_output);
+ACTIVATION_KIND(sigmoid, reads_output);
+ACTIVATION_KIND(tanh, reads_output);
+ACTIVATION_KIND(gelu, reads_inputs);

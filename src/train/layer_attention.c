@@ -33,9 +33,11 @@ static mpt_status shape(const graph *g, graph_layer *layer, graph_tensor *output
 }
 
 /* Saved: log of the sum of exponentials of each row of scores. */
-static void memory(const graph *g, const graph_layer *layer, layer_memory *m) {
+static void memory(const graph *g, const graph_layer *layer, const mpt_layer_policy *assignment,
+                   layer_memory *m) {
+  (void)assignment;
   const graph_tensor *input = &g->tensors[layer->inputs[0]];
-  m->saved[0] = input->shape[0] * input->shape[1] * layer->spec->heads;
+  m->saved[0].count = input->shape[0] * input->shape[1] * layer->spec->heads;
 }
 
 static mpt_format operand_format(mpt_precision precision) {
@@ -69,9 +71,7 @@ static void split(const layer_run *run, const mpt_tensor *from, mpt_tensor parts
     parts[i] = from[run->layer->input_count == 3 ? i : 0];
     if (run->layer->input_count == 1 && parts[i].data != NULL) {
       /* a view of columns: on a GPU elements are packed */
-      size_t element = parts[i].device.kind == MPT_DEVICE_CPU
-                           ? sizeof(float)
-                           : (size_t)mpt_format_get(parts[i].format)->bits / 8;
+      size_t element = mpt_element_bytes(parts[i].device.kind, parts[i].format);
       parts[i].data = (char *)parts[i].data + (size_t)(i * width) * element;
       parts[i].shape[2] = width;
     }
@@ -120,6 +120,8 @@ const layer_kind layer_attention = {
     .needs = LAYER_HEADS,
     .fewest_inputs = 1,
     .most_inputs = 3,
+    .reads_inputs = true,
+    .reads_output = true,
     .shape = shape,
     .memory = memory,
     .passes = passes,

@@ -63,10 +63,17 @@ static int parameters(const graph *g, const graph_layer *layer,
 }
 
 /* Saved: the columns. Scratch: rows of the output (or of its gradient), gradient of the columns. */
-static void memory(const graph *g, const graph_layer *layer, layer_memory *m) {
-  m->saved[0] = layer->gemm.m * layer->gemm.k;
-  m->scratch[0] = layer->gemm.m * layer->gemm.n;
-  m->scratch[1] = g->tensors[layer->inputs[0]].gradient ? layer->gemm.m * layer->gemm.k : 0;
+static void memory(const graph *g, const graph_layer *layer, const mpt_layer_policy *assignment,
+                   layer_memory *m) {
+  const graph_gemm *gemm = &layer->gemm;
+  mpt_format output = graph_tensor_format(g, assignment, layer->output);
+  mpt_format gradient = graph_gradient_format(g, assignment, layer->output);
+  mpt_format dgrad = mpt_precision_storage(assignment[layer - g->layers].gemm[MPT_DGRAD].precision);
+  bool wanted = g->tensors[layer->inputs[0]].gradient;
+  m->saved[0] =
+      (layer_area){gemm->m * gemm->k, graph_tensor_format(g, assignment, layer->inputs[0])};
+  m->scratch[0] = (layer_area){gemm->m * gemm->n, output == MPT_FP32 ? output : gradient};
+  m->scratch[1] = (layer_area){wanted ? gemm->m * gemm->k : 0, dgrad};
 }
 
 static void passes(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list) {
@@ -76,7 +83,7 @@ static void passes(const graph *g, int layer, const mpt_layer_policy *assignment
 }
 
 /* A view of memory as the columns or the output rows of the batch at hand. */
-static mpt_tensor matrix(const layer_run *run, float *data, mpt_format format, int64_t columns) {
+static mpt_tensor matrix(const layer_run *run, void *data, mpt_format format, int64_t columns) {
   int64_t rows = run->output.shape[0] * run->output.shape[2] * run->output.shape[3];
   return layer_view(run, data, format, 2, (int64_t[]){rows, columns});
 }

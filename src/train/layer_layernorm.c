@@ -24,9 +24,11 @@ static int parameters(const graph *g, const graph_layer *layer,
 }
 
 /* Saved: mean and 1/deviation of each row. */
-static void memory(const graph *g, const graph_layer *layer, layer_memory *m) {
+static void memory(const graph *g, const graph_layer *layer, const mpt_layer_policy *assignment,
+                   layer_memory *m) {
+  (void)assignment;
   const graph_tensor *input = &g->tensors[layer->inputs[0]];
-  m->saved[0] = m->saved[1] = input->count / input->shape[input->rank - 1];
+  m->saved[0].count = m->saved[1].count = input->count / input->shape[input->rank - 1];
 }
 
 static void passes(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list) {
@@ -68,6 +70,7 @@ const layer_kind layer_layernorm = {
     .fewest_inputs = 1,
     .most_inputs = 1,
     .is_pass = true,
+    .reads_inputs = true,
     .shape = shape,
     .parameters = parameters,
     .memory = memory,

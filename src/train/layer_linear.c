@@ -75,6 +75,7 @@ const layer_kind layer_linear = {
     .fewest_inputs = 1,
     .most_inputs = 1,
     .has_gemm = true,
+    .reads_inputs = true,
     .adds_gradients = true,
     .shape = shape,
     .parameters = parameters,

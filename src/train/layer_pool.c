@@ -1,5 +1,6 @@
 /* maxpool, avgpool: over square windows of images; the stride is the kernel's size unless given. */
 #include "train/layer.h"
+#include <string.h>
 
 static mpt_window window_of(const layer_spec *spec) {
   return (mpt_window){(int)spec->kernel, (int)spec->kernel,
@@ -33,7 +34,9 @@ static mpt_status shape(const graph *g, graph_layer *layer, graph_tensor *output
   return MPT_OK;
 }
 
-static mpt_pooling pooling_of(const graph_layer *layer);
+static mpt_pooling pooling_of(const graph_layer *layer) {
+  return strcmp(layer->kind->name, "maxpool") == 0 ? MPT_POOL_MAX : MPT_POOL_AVERAGE;
+}
 
 static void passes(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list) {
   int in = g->layers[layer].inputs[0], out = g->layers[layer].output;
@@ -68,6 +71,7 @@ static mpt_status backward(layer_run *run, mpt_error *error) {
       .fewest_inputs = 1,                                                                          \
       .most_inputs = 1,                                                                            \
       .is_pass = true,                                                                             \
+      .reads_inputs = true,                                                                        \
       .shape = shape,                                                                              \
       .passes = passes,                                                                            \
       .forward = forward,                                                                          \
@@ -75,7 +79,3 @@ static mpt_status backward(layer_run *run, mpt_error *error) {
   }
 POOL_KIND(maxpool);
 POOL_KIND(avgpool);
-
-static mpt_pooling pooling_of(const graph_layer *layer) {
-  return layer->kind == &layer_maxpool ? MPT_POOL_MAX : MPT_POOL_AVERAGE;
-}

@@ -38,6 +38,7 @@ const layer_kind layer_softmax = {
     .fewest_inputs = 1,
     .most_inputs = 1,
     .is_pass = true,
+    .reads_output = true,
     .shape = shape,
     .passes = passes,
     .forward = forward,

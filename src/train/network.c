@@ -7,7 +7,8 @@
 
 /* ---- opening ---- */
 
-static mpt_status open_session(network *n, const train_options *options, mpt_error *error) {
+mpt_status network_open_session(const network *n, const train_options *options, int64_t samples,
+                                mpt_session **session, mpt_error *error) {
   const graph *g = n->graph;
   mpt_session_layer *layers = calloc((size_t)g->layer_count, sizeof *layers);
   if (layers == NULL)
@@ -16,9 +17,13 @@ static mpt_status open_session(network *n, const train_options *options, mpt_err
     const graph_layer *layer = &g->layers[i];
     int producer = g->tensors[layer->inputs[0]].producer;
     layers[i].info = layer->info;
+    layers[i].info.rows = layer->info.rows / g->batch * samples;
     /* a convolution reads columns of its own */
     if (layer->has_gemm && layer->kind->memory == NULL)
       strcpy(layers[i].input_name, producer < 0 ? "input" : g->layers[producer].info.name);
+    layers[i].formats_known = true;
+    layers[i].input_format = graph_tensor_format(g, options->assignment, layer->inputs[0]);
+    layers[i].grad_output_format = graph_gradient_format(g, options->assignment, layer->output);
   }
   mpt_session_config config = mpt_session_config_default();
   config.queue = n->queue;
@@ -29,25 +34,19 @@ static mpt_status open_session(network *n, const train_options *options, mpt_err
   config.statistics_every = options->statistics_every;
   config.on_statistics = options->on_statistics;
   config.context = options->context;
-  mpt_status status = mpt_session_open(&config, layers, g->layer_count, &n->session, error);
+  mpt_status status = mpt_session_open(&config, layers, g->layer_count, session, error);
   free(layers);
-  if (status != MPT_OK)
-    return status;
-  void *workspace;
-  size_t bytes = mpt_session_workspace_bytes(n->session);
-  MPT_RETURN_IF_FAILED(network_take(n, bytes, &workspace, error));
-  return mpt_session_set_workspace(n->session, workspace, bytes, error);
+  return status;
 }
 
-/* Says what a device's memory did not suffice for. */
-static mpt_status named(mpt_status status, const char *what, int64_t batch, mpt_error *error) {
-  if (status != MPT_ERROR_MEMORY || error == NULL)
-    return status;
-  const mpt_error before = *error;
-  char of_batch[48] = "";
-  if (batch > 0)
-    snprintf(of_batch, sizeof of_batch, " of a batch of %lld", (long long)batch);
-  return mpt_fail(error, MPT_ERROR_MEMORY, "%s%s: %s", what, of_batch, before.message);
+static mpt_status take_workspace(network *n, mpt_error *error) {
+  void *workspace;
+  char what[96];
+  size_t bytes = mpt_session_workspace_bytes(n->session);
+  snprintf(what, sizeof what, "copies in the policy's formats for a batch of %lld",
+           (long long)n->graph->batch);
+  MPT_RETURN_IF_FAILED(network_take(n, what, bytes, &workspace, error));
+  return mpt_session_set_workspace(n->session, workspace, bytes, error);
 }
 
 mpt_status network_open(const train_options *options, network **out, mpt_error *error) {
@@ -61,15 +60,16 @@ mpt_status network_open(const train_options *options, network **out, mpt_error *
   config.backend = options->backend;
   config.device_index = options->device_index;
   MPT_TRY(mpt_queue_open(&config, &n->queue, error));
-  const int64_t batch = n->graph->batch;
-  MPT_TRY(named(open_session(n, options, error), "copies in the policy's formats", batch, error));
-  MPT_TRY(named(network_take_parameters(n, &options->workload->optimizer, error),
-                "weights, gradients and moments", 0, error));
-  MPT_TRY(named(network_take_tensors(n, error), "activations and their gradients", batch, error));
+  MPT_TRY(network_open_session(n, options, n->graph->batch, &n->session, error));
+  MPT_TRY(network_take_parameters(n, &options->workload->optimizer, error));
+  MPT_TRY(take_workspace(n, error));
+  MPT_TRY(network_take_tensors(n, options, error));
   MPT_TRY(network_set_mode(n, MPT_RUN_TRAIN, error));
   *out = n;
   return MPT_OK;
 fail:
+  if (status == MPT_ERROR_MEMORY && n->session != NULL && error != NULL)
+    network_advise(n, options, error);
   network_close(n);
   return status;
 }
@@ -87,6 +87,8 @@ void network_close(network *n) {
   free(n->tensors);
   free(n->tensor_gradients);
   free(n->runs);
+  tensor_plan_clear(&n->training);
+  tensor_plan_clear(&n->forward);
   free(n);
 }
 
@@ -95,6 +97,7 @@ void network_close(network *n) {
 mpt_status network_set_mode(network *n, mpt_run_mode mode, mpt_error *error) {
   const graph *g = n->graph;
   MPT_RETURN_IF_FAILED(mpt_session_set_mode(n->session, mode, error));
+  network_place_tensors(n, mode == MPT_RUN_TRAIN ? &n->training : &n->forward);
   for (int i = 0; i < g->layer_count; i++) {
     n->tensors[g->layers[i].output].format = mpt_session_output_format(n->session, i);
     n->runs[i].training = mode == MPT_RUN_TRAIN;
@@ -157,16 +160,7 @@ mpt_status network_forward(network *n, mpt_error *error) {
  * others contribute is added in fp32 and the sum rounded. A kind that cannot add writes fp32 to a
  * buffer, which is added for it. */
 
-static bool first_to_write(const graph *g, int index, int input) {
-  const graph_layer *layer = &g->layers[index];
-  int tensor = layer->inputs[input];
-  for (int k = 0; k < input; k++)
-    if (layer->inputs[k] == tensor)
-      return false;
-  return g->tensors[tensor].last_consumer == index;
-}
-
-static mpt_tensor contiguous_like(const mpt_tensor *tensor, float *data) {
+static mpt_tensor contiguous_like(const mpt_tensor *tensor, void *data) {
   mpt_tensor made = mpt_tensor_of(data, MPT_FP32, tensor->rank, tensor->shape);
   made.device = tensor->device;
   return made;
@@ -184,15 +178,15 @@ static mpt_status backward_layer(network *n, int index, mpt_error *error) {
     *gradient = n->tensor_gradients[t];
     run->accumulate[k] = false;
     if (!g->tensors[t].gradient) {
-      if (network_writes_unwanted(layer->kind))
-        *gradient = contiguous_like(&n->tensors[t], n->sums[k]);
+      if (tensor_plan_writes_unwanted(layer->kind))
+        *gradient = contiguous_like(&n->tensors[t], run->sums[k]);
       else
         gradient->data = NULL;
-    } else if (!first_to_write(g, index, k)) {
+    } else if (!tensor_plan_writes_first(g, index, k)) {
       run->accumulate[k] = layer->kind->adds_gradients;
       to_add[k] = !layer->kind->adds_gradients;
       if (to_add[k])
-        *gradient = contiguous_like(gradient, n->sums[k]);
+        *gradient = contiguous_like(gradient, run->sums[k]);
     }
   }
   MPT_RETURN_IF_FAILED(layer->kind->backward(run, error));

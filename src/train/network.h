@@ -3,7 +3,7 @@
 #ifndef NETWORK_H
 #define NETWORK_H
 
-#include "train/layer.h"
+#include "train/tensor_plan.h"
 
 typedef struct network_parameter {
   char name[MPT_MAX_NAME + 16]; /* "blocks.0.attn.qkv.weight" */
@@ -25,10 +25,11 @@ typedef struct network {
   mpt_tensor *tensors, *tensor_gradients; /* [graph->tensor_count], of the batch at hand */
   int64_t samples;                        /* in the batch at hand */
   int32_t *ids; /* in device memory, of a full batch; NULL when the data is no ids */
-  float *sums[WORKLOAD_MAX_INPUTS]; /* gradients on their way to being added to another's */
-  layer_run *runs;                  /* [layer_count] */
-  size_t memory_bytes;              /* of everything on the device */
-  void *blocks[24];                 /* device memory, to free */
+  tensor_plan training, forward; /* places in tensor_memory, in each mode */
+  void *tensor_memory;
+  layer_run *runs;     /* [layer_count] */
+  size_t memory_bytes; /* of everything on the device */
+  void *blocks[24];    /* device memory, to free */
   int block_count;
 } network;
 
@@ -36,10 +37,11 @@ typedef struct network {
 mpt_status network_open(const train_options *options, network **out, mpt_error *error);
 void network_close(network *n); /* NULL is allowed */
 
-/* A block of the queue's memory that lives as long as the network. */
-mpt_status network_take(network *n, size_t bytes, void **data, mpt_error *error);
+/* A block of the queue's memory that lives as long as the network; errors say what it is. */
+mpt_status network_take(network *n, const char *what, size_t bytes, void **data, mpt_error *error);
 
-/* The mode of the session, and the storage formats that go with it. */
+/* The mode of the session, and the storage formats and places that go with it: values that a pass
+ * left are gone. */
 mpt_status network_set_mode(network *n, mpt_run_mode mode, mpt_error *error);
 /* The batch at hand: at most graph->batch samples. Features and ids are copied to the device. */
 mpt_status network_set_batch(network *n, const dataset_batch *batch, int64_t samples,

@@ -68,17 +68,21 @@ mpt_status train_take_device_memory(training *t, mpt_error *error) {
   const graph_tensor *out = &t->g->tensors[t->g->output];
   size_t passes = (size_t)t->w->optimizer.accumulate;
   void *data = NULL;
-  MPT_RETURN_IF_FAILED(network_take(t->net, (size_t)t->g->rows * sizeof *t->labels, &data, error));
+  MPT_RETURN_IF_FAILED(
+      network_take(t->net, "labels", (size_t)t->g->rows * sizeof *t->labels, &data, error));
   t->labels = data;
-  MPT_RETURN_IF_FAILED(network_take(t->net, passes * sizeof *t->device_losses, &data, error));
+  MPT_RETURN_IF_FAILED(
+      network_take(t->net, "losses", passes * sizeof *t->device_losses, &data, error));
   t->device_losses = data;
-  MPT_RETURN_IF_FAILED(network_take(t->net, sizeof *t->learning_rate, &data, error));
+  MPT_RETURN_IF_FAILED(
+      network_take(t->net, "a learning rate", sizeof *t->learning_rate, &data, error));
   t->learning_rate = data;
-  MPT_RETURN_IF_FAILED(network_take(t->net, sizeof *t->bits, &data, error));
+  MPT_RETURN_IF_FAILED(network_take(t->net, "an amax", sizeof *t->bits, &data, error));
   t->bits = data;
   if (t->g->loss != LOSS_BINARY && t->g->loss != LOSS_MSE)
     return MPT_OK;
-  MPT_RETURN_IF_FAILED(network_take(t->net, (size_t)out->count * sizeof(float), &data, error));
+  MPT_RETURN_IF_FAILED(
+      network_take(t->net, "targets", (size_t)out->count * sizeof(float), &data, error));
   t->target_view = mpt_tensor_of(data, MPT_FP32, out->rank, out->shape);
   t->target_view.device = mpt_queue_device(t->net->queue);
   return MPT_OK;

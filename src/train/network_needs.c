@@ -1,0 +1,73 @@
+/* What a network takes of a device's memory, and what to do where that is too much. */
+#include "base/error.h"
+#include "mptune/device.h"
+#include "train/network_memory.h"
+#include <stdio.h>
+#include <string.h>
+
+void network_bytes_text(double bytes, char *text, size_t size) {
+  static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  int unit = 0;
+  for (; bytes >= 1024.0 && unit < 4; unit++)
+    bytes /= 1024.0;
+  snprintf(text, size, "%.3g %s", bytes, units[unit]);
+}
+
+mpt_status network_needs(const network *n, const train_options *options, int64_t samples,
+                         size_t *bytes, mpt_error *error) {
+  const graph *g = n->graph;
+  tensor_plan training, forward;
+  mpt_session *session;
+  MPT_RETURN_IF_FAILED(network_open_session(n, options, samples, &session, error));
+  size_t copies = mpt_session_workspace_bytes(session);
+  mpt_status status =
+      network_plan_tensors(n, options, session, samples, &training, &forward, error);
+  mpt_session_close(session);
+  if (status != MPT_OK)
+    return status;
+  size_t tensors = training.bytes > forward.bytes ? training.bytes : forward.bytes;
+  tensor_plan_clear(&training);
+  tensor_plan_clear(&forward);
+  int rows = 2 + network_moments(&options->workload->optimizer);
+  int64_t ids = g->tensors[0].ids ? g->tensors[0].count / g->batch * samples : 0;
+  *bytes =
+      (size_t)rows * network_parameter_bytes(g) + copies + tensors + (size_t)ids * sizeof *n->ids;
+  return MPT_OK;
+}
+
+/* The largest of half the batch, a quarter and so on that the device could hold if it were free;
+ * 0 when there is none. */
+static int64_t batch_that_fits(const network *n, const train_options *options, size_t memory,
+                               size_t *bytes) {
+  int64_t samples = n->graph->batch;
+  do
+    samples /= 2;
+  while (samples > 0 &&
+         (network_needs(n, options, samples, bytes, NULL) != MPT_OK || *bytes > memory));
+  return samples;
+}
+
+void network_advise(const network *n, const train_options *options, mpt_error *error) {
+  mpt_device_info info = {0};
+  char whole[32], smaller[32];
+  size_t bytes = 0, length = strlen(error->message), left = sizeof error->message - length;
+  if (mpt_device_describe(mpt_queue_backend(n->queue), options->device_index, &info, NULL) !=
+          MPT_OK ||
+      info.memory_bytes <= 0)
+    info.memory_bytes = INT64_MAX;
+  const long long batch = n->graph->batch;
+  if (network_needs(n, options, batch, &bytes, NULL) != MPT_OK)
+    return;
+  network_bytes_text((double)bytes, whole, sizeof whole);
+  const long long fits = batch_that_fits(n, options, (size_t)info.memory_bytes, &bytes);
+  network_bytes_text((double)bytes, smaller, sizeof smaller);
+  if (fits > 0)
+    snprintf(error->message + length, left,
+             "; a batch of %lld takes %s in all, one of %lld takes %s: make the batch smaller, and "
+             "accumulate %lld of them for the same step",
+             batch, whole, fits, smaller, (batch + fits - 1) / fits);
+  else
+    snprintf(error->message + length, left,
+             "; even a batch of 1 takes %s in all: the network is too large for this device",
+             batch > 1 ? smaller : whole);
+}
