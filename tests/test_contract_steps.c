@@ -59,12 +59,16 @@ static void long_rows_become_their_gradient(contract *c) {
   static const mpt_format formats[] = {MPT_FP32, MPT_BF16, MPT_FP16};
   for (int i = 0; i < 3; i++) {
     check_in_place(c, formats[i], 3, 50304);
-    check_in_place(c, formats[i], 3, 50257);  /* no whole vectors */
+    check_in_place(c, formats[i], 3, 50257);  /* rows begin anywhere */
     check_in_place(c, formats[i], 2, 130048); /* longer than a multiprocessor's shared memory */
+    check_in_place(c, formats[i], 2, 130049);
   }
   check_in_place(c, MPT_BF16, 5000, 136); /* more rows than blocks */
-  if (c_on_gpu(c))
-    check_in_place(c, MPT_BF16, 601, 50304);
+  check_in_place(c, MPT_BF16, 5000, 139);
+  if (c_on_gpu(c)) {
+    check_in_place(c, MPT_BF16, 281, 50257);
+    check_in_place(c, MPT_BF16, 141, 130049);
+  }
 }
 
 /* Elements of minus infinity, as masks leave them, have no part in it. */
