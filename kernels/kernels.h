@@ -29,6 +29,7 @@ typedef const mpt_tensor *mpt_t; /* a tensor argument: a view, read or written a
                    mpt_error *))                                                                   \
   ENTRY(amax, (mpt_queue *, mpt_t x, uint32_t * amax_bits, mpt_error *))                           \
   ENTRY(collect, (mpt_queue *, mpt_t x, bool full, mpt_statistics *, mpt_error *))                 \
+  ENTRY(collect_lite, (mpt_queue *, mpt_t x, mpt_statistics *, mpt_error *))                       \
   ENTRY(merge_statistics,                                                                          \
         (mpt_queue *, mpt_statistics * into, mpt_statistics * from, mpt_error *))                  \
   ENTRY(quantization_error, (mpt_queue *, mpt_t x, mpt_format, int scale_exponent,                 \
@@ -85,7 +86,11 @@ typedef const mpt_tensor *mpt_t; /* a tensor argument: a view, read or written a
   ENTRY(adam_steps, (mpt_queue *, const mpt_adam_parameter *parameters, int count,                 \
                      const mpt_adam_args *, const mpt_step_state *, mpt_error *))
 
-#define MPT_OPERATION_SLOT(name, arguments) mpt_status(*name) arguments;
+#define MPT_OPERATION_SLOT(name, arguments)   mpt_status(*name) arguments;
+#define MPT_OPERATION_NUMBER(name, arguments) MPT_OPERATION_##name,
+typedef enum mpt_operation {
+  MPT_OPERATIONS(MPT_OPERATION_NUMBER) MPT_OPERATION_COUNT
+} mpt_operation;
 
 /* What a queue's memory and life cycle need of a backend. Slots are required
  * where nothing else is said. */
@@ -93,6 +98,7 @@ typedef struct mpt_backend {
   const char *name;
   mpt_device_kind device_kind;
   bool gemm_wants_rows_of_k; /* see mpt_gemm_wants_rows_of_k */
+  uint64_t fuses_lite; /* 1 << mpt_operation of those that serve an output's `lite` themselves */
   mpt_status (*device_count)(int *count, mpt_error *);
   mpt_status (*device_describe)(int index, mpt_device_info *, mpt_error *);
   mpt_status (*device_observe)(int index, mpt_device_activity *, mpt_error *); /* optional */

@@ -88,13 +88,10 @@ static void gemm_operands(contract *c) {
   args.bias = NULL;
   args.out = &a;
   REFUSED(MPT_ERROR_SHAPE, "out has shape [16, 32], expected [16, 8]", mpt_gemm, c->queue, &args);
-  mpt_tensor square = matrix(c, 8, 8);
-  REFUSED(
-      MPT_ERROR_ARGUMENT, "out overlaps b", mpt_gemm, c->queue,
-      &((mpt_gemm_args){.a = &(mpt_tensor){square.data, MPT_FP32, 2, {8, 8}, {9, 1}, square.device},
-                        .b = &square,
-                        .out = &square,
-                        .alpha = 1}));
+  mpt_tensor square = matrix(c, 8, 8), strided = square;
+  strided.strides[0] = 9;
+  REFUSED(MPT_ERROR_ARGUMENT, "out overlaps b", mpt_gemm, c->queue,
+          &((mpt_gemm_args){.a = &strided, .b = &square, .out = &square, .alpha = 1}));
 }
 
 /* Section "operands" of the numerics: which pairs of formats multiply. */

@@ -460,6 +460,65 @@ static void layers_are_probed_and_watched(void **state) {
   end(&f);
 }
 
+/* What lite and full statistics say alike. */
+typedef struct kept_statistics {
+  int64_t step;
+  int layer;
+  mpt_operand operand;
+  uint64_t count, zeros;
+  uint32_t amax_bits, amin_bits;
+} kept_statistics;
+
+typedef struct keeper {
+  kept_statistics kept[2048];
+  int count;
+} keeper;
+
+static void keep(void *context, int64_t step, int layer, mpt_operand operand,
+                 const mpt_statistics *s) {
+  keeper *k = context;
+  assert_true(k->count < 2048);
+  kept_statistics *to = &k->kept[k->count++];
+  memset(to, 0, sizeof *to);
+  to->step = step;
+  to->layer = layer;
+  to->operand = operand;
+  to->count = s->count;
+  to->zeros = s->zeros;
+  to->amax_bits = s->amax_bits;
+  to->amin_bits = s->amin_bits;
+}
+
+/* Lite ones are collected by whoever writes a tensor, full ones by the layer that reads it. */
+static void lite_statistics_are_those_of_what_layers_read(void **state) {
+  (void)state;
+  for (int model = 0; model < 4; model++) {
+    test_model m;
+    fixture f;
+    static keeper of_mode[2];
+    if (model == 0)
+      test_mlp(&m, 6, 16, 2);
+    else if (model == 1)
+      test_cnn(&m, 8, 4, 3);
+    else
+      test_gpt(&m, 24, 16, 16, 2, model == 3);
+    begin(&f, &m, 8, 5);
+    m.w.optimizer.accumulate = model == 2 ? 2 : 1;
+    for (int mode = 0; mode < 2; mode++) {
+      of_mode[mode].count = 0;
+      f.options.statistics = mode ? MPT_STATISTICS_FULL : MPT_STATISTICS_LITE;
+      f.options.on_statistics = keep;
+      f.options.context = &of_mode[mode];
+      run(&f);
+    }
+    assert_true(of_mode[0].count > 0);
+    assert_int_equal(of_mode[0].count, of_mode[1].count);
+    for (int i = 0; i < of_mode[0].count; i++)
+      assert_memory_equal(&of_mode[0].kept[i], &of_mode[1].kept[i], sizeof(kept_statistics));
+    end(&f);
+  }
+}
+
 static void metrics_are_those_of_the_held_out_data(void **state) {
   (void)state;
   test_model m;
@@ -511,6 +570,7 @@ int main(void) {
       cmocka_unit_test(a_held_out_loss_that_is_not_finite_fails_the_run),
       cmocka_unit_test(gradients_that_no_scale_helps_end_the_run),
       cmocka_unit_test(layers_are_probed_and_watched),
+      cmocka_unit_test(lite_statistics_are_those_of_what_layers_read),
       cmocka_unit_test(metrics_are_those_of_the_held_out_data),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -114,6 +114,7 @@ const mpt_backend mpt_backend_cpu = {
     .merge_statistics = mpt_cpu_merge_statistics,
     .amax = mpt_cpu_amax,
     .collect = mpt_cpu_collect,
+    .collect_lite = mpt_cpu_collect_lite,
     .quantization_error = mpt_cpu_quantization_error,
     .compare = mpt_cpu_compare,
     .gemm = mpt_cpu_gemm,

@@ -114,3 +114,11 @@ mpt_status mpt_cpu_collect(mpt_queue *queue, mpt_t x, bool full, mpt_statistics 
   }
   return MPT_OK;
 }
+
+mpt_status mpt_cpu_collect_lite(mpt_queue *queue, mpt_t x, mpt_statistics *statistics,
+                                mpt_error *error) {
+  mpt_statistics seen;
+  MPT_RETURN_IF_FAILED(mpt_cpu_collect(queue, x, false, &seen, error));
+  mpt_statistics_merge(statistics, &seen);
+  return MPT_OK;
+}

@@ -40,11 +40,6 @@ mpt_status mpt_cpu_quantize(mpt_queue *queue, mpt_t x, mpt_scale *scale, unsigne
     if (scale->amax_bits < amax_bits)
       scale->amax_bits = amax_bits;
   }
-  if (flags & MPT_QUANTIZE_LITE) {
-    mpt_statistics seen;
-    MPT_RETURN_IF_FAILED(mpt_cpu_collect(queue, x, false, &seen, error));
-    mpt_statistics_merge(scale->statistics, &seen);
-  }
   int exponent = (int)(rule_float_bits(scale->scale) >> 23) - 127;
   mpt_cast_counts *counts = flags & MPT_QUANTIZE_COUNT ? &scale->counts : NULL;
   if (y != NULL) {

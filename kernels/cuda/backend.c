@@ -284,10 +284,15 @@ static mpt_status cuda_download(void *opaque, mpt_t tensor, float *host, mpt_err
   return MPT_OK;
 }
 
+#define SERVES_LITE(operation) (1ull << MPT_OPERATION_##operation)
+
 const mpt_backend mpt_backend_cuda = {
     .name = "cuda",
     .device_kind = MPT_DEVICE_CUDA,
     .gemm_wants_rows_of_k = true,
+    .fuses_lite = SERVES_LITE(add) | SERVES_LITE(accumulate_tensor) |
+                  SERVES_LITE(activation_forward) | SERVES_LITE(activation_backward) |
+                  SERVES_LITE(dropout),
     .device_count = cuda_device_count,
     .device_describe = cuda_device_describe,
     .device_observe = cuda_device_observe,
@@ -316,6 +321,7 @@ const mpt_backend mpt_backend_cuda = {
     .quantize = mpt_cuda_quantize,
     .amax = mpt_cuda_amax,
     .collect = mpt_cuda_collect,
+    .collect_lite = mpt_cuda_collect_lite,
     .merge_statistics = mpt_cuda_merge_statistics,
     .quantization_error = mpt_cuda_quantization_error,
     .compare = mpt_cuda_compare,

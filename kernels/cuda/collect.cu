@@ -97,13 +97,18 @@ static __device__ __forceinline__ long_tally combine(const tally_of<Count> &t, b
   return all;
 }
 
-/* The last block adds up what blocks left, always in the same order. */
-static __device__ void finish(const long_tally *of_blocks, bool full, int64_t count,
+/* The last block adds up what blocks left, always in the same order. `add`: to what is there. */
+static __device__ void finish(const long_tally *of_blocks, bool full, bool add, int64_t count,
                               long_tally (&of_warps)[WARPS], mpt_statistics *s) {
   long_tally t = EMPTY_TALLY;
   for (unsigned i = threadIdx.x; i < gridDim.x; i += THREADS)
     add_to(t, of_blocks[i]);
   t = combine(t, full, of_warps);
+  if (add) {
+    if (threadIdx.x == 0)
+      add_tally(t, (uint64_t)count, s);
+    return;
+  }
   if (!full)
     s->histogram[threadIdx.x] = 0;
   if (threadIdx.x != 0)
@@ -122,8 +127,8 @@ static __device__ void finish(const long_tally *of_blocks, bool full, int64_t co
 
 template <class T, bool FULL>
 static __global__ void __launch_bounds__(THREADS)
-    collect(const void *x, word_walk w, long_tally *of_blocks, uint32_t *ticket,
-            mpt_statistics *s) {
+    collect(const void *x, word_walk w, long_tally *of_blocks, uint32_t *ticket, mpt_statistics *s,
+            bool add) {
   __shared__ uint32_t bins[FULL ? MPT_EXPONENT_BINS : 1];
   __shared__ long_tally of_warps[WARPS];
   if (FULL) {
@@ -139,14 +144,10 @@ static __global__ void __launch_bounds__(THREADS)
   });
   take_extremes<T>(t, lanes);
   each_of_rest<T>(w, x, [&](float value) {
-    uint32_t bits = __float_as_uint(value) & 0x7FFFFFFFu;
-    t.zeros += bits == 0;
-    count_odd(t, bits);
-    t.most = max(t.most, bits);
-    t.least = min(t.least, bits - 1);
+    tally_value(t, value);
     if (FULL) {
       add_value(t, value);
-      atomicAdd(&bins[bits >> 23], 1u);
+      atomicAdd(&bins[__float_as_uint(value) >> 23 & 0xFFu], 1u);
     }
   });
   long_tally all = combine(t, FULL, of_warps);
@@ -159,29 +160,39 @@ static __global__ void __launch_bounds__(THREADS)
       atomicAdd((unsigned long long *)&s->histogram[threadIdx.x], (unsigned long long)counted);
   }
   if (is_last_block(ticket))
-    finish(of_blocks, FULL, w.count, of_warps, s);
+    finish(of_blocks, FULL, add, w.count, of_warps, s);
 }
 
-template <class T> static cudaError_t run(cuda_context *c, mpt_t x, bool full, mpt_statistics *s) {
+template <class T> static void run_lite(cuda_context *c, mpt_t x, bool add, mpt_statistics *s) {
   word_walk w = walk_words(x);
-  uint32_t *ticket = c->tickets + TICKET;
-  long_tally *of_blocks = (long_tally *)c->scratch;
-  if (!full) {
-    unsigned blocks = walk_blocks(c, &w, THREADS, LITE_UNROLL, LITE_BLOCKS);
-    collect<T, false><<<blocks, THREADS, 0, c->stream>>>(x->data, w, of_blocks, ticket, s);
-    return cudaSuccess;
-  }
-  cudaError_t result = cudaMemsetAsync(s, 0, sizeof *s, c->stream); /* blocks add to it */
+  unsigned blocks = walk_blocks(c, &w, THREADS, LITE_UNROLL, LITE_BLOCKS);
+  collect<T, false><<<blocks, THREADS, 0, c->stream>>>(x->data, w, (long_tally *)c->scratch,
+                                                       c->tickets + TICKET, s, add);
+}
+
+template <class T> static void run_full(cuda_context *c, mpt_t x, mpt_statistics *s) {
+  word_walk w = walk_words(x);
   unsigned blocks = walk_blocks(c, &w, THREADS, FULL_UNROLL, FULL_BLOCKS);
-  collect<T, true><<<blocks, THREADS, 0, c->stream>>>(x->data, w, of_blocks, ticket, s);
-  return result;
+  collect<T, true><<<blocks, THREADS, 0, c->stream>>>(x->data, w, (long_tally *)c->scratch,
+                                                      c->tickets + TICKET, s, false);
 }
 
 mpt_status mpt_cuda_collect(mpt_queue *queue, mpt_t x, bool full, mpt_statistics *statistics,
                             mpt_error *error) {
   cuda_context *c = cuda_of(queue);
-  cudaError_t result = cudaSuccess;
-  DISPATCH_STORED(x->format, T, (result = run<T>(c, x, full, statistics)))
-  MPT_RETURN_IF_FAILED(cuda_check(result, "collect", error));
+  if (!full) {
+    DISPATCH_STORED(x->format, T, (run_lite<T>(c, x, false, statistics)))
+    return CUDA_LAUNCHED("collect", error);
+  }
+  /* blocks add to the histogram */
+  MPT_RETURN_IF_FAILED(
+      cuda_check(cudaMemsetAsync(statistics, 0, sizeof *statistics, c->stream), "collect", error));
+  DISPATCH_STORED(x->format, T, (run_full<T>(c, x, statistics)))
   return CUDA_LAUNCHED("collect", error);
+}
+
+mpt_status mpt_cuda_collect_lite(mpt_queue *queue, mpt_t x, mpt_statistics *statistics,
+                                 mpt_error *error) {
+  DISPATCH_STORED(x->format, T, (run_lite<T>(cuda_of(queue), x, true, statistics)))
+  return CUDA_LAUNCHED("collect_lite", error);
 }

@@ -3,7 +3,7 @@
 #ifndef MPT_KERNELS_CUDA_MAP_CUH
 #define MPT_KERNELS_CUDA_MAP_CUH
 
-#include "kernels/cuda/array.cuh"
+#include "kernels/cuda/lite.cuh"
 
 enum { MAP_WIDTH = 8, MAP_THREADS = 256 };
 
@@ -23,6 +23,30 @@ static __global__ void __launch_bounds__(MAP_THREADS)
   out.store(i * MAP_WIDTH, z);
 }
 
+/* The same, and counts and extremes of the output: by fewer blocks that stay, since each adds what
+ * it saw to the statistics in the end. */
+enum { MAP_LITE_BLOCKS = 8 }; /* a multiprocessor */
+
+template <class T, class F>
+static __global__ void __launch_bounds__(MAP_THREADS)
+    map_vectors_lite(F f, Array<T> a, Array<T> b, Array<T> out, int64_t vectors, mpt_format format,
+                     mpt_statistics *s) {
+  output_tally<T> seen(format);
+  int64_t step = (int64_t)gridDim.x * MAP_THREADS;
+  for (int64_t i = (int64_t)blockIdx.x * MAP_THREADS + threadIdx.x; i < vectors; i += step) {
+    float x[MAP_WIDTH], y[MAP_WIDTH] = {}, z[MAP_WIDTH];
+    a.load(i * MAP_WIDTH, x);
+    if (F::inputs == 2)
+      b.load(i * MAP_WIDTH, y);
+#pragma unroll
+    for (int e = 0; e < MAP_WIDTH; e++)
+      z[e] = f(x[e], y[e], i * MAP_WIDTH + e);
+    out.store(i * MAP_WIDTH, z);
+    seen.see(z);
+  }
+  seen.add(vectors * MAP_WIDTH, s);
+}
+
 struct map_rows {
   int64_t a, b, out; /* distances */
   int64_t rows, columns, first;
@@ -30,7 +54,8 @@ struct map_rows {
 
 template <class F>
 static __global__ void __launch_bounds__(MAP_THREADS)
-    map_elements(F f, Array<Any> a, Array<Any> b, Array<Any> out, map_rows r) {
+    map_elements(F f, Array<Any> a, Array<Any> b, Array<Any> out, map_rows r, mpt_statistics *s) {
+  tally seen = EMPTY_TALLY;
   int64_t step = (int64_t)gridDim.x * MAP_THREADS, end = r.rows * r.columns;
   for (int64_t i = r.first + (int64_t)blockIdx.x * MAP_THREADS + threadIdx.x; i < end; i += step) {
     int64_t row = i / r.columns, column = i - row * r.columns;
@@ -38,34 +63,49 @@ static __global__ void __launch_bounds__(MAP_THREADS)
     if (F::inputs == 2)
       y = b.get(row * r.b + column);
     out.set(row * r.out + column, f(x, y, i));
+    if (s != NULL)
+      tally_value(seen, out.get(row * r.out + column));
   }
+  if (s != NULL)
+    add_block_tally(seen, end - r.first, s);
 }
 
 static inline bool map_aligned(mpt_t t) {
   return (uintptr_t)t->data % 16 == 0;
 }
 
+/* A block for every MAP_THREADS of `items`, at most `most` a multiprocessor. */
+static inline unsigned map_blocks(const cuda_context *c, int64_t items, int most) {
+  int64_t blocks = divide_up(items, MAP_THREADS), limit = (int64_t)most * c->multiprocessors;
+  return (unsigned)(blocks < limit ? blocks : limit);
+}
+
 /* The tensors are matrices of one shape, a single row when all are contiguous. An input may be the
- * output. Functions of one input get it as b too. */
+ * output. Functions of one input get it as b too. Serves the
+ * output's `lite`. */
 template <class F> static void map(cuda_context *c, F f, mpt_t a, mpt_t b, mpt_t out) {
   map_rows r = {row_distance(a),           row_distance(b),
                 row_distance(out),         out->rank == 2 ? out->shape[0] : 1,
                 out->shape[out->rank - 1], 0};
   if (r.rows == 1 && map_aligned(a) && map_aligned(b) && map_aligned(out)) {
     int64_t vectors = r.columns / MAP_WIDTH;
-    if (vectors > 0)
+    if (vectors > 0 && out->lite != NULL)
+      DISPATCH_COMMON(common_format(a, b, out), T,
+                      (map_vectors_lite<T, F>
+                       <<<map_blocks(c, vectors, MAP_LITE_BLOCKS), MAP_THREADS, 0, c->stream>>>(
+                           f, array_of<T>(a), array_of<T>(b), array_of<T>(out), vectors,
+                           out->format, out->lite)))
+    else if (vectors > 0)
       DISPATCH_COMMON(common_format(a, b, out), T,
                       (map_vectors<T, F>
                        <<<(unsigned)divide_up(vectors, MAP_THREADS), MAP_THREADS, 0, c->stream>>>(
                            f, array_of<T>(a), array_of<T>(b), array_of<T>(out), vectors)))
     r.first = vectors * MAP_WIDTH;
   }
-  int64_t left = r.rows * r.columns - r.first, most = 16 * (int64_t)c->multiprocessors;
-  if (left == 0)
-    return;
-  int64_t blocks = divide_up(left, MAP_THREADS);
-  map_elements<F><<<(unsigned)(blocks < most ? blocks : most), MAP_THREADS, 0, c->stream>>>(
-      f, array_of<Any>(a), array_of<Any>(b), array_of<Any>(out), r);
+  int64_t left = r.rows * r.columns - r.first;
+  if (left > 0)
+    map_elements<F><<<map_blocks(c, left, 16), MAP_THREADS, 0, c->stream>>>(
+        f, array_of<Any>(a), array_of<Any>(b), array_of<Any>(out), r, out->lite);
 }
 
 #endif

@@ -10,7 +10,6 @@
  * column that 8 threads read.
  */
 #include "kernels/cuda/convert.cuh"
-#include "kernels/cuda/tally.cuh"
 #include "kernels/step_rules.h"
 
 enum { THREADS = 256, UNITS = 8, COLUMN_LANES = 8 };
@@ -26,9 +25,6 @@ typedef struct quantize_shape {
   int64_t rows, columns, x_row, y_row, t_row; /* row distances in elements */
   bool amax, count;
 } quantize_shape;
-
-/* What is seen on the way. */
-enum { NOTHING, COUNTS, COUNTS_AND_LITE };
 
 /* Byte i of the four words as a word each: a 4 x 4 transpose. */
 static __device__ __forceinline__ void transpose_bytes(uint32_t (&w)[4]) {
@@ -92,35 +88,7 @@ template <class X> struct Raw {
   }
 };
 
-/* Adds what the block's threads tallied, of the grid's `count` elements, to statistics. */
-static __device__ __forceinline__ void add_lite(const tally &t, int64_t count, mpt_statistics *s) {
-  __shared__ uint32_t zeros, nans, infinities, most, least;
-  if (threadIdx.x == 0) {
-    zeros = nans = infinities = most = 0;
-    least = 0xFFFFFFFFu;
-  }
-  uint32_t z = __reduce_add_sync(0xFFFFFFFFu, (uint32_t)t.zeros);
-  uint32_t n = __reduce_add_sync(0xFFFFFFFFu, (uint32_t)t.nans);
-  uint32_t i = __reduce_add_sync(0xFFFFFFFFu, (uint32_t)t.infinities);
-  uint32_t m = __reduce_max_sync(0xFFFFFFFFu, t.most);
-  uint32_t l = __reduce_min_sync(0xFFFFFFFFu, t.least);
-  __syncthreads();
-  if (threadIdx.x % 32 == 0) {
-    if ((z | n | i) != 0) {
-      atomicAdd(&zeros, z);
-      atomicAdd(&nans, n);
-      atomicAdd(&infinities, i);
-    }
-    atomicMax(&most, m);
-    atomicMin(&least, l);
-  }
-  __syncthreads();
-  bool first = blockIdx.x == 0 && blockIdx.y == 0;
-  if (threadIdx.x == 0)
-    add_tally({zeros, nans, infinities, most, least, 0, 0}, first ? (uint64_t)count : 0, s);
-}
-
-template <class X, class Y, int SEEN>
+template <class X, class Y, bool COUNTED>
 static __global__ void __launch_bounds__(THREADS, Tile<X>::resident)
     quantize_tile(const typename X::stored *x, mpt_scale *s, typename Y::stored *y,
                   typename Y::stored *y_transposed, quantize_shape q) {
@@ -133,8 +101,6 @@ static __global__ void __launch_bounds__(THREADS, Tile<X>::resident)
   int64_t column0 = (int64_t)blockIdx.x * tile_columns;
   float scale = s->scale;
   cast_tally t = {0, 0, 0};
-  tally lite = EMPTY_TALLY;
-  lane_extremes lanes = {0, 0xFFFFFFFFu};
   Raw<X> raw[k_count][P];
 #pragma unroll
   for (int k = 0; k < k_count; k++)
@@ -154,13 +120,9 @@ static __global__ void __launch_bounds__(THREADS, Tile<X>::resident)
     for (int p = 0; p < P; p++) {
       float values[CHUNK];
       raw[k][p].values(values);
-      if (SEEN == COUNTS_AND_LITE && column < q.columns && row + p < q.rows)
-#pragma unroll
-        for (int i = 0; i < Raw<X>::words; i++)
-          tally_word<X>(lite, raw[k][p].word[i], lanes);
 #pragma unroll
       for (int i = 0; i < CHUNK; i++)
-        values[i] = scale_value<Y, SEEN != NOTHING>(values[i], scale, t);
+        values[i] = scale_value<Y, COUNTED>(values[i], scale, t);
       Packed<Y>::pack(values, packed[p]);
       if (y != NULL && column < q.columns && row + p < q.rows)
         Packed<Y>::write(y + (row + p) * q.y_row + column, packed[p]);
@@ -180,12 +142,8 @@ static __global__ void __launch_bounds__(THREADS, Tile<X>::resident)
     if (column0 + j < q.columns && to_row < q.rows)
       *(uint4 *)(y_transposed + (column0 + j) * q.t_row + to_row) =
           tile[j * UNITS + (unit ^ (j / CHUNK % COLUMN_LANES))];
-  if (SEEN != NOTHING)
+  if (COUNTED)
     add_counts(t, q.rows * q.columns, q.count ? &s->counts : NULL, q.amax ? &s->amax_bits : NULL);
-  if (SEEN == COUNTS_AND_LITE) {
-    take_extremes<X>(lite, lanes);
-    add_lite(lite, q.rows * q.columns, s->statistics);
-  }
 }
 
 /* ---- what fits no words of 16 bytes: tiles of 32 x 32 elements ---- */
@@ -226,21 +184,18 @@ static bool tiles_fit(mpt_t x, mpt_t y, mpt_t y_transposed) {
 }
 
 template <class X, class Y>
-static void run_tiles(cuda_context *c, mpt_t x, mpt_scale *s, mpt_t y, mpt_t t, quantize_shape q,
-                      bool lite) {
+static void run_tiles(cuda_context *c, mpt_t x, mpt_scale *s, mpt_t y, mpt_t t, quantize_shape q) {
   constexpr int tile_rows = 32 * (4 / (int)sizeof(typename Y::stored));
   dim3 grid((unsigned)divide_up(q.columns, Tile<X>::columns),
             (unsigned)divide_up(q.rows, tile_rows));
   typename Y::stored *out = y == NULL ? NULL : (typename Y::stored *)y->data;
-#define TILES(SEEN)                                                                                \
-  quantize_tile<X, Y, SEEN><<<grid, THREADS, 0, c->stream>>>(                                      \
+#define TILES(COUNTED)                                                                             \
+  quantize_tile<X, Y, COUNTED><<<grid, THREADS, 0, c->stream>>>(                                   \
       (const typename X::stored *)x->data, s, out, (typename Y::stored *)t->data, q)
-  if (lite)
-    TILES(COUNTS_AND_LITE);
-  else if (q.amax || q.count)
-    TILES(COUNTS);
+  if (q.amax || q.count)
+    TILES(true);
   else
-    TILES(NOTHING);
+    TILES(false);
 #undef TILES
 }
 
@@ -263,20 +218,6 @@ static void run_elements(cuda_context *c, mpt_t x, mpt_scale *s, mpt_t y, mpt_t 
   } break;                                                                                         \
   }
 
-static __global__ void add_collected(mpt_scale *scale, const mpt_statistics *s) {
-  add_tally({s->zeros, s->nans, s->infinities, s->amax_bits, s->amin_bits - 1, 0, 0}, s->count,
-            scale->statistics);
-}
-
-/* Where it is not fused: a pass of its own. */
-static mpt_status collect_apart(mpt_queue *queue, mpt_t x, mpt_scale *scale, mpt_error *error) {
-  cuda_context *c = cuda_of(queue);
-  mpt_statistics *seen = (mpt_statistics *)((char *)c->scratch + CUDA_SCRATCH_BYTES / 2);
-  MPT_RETURN_IF_FAILED(mpt_cuda_collect(queue, x, false, seen, error));
-  add_collected<<<1, 1, 0, c->stream>>>(scale, seen);
-  return CUDA_LAUNCHED("quantize", error);
-}
-
 mpt_status mpt_cuda_quantize(mpt_queue *queue, mpt_t x, mpt_scale *scale, unsigned flags, mpt_t y,
                              mpt_t y_transposed, mpt_error *error) {
   cuda_context *c = cuda_of(queue);
@@ -288,17 +229,14 @@ mpt_status mpt_cuda_quantize(mpt_queue *queue, mpt_t x, mpt_scale *scale, unsign
                       (flags & MPT_QUANTIZE_AMAX) != 0,
                       (flags & MPT_QUANTIZE_COUNT) != 0};
   bool storage = x->format != MPT_FP8_E4M3 && x->format != MPT_FP8_E5M2;
-  bool lite = (flags & MPT_QUANTIZE_LITE) != 0;
   bool tiles = storage && y_transposed != NULL && tiles_fit(x, y, y_transposed);
-  if (lite && !tiles)
-    MPT_RETURN_IF_FAILED(collect_apart(queue, x, scale, error));
   if (y_transposed == NULL)
     cuda_cast_run(c, x, 1.0f, scale, y, q.count ? &scale->counts : NULL,
                   q.amax ? &scale->amax_bits : NULL);
   else if (tiles)
-    DISPATCH_TILES(x->format, X,
-                   DISPATCH_ALL(y_transposed->format, Y,
-                                (run_tiles<X, Y>(c, x, scale, y, y_transposed, q, lite))))
+    DISPATCH_TILES(
+        x->format, X,
+        DISPATCH_ALL(y_transposed->format, Y, (run_tiles<X, Y>(c, x, scale, y, y_transposed, q))))
   else
     DISPATCH_STORED(x->format, X,
                     DISPATCH_ALL(y_transposed->format, Y,

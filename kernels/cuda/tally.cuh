@@ -34,6 +34,15 @@ static __device__ __forceinline__ void count_odd(tally &t, uint32_t bits) {
   t.infinities += bits == 0x7F800000u;
 }
 
+/* Tallies one value. */
+static __device__ __forceinline__ void tally_value(tally &t, float x) {
+  uint32_t bits = __float_as_uint(x) & 0x7FFFFFFFu;
+  t.zeros += bits == 0;
+  count_odd(t, bits);
+  t.most = max(t.most, bits);
+  t.least = min(t.least, bits - 1);
+}
+
 /* Tallies a word and returns its largest magnitude, as stored. */
 template <class T>
 static __device__ __forceinline__ uint32_t tally_word(tally &t, const uint4 &word,

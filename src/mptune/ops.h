@@ -7,6 +7,10 @@
  * Sums are taken in an order that depends on shapes and the queue's threads alone, so results
  * repeat bit for bit.
  *
+ * Where an output's `lite` is set, the counts and extremes of what was written are added there, as
+ * by mpt_collect_lite: by mpt_copy, mpt_cast, mpt_add, mpt_accumulate_tensor, mpt_gemm, and the operations of
+ * layers and losses, of the tensors they write for each sample (not of parameter gradients).
+ *
  * Everything that an operation reads or writes lies in the memory of the queue's device: besides
  * tensors the ids, labels, losses, counts, statistics, scales and states that pointers lead to
  * (mpt_memory_upload, mpt_memory_download). So no operation waits for the device. What is wrong
@@ -68,8 +72,7 @@ typedef struct mpt_scale {
   int32_t nonfinite;      /* whether any of it was Inf or NaN, in any step so far */
   int64_t nonfinite_step; /* and the first such step */
   mpt_cast_counts counts; /* of all casts that count */
-  /* What MPT_QUANTIZE_LITE adds to, in device memory: not full. */
-  mpt_statistics *statistics;
+  uint64_t unused;        /* scales of an array lie at 16 bytes */
 } mpt_scale;
 
 /* ---- memory ---- */
@@ -96,8 +99,7 @@ MPT_API mpt_status mpt_scale_measure(mpt_queue *queue, const mpt_tensor *x, mpt_
 
 enum {
   MPT_QUANTIZE_COUNT = 1, /* add to scale->counts */
-  MPT_QUANTIZE_AMAX = 2,  /* move scale->amax_bits up to the amax of x */
-  MPT_QUANTIZE_LITE = 4   /* add counts and extremes of x to scale->statistics */
+  MPT_QUANTIZE_AMAX = 2   /* move scale->amax_bits up to the amax of x */
 };
 /* y = round(x * scale->scale), y_transposed its transpose: one pass over x [rows, columns] makes
  * both. Either may be NULL; both have scale->format. */
@@ -110,6 +112,9 @@ MPT_API mpt_status mpt_amax(mpt_queue *queue, const mpt_tensor *x, uint32_t *ama
 /* Counts and extremes; with `full` also histogram and sums. */
 MPT_API mpt_status mpt_collect(mpt_queue *queue, const mpt_tensor *x, bool full,
                                mpt_statistics *statistics, mpt_error *error);
+/* Adds the counts and extremes of x to `statistics`, which begin as zeros and are not full. */
+MPT_API mpt_status mpt_collect_lite(mpt_queue *queue, const mpt_tensor *x,
+                                    mpt_statistics *statistics, mpt_error *error);
 /* Adds what `from` holds to `into`, as mpt_statistics_merge does; clears `from`. */
 MPT_API mpt_status mpt_merge_statistics(mpt_queue *queue, mpt_statistics *into,
                                         mpt_statistics *from, mpt_error *error);

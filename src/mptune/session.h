@@ -47,7 +47,9 @@ typedef struct mpt_session_layer {
   mpt_format input_format, grad_output_format;
 } mpt_session_layer;
 
-/* Delivered for every layer and operand seen in a step with statistics on. */
+/* Delivered for every layer and operand seen in a step with statistics on: on the CPU as the step
+ * ends; a GPU, which is not waited for, keeps those of up to 17 steps, until mpt_session_deliver or
+ * a report asks for them. */
 typedef void mpt_statistics_sink(void *context, int64_t step, int layer, mpt_operand operand,
                                  const mpt_statistics *statistics);
 
@@ -98,6 +100,10 @@ MPT_API bool mpt_session_keeps_input(const mpt_session *session, int layer);
 MPT_API mpt_status mpt_session_set_mode(mpt_session *session, mpt_run_mode mode, mpt_error *error);
 MPT_API mpt_status mpt_session_set_statistics(mpt_session *session, mpt_statistics_mode mode,
                                               int64_t every, mpt_error *error);
+/* Whether statistics are collected in that step. */
+MPT_API bool mpt_session_collects(const mpt_session *session, int64_t step);
+/* Hands what has not been delivered to on_statistics. Waits for the device. Between steps. */
+MPT_API mpt_status mpt_session_deliver(mpt_session *session, mpt_error *error);
 
 /* ---- a step ---- */
 /* `step` counts from 0. Forgets all copies, of weights too; resets the overflow flag; the state
@@ -111,6 +117,12 @@ MPT_API const mpt_step_state *mpt_session_state(const mpt_session *session);
 /* That loss scale, 1 unless a gradient is fp16. After step_end, that of the next step. Waits for
  * the device: a step needs only mpt_session_state. */
 MPT_API float mpt_session_loss_scale(const mpt_session *session);
+
+/* Where the counts and extremes of an operand are due in this step: set it as the `lite` of the
+ * tensor before the operation that writes it last, and of the tensor that the layer is then given,
+ * and they are collected in the pass that writes, not in one of their own. NULL: none are due, or
+ * full ones are. Sets no flag: the layer looks at a tensor without it itself. */
+MPT_API mpt_statistics *mpt_session_lite(mpt_session *session, int layer, mpt_operand operand);
 
 /* output[rows, n] = input[rows, k] weight[n, k]^T + bias[n], in the layer's fprop formats; rounded
  * to output's format, which is mpt_session_output_format. rows may be at most the planned. */
@@ -134,9 +146,10 @@ MPT_API mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *
                                         int count, float max_norm, const mpt_step_state **state,
                                         mpt_error *error);
 
-/* A step that the device is about to run again from a recording (mpt_queue_replay) which holds the
- * last one, from mpt_session_step_begin to the optimizer: what the host keeps of a step. Only where
- * no statistics are collected in this step. */
+/* A step that the device is about to run again from a recording (mpt_queue_replay) which holds one
+ * from mpt_session_step_begin to the optimizer: what the host keeps of a step. The recorded step
+ * must have collected statistics just as this one does (mpt_session_collects, the mode unchanged):
+ * keep two recordings, and call mpt_session_deliver before making one. */
 MPT_API mpt_status mpt_session_step_again(mpt_session *session, int64_t step, mpt_error *error);
 
 /* ---- what happened ---- */

@@ -21,7 +21,11 @@ typedef struct mpt_device {
  *
  * On the CPU, which emulates, every element is a 4-byte float whose value is one of `format`. On a
  * GPU, elements are packed: 4, 2 or 1 bytes. Strides are in elements. Rows are contiguous: the last
- * stride is 1. */
+ * stride is 1.
+ *
+ * `lite` is where an operation that writes the tensor adds the counts and extremes of what it wrote
+ * (mptune/statistics.h; device memory), in the same pass where its backend can; NULL: nowhere. */
+struct mpt_statistics;
 typedef struct mpt_tensor {
   void *data;
   mpt_format format;
@@ -29,6 +33,7 @@ typedef struct mpt_tensor {
   int64_t shape[MPT_MAX_RANK];
   int64_t strides[MPT_MAX_RANK];
   mpt_device device;
+  struct mpt_statistics *lite;
 } mpt_tensor;
 
 /* A contiguous view of `data`, on the CPU. `rank` shape arguments of type int64_t follow in the

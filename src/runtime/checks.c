@@ -2,7 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-op_check op_check_begin(const mpt_queue *queue, const char *name, bool has_slot, mpt_error *error) {
+op_check op_check_begin(mpt_queue *queue, const char *name, bool has_slot, mpt_error *error) {
   op_check c = {queue, name, error, MPT_OK};
   if (queue == NULL)
     c.status = mpt_fail(error, MPT_ERROR_ARGUMENT, "%s: the queue is NULL", name);
@@ -75,6 +75,13 @@ void op_tensor(op_check *c, const char *what, mpt_t t) {
     fail_shape(c, what, t, "fewer elements");
   op_require(c, t->shape[t->rank - 1] == 1 || t->strides[t->rank - 1] == 1,
              "the rows of %s are not contiguous", what);
+}
+
+mpt_status op_written(op_check *c, mpt_operation operation, mpt_t output) {
+  if (c->status == MPT_OK && output != NULL && output->lite != NULL &&
+      (c->queue->backend->fuses_lite >> operation & 1) == 0)
+    c->status = mpt_collect_lite(c->queue, output, output->lite, c->error);
+  return c->status;
 }
 
 bool op_is_contiguous(mpt_t t) {

@@ -9,7 +9,7 @@
 #include "kernels/kernels.h"
 
 typedef struct op_check {
-  const mpt_queue *queue;
+  mpt_queue *queue;
   const char *name;
   mpt_error *error;
   mpt_status status;
@@ -18,7 +18,7 @@ typedef struct op_check {
 /* Begins the checks of `operation`: the queue is there and its backend has the operation. */
 #define OP_CHECK(queue, operation, error)                                                          \
   op_check_begin(queue, #operation, (queue) != NULL && (queue)->backend->operation != NULL, error)
-op_check op_check_begin(const mpt_queue *queue, const char *name, bool has_slot, mpt_error *error);
+op_check op_check_begin(mpt_queue *queue, const char *name, bool has_slot, mpt_error *error);
 
 /* MPT_ERROR_ARGUMENT when `good` is false. */
 void op_require(op_check *c, bool good, const char *format, ...)
@@ -49,5 +49,9 @@ void op_matrix(op_check *c, const char *what, mpt_t t, mpt_tensor *matrix);
 void op_flatten(op_check *c, int count, mpt_t const *tensors, mpt_tensor *views);
 
 bool op_is_contiguous(mpt_t t);
+
+/* The end of an operation that has written `output` (NULL: nothing): serves its `lite` where the
+ * backend's operation did not in its own pass. Returns the status. */
+mpt_status op_written(op_check *c, mpt_operation operation, mpt_t output);
 
 #endif

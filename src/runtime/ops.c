@@ -22,7 +22,9 @@ mpt_status mpt_copy(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y, 
   op_check c = OP_CHECK(queue, copy, error);
   mpt_tensor v[2];
   check_pair(&c, x, y, v);
-  return c.status != MPT_OK ? c.status : queue->backend->copy(queue, &v[0], &v[1], error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->copy(queue, &v[0], &v[1], error);
+  return op_written(&c, MPT_OPERATION_copy, y);
 }
 
 mpt_status mpt_accumulate_tensor(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y,
@@ -30,8 +32,9 @@ mpt_status mpt_accumulate_tensor(mpt_queue *queue, const mpt_tensor *x, const mp
   op_check c = OP_CHECK(queue, accumulate_tensor, error);
   mpt_tensor v[2];
   check_pair(&c, x, y, v);
-  return c.status != MPT_OK ? c.status
-                            : queue->backend->accumulate_tensor(queue, &v[0], &v[1], error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->accumulate_tensor(queue, &v[0], &v[1], error);
+  return op_written(&c, MPT_OPERATION_accumulate_tensor, y);
 }
 
 mpt_status mpt_add(mpt_queue *queue, const mpt_tensor *a, const mpt_tensor *b,
@@ -44,7 +47,9 @@ mpt_status mpt_add(mpt_queue *queue, const mpt_tensor *a, const mpt_tensor *b,
   op_same_shape(&c, "b", b, a);
   op_same_shape(&c, "out", out, a);
   op_flatten(&c, 3, (mpt_t[]){a, b, out}, v);
-  return c.status != MPT_OK ? c.status : queue->backend->add(queue, &v[0], &v[1], &v[2], error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->add(queue, &v[0], &v[1], &v[2], error);
+  return op_written(&c, MPT_OPERATION_add, out);
 }
 
 static void check_exponent(op_check *c, int exponent) {
@@ -58,9 +63,9 @@ mpt_status mpt_cast(mpt_queue *queue, const mpt_tensor *x, int scale_exponent, c
   mpt_tensor v[2];
   check_pair(&c, x, y, v);
   check_exponent(&c, scale_exponent);
-  return c.status != MPT_OK
-             ? c.status
-             : queue->backend->cast(queue, &v[0], scale_exponent, &v[1], counts, error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->cast(queue, &v[0], scale_exponent, &v[1], counts, error);
+  return op_written(&c, MPT_OPERATION_cast, y);
 }
 
 mpt_status mpt_scale_measure(mpt_queue *queue, const mpt_tensor *x, mpt_scale *scale,
@@ -123,6 +128,17 @@ mpt_status mpt_collect(mpt_queue *queue, const mpt_tensor *x, bool full, mpt_sta
   op_flatten(&c, 1, &x, &view);
   return c.status != MPT_OK ? c.status
                             : queue->backend->collect(queue, &view, full, statistics, error);
+}
+
+mpt_status mpt_collect_lite(mpt_queue *queue, const mpt_tensor *x, mpt_statistics *statistics,
+                            mpt_error *error) {
+  op_check c = OP_CHECK(queue, collect_lite, error);
+  mpt_tensor view;
+  op_tensor(&c, "x", x);
+  op_require(&c, statistics != NULL, "statistics is NULL");
+  op_flatten(&c, 1, &x, &view);
+  return c.status != MPT_OK ? c.status
+                            : queue->backend->collect_lite(queue, &view, statistics, error);
 }
 
 mpt_status mpt_quantization_error(mpt_queue *queue, const mpt_tensor *x, mpt_format format,
@@ -202,7 +218,9 @@ mpt_status mpt_gemm(mpt_queue *queue, const mpt_gemm_args *args, mpt_error *erro
   check_operand_formats(&c, a->format, b->format);
   op_apart(&c, "out", out, "a", a);
   op_apart(&c, "out", out, "b", b);
-  return c.status != MPT_OK ? c.status : queue->backend->gemm(queue, args, error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->gemm(queue, args, error);
+  return op_written(&c, MPT_OPERATION_gemm, out);
 }
 
 mpt_status mpt_bias_backward(mpt_queue *queue, const mpt_tensor *grad, const mpt_tensor *grad_bias,

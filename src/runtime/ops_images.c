@@ -41,7 +41,9 @@ mpt_status mpt_im2col(mpt_queue *queue, const mpt_tensor *x, mpt_window window,
   op_check c = OP_CHECK(queue, im2col, error);
   check_columns(&c, columns, window, "x", x);
   op_apart(&c, "columns", columns, "x", x);
-  return c.status != MPT_OK ? c.status : queue->backend->im2col(queue, x, window, columns, error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->im2col(queue, x, window, columns, error);
+  return op_written(&c, MPT_OPERATION_im2col, columns);
 }
 
 mpt_status mpt_col2im(mpt_queue *queue, const mpt_tensor *columns, mpt_window window,
@@ -49,8 +51,9 @@ mpt_status mpt_col2im(mpt_queue *queue, const mpt_tensor *columns, mpt_window wi
   op_check c = OP_CHECK(queue, col2im, error);
   check_columns(&c, columns, window, "grad_x", grad_x);
   op_apart(&c, "grad_x", grad_x, "columns", columns);
-  return c.status != MPT_OK ? c.status
-                            : queue->backend->col2im(queue, columns, window, grad_x, error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->col2im(queue, columns, window, grad_x, error);
+  return op_written(&c, MPT_OPERATION_col2im, grad_x);
 }
 
 static void check_rows(op_check *c, mpt_t rows, mpt_t image) {
@@ -65,7 +68,9 @@ mpt_status mpt_rows_to_image(mpt_queue *queue, const mpt_tensor *rows, const mpt
   op_check c = OP_CHECK(queue, rows_to_image, error);
   check_rows(&c, rows, image);
   op_apart(&c, "image", image, "rows", rows);
-  return c.status != MPT_OK ? c.status : queue->backend->rows_to_image(queue, rows, image, error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->rows_to_image(queue, rows, image, error);
+  return op_written(&c, MPT_OPERATION_rows_to_image, image);
 }
 
 mpt_status mpt_image_to_rows(mpt_queue *queue, const mpt_tensor *image, const mpt_tensor *rows,
@@ -73,7 +78,9 @@ mpt_status mpt_image_to_rows(mpt_queue *queue, const mpt_tensor *image, const mp
   op_check c = OP_CHECK(queue, image_to_rows, error);
   check_rows(&c, rows, image);
   op_apart(&c, "rows", rows, "image", image);
-  return c.status != MPT_OK ? c.status : queue->backend->image_to_rows(queue, image, rows, error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->image_to_rows(queue, image, rows, error);
+  return op_written(&c, MPT_OPERATION_image_to_rows, rows);
 }
 
 /* A window that saw padding alone would have no largest value and no average. */
@@ -98,8 +105,9 @@ mpt_status mpt_pool_forward(mpt_queue *queue, mpt_pooling kind, const mpt_tensor
   op_check c = OP_CHECK(queue, pool_forward, error);
   check_pool(&c, kind, x, window, "y", y);
   op_apart(&c, "y", y, "x", x);
-  return c.status != MPT_OK ? c.status
-                            : queue->backend->pool_forward(queue, kind, x, window, y, error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->pool_forward(queue, kind, x, window, y, error);
+  return op_written(&c, MPT_OPERATION_pool_forward, y);
 }
 
 mpt_status mpt_pool_backward(mpt_queue *queue, mpt_pooling kind, const mpt_tensor *x,
@@ -111,7 +119,7 @@ mpt_status mpt_pool_backward(mpt_queue *queue, mpt_pooling kind, const mpt_tenso
   op_same_shape(&c, "grad_x", grad_x, x);
   op_apart(&c, "grad_x", grad_x, "x", x);
   op_apart(&c, "grad_x", grad_x, "grad_y", grad_y);
-  return c.status != MPT_OK
-             ? c.status
-             : queue->backend->pool_backward(queue, kind, x, window, grad_y, grad_x, error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->pool_backward(queue, kind, x, window, grad_y, grad_x, error);
+  return op_written(&c, MPT_OPERATION_pool_backward, grad_x);
 }

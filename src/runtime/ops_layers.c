@@ -30,9 +30,9 @@ mpt_status mpt_embedding_forward(mpt_queue *queue, const int32_t *ids, const mpt
   op_check c = OP_CHECK(queue, embedding_forward, error);
   mpt_tensor rows;
   check_embedding(&c, ids, "y", y, "table", table, "position", position, &rows);
-  return c.status != MPT_OK
-             ? c.status
-             : queue->backend->embedding_forward(queue, ids, table, position, &rows, error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->embedding_forward(queue, ids, table, position, &rows, error);
+  return op_written(&c, MPT_OPERATION_embedding_forward, y);
 }
 
 mpt_status mpt_embedding_backward(mpt_queue *queue, const int32_t *ids, const mpt_tensor *grad_y,
@@ -77,9 +77,10 @@ mpt_status mpt_layernorm_forward(mpt_queue *queue, const mpt_tensor *x, const mp
   check_vector(&c, "rstd", rstd, x_rows.shape[0]);
   op_require(&c, epsilon >= 0, "epsilon is %g, expected at least 0", (double)epsilon);
   op_apart(&c, "y", y, "x", x);
-  return c.status != MPT_OK ? c.status
-                            : queue->backend->layernorm_forward(
-                                  queue, &x_rows, gamma, beta, epsilon, &y_rows, mean, rstd, error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->layernorm_forward(queue, &x_rows, gamma, beta, epsilon, &y_rows,
+                                                 mean, rstd, error);
+  return op_written(&c, MPT_OPERATION_layernorm_forward, y);
 }
 
 mpt_status mpt_layernorm_backward(mpt_queue *queue, const mpt_tensor *grad_y, const mpt_tensor *x,
@@ -106,10 +107,10 @@ mpt_status mpt_layernorm_backward(mpt_queue *queue, const mpt_tensor *grad_y, co
   check_vector(&c, "grad_beta", grad_beta, x_rows.shape[1]);
   op_apart(&c, "grad_x", grad_x, "x", x);
   op_apart(&c, "grad_x", grad_x, "grad_y", grad_y);
-  return c.status != MPT_OK
-             ? c.status
-             : queue->backend->layernorm_backward(queue, &g_rows, &x_rows, gamma, mean, rstd,
+  if (c.status == MPT_OK)
+    c.status = queue->backend->layernorm_backward(queue, &g_rows, &x_rows, gamma, mean, rstd,
                                                   &gx_rows, grad_gamma, grad_beta, error);
+  return op_written(&c, MPT_OPERATION_layernorm_backward, grad_x);
 }
 
 /* ---- activation, softmax, dropout ---- */
@@ -126,8 +127,9 @@ mpt_status mpt_activation_forward(mpt_queue *queue, mpt_activation kind, const m
   op_tensor(&c, "y", y);
   op_same_shape(&c, "y", y, x);
   op_flatten(&c, 2, (mpt_t[]){x, y}, v);
-  return c.status != MPT_OK ? c.status
-                            : queue->backend->activation_forward(queue, kind, &v[0], &v[1], error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->activation_forward(queue, kind, &v[0], &v[1], error);
+  return op_written(&c, MPT_OPERATION_activation_forward, y);
 }
 
 mpt_status mpt_activation_backward(mpt_queue *queue, mpt_activation kind, const mpt_tensor *x,
@@ -144,9 +146,9 @@ mpt_status mpt_activation_backward(mpt_queue *queue, mpt_activation kind, const 
   op_same_shape(&c, "grad_y", grad_y, x);
   op_same_shape(&c, "grad_x", grad_x, x);
   op_flatten(&c, 4, (mpt_t[]){x, y, grad_y, grad_x}, v);
-  return c.status != MPT_OK
-             ? c.status
-             : queue->backend->activation_backward(queue, kind, &v[0], &v[1], &v[2], &v[3], error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->activation_backward(queue, kind, &v[0], &v[1], &v[2], &v[3], error);
+  return op_written(&c, MPT_OPERATION_activation_backward, grad_x);
 }
 
 mpt_status mpt_softmax_forward(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y,
@@ -159,8 +161,9 @@ mpt_status mpt_softmax_forward(mpt_queue *queue, const mpt_tensor *x, const mpt_
   op_matrix(&c, "x", x, &x_rows);
   op_matrix(&c, "y", y, &y_rows);
   op_apart(&c, "y", y, "x", x);
-  return c.status != MPT_OK ? c.status
-                            : queue->backend->softmax_forward(queue, &x_rows, &y_rows, error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->softmax_forward(queue, &x_rows, &y_rows, error);
+  return op_written(&c, MPT_OPERATION_softmax_forward, y);
 }
 
 mpt_status mpt_softmax_backward(mpt_queue *queue, const mpt_tensor *y, const mpt_tensor *grad_y,
@@ -177,9 +180,9 @@ mpt_status mpt_softmax_backward(mpt_queue *queue, const mpt_tensor *y, const mpt
   op_matrix(&c, "grad_x", grad_x, &gx_rows);
   op_apart(&c, "grad_x", grad_x, "y", y);
   op_apart(&c, "grad_x", grad_x, "grad_y", grad_y);
-  return c.status != MPT_OK
-             ? c.status
-             : queue->backend->softmax_backward(queue, &y_rows, &g_rows, &gx_rows, error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->softmax_backward(queue, &y_rows, &g_rows, &gx_rows, error);
+  return op_written(&c, MPT_OPERATION_softmax_backward, grad_x);
 }
 
 mpt_status mpt_dropout(mpt_queue *queue, const mpt_tensor *x, float probability,
@@ -192,8 +195,9 @@ mpt_status mpt_dropout(mpt_queue *queue, const mpt_tensor *x, float probability,
   op_require(&c, probability >= 0 && probability < 1,
              "the probability is %g, expected at least 0 and below 1", (double)probability);
   op_flatten(&c, 2, (mpt_t[]){x, y}, v);
-  return c.status != MPT_OK ? c.status
-                            : queue->backend->dropout(queue, &v[0], probability, key, &v[1], error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->dropout(queue, &v[0], probability, key, &v[1], error);
+  return op_written(&c, MPT_OPERATION_dropout, y);
 }
 
 /* ---- attention ---- */
@@ -226,7 +230,10 @@ mpt_status mpt_attention_forward(mpt_queue *queue, const mpt_attention_args *arg
                                  mpt_error *error) {
   op_check c = OP_CHECK(queue, attention_forward, error);
   check_attention(&c, args);
-  return c.status != MPT_OK ? c.status : queue->backend->attention_forward(queue, args, error);
+  if (c.status != MPT_OK)
+    return c.status;
+  c.status = queue->backend->attention_forward(queue, args, error);
+  return op_written(&c, MPT_OPERATION_attention_forward, args->y);
 }
 
 mpt_status mpt_attention_backward(mpt_queue *queue, const mpt_attention_args *args,
@@ -245,7 +252,10 @@ mpt_status mpt_attention_backward(mpt_queue *queue, const mpt_attention_args *ar
   op_same_shape(&c, "grad_query", grad_query, args->query);
   op_same_shape(&c, "grad_key", grad_key, args->query);
   op_same_shape(&c, "grad_value", grad_value, args->query);
-  return c.status != MPT_OK ? c.status
-                            : queue->backend->attention_backward(queue, args, grad_y, grad_query,
-                                                                 grad_key, grad_value, error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->attention_backward(queue, args, grad_y, grad_query, grad_key,
+                                                  grad_value, error);
+  (void)op_written(&c, MPT_OPERATION_attention_backward, grad_query);
+  (void)op_written(&c, MPT_OPERATION_attention_backward, grad_key);
+  return op_written(&c, MPT_OPERATION_attention_backward, grad_value);
 }

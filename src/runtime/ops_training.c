@@ -20,10 +20,10 @@ mpt_status mpt_cross_entropy(mpt_queue *queue, const mpt_tensor *logits, const i
   op_require(&c, labels != NULL, "labels is NULL");
   op_matrix(&c, "logits", logits, &rows);
   check_gradient(&c, "grad_logits", grad_logits, logits, &grad_rows);
-  return c.status != MPT_OK
-             ? c.status
-             : queue->backend->cross_entropy(queue, &rows, labels, scale, state, loss, correct,
+  if (c.status == MPT_OK)
+    c.status = queue->backend->cross_entropy(queue, &rows, labels, scale, state, loss, correct,
                                              grad_logits ? &grad_rows : NULL, error);
+  return op_written(&c, MPT_OPERATION_cross_entropy, grad_logits);
 }
 
 mpt_status mpt_nll(mpt_queue *queue, const mpt_tensor *probabilities, const int32_t *labels,
@@ -35,9 +35,10 @@ mpt_status mpt_nll(mpt_queue *queue, const mpt_tensor *probabilities, const int3
   op_require(&c, labels != NULL, "labels is NULL");
   op_matrix(&c, "probabilities", probabilities, &rows);
   check_gradient(&c, "grad_probabilities", grad_probabilities, probabilities, &grad_rows);
-  return c.status != MPT_OK ? c.status
-                            : queue->backend->nll(queue, &rows, labels, scale, state, loss, correct,
-                                                  grad_probabilities ? &grad_rows : NULL, error);
+  if (c.status == MPT_OK)
+    c.status = queue->backend->nll(queue, &rows, labels, scale, state, loss, correct,
+                                   grad_probabilities ? &grad_rows : NULL, error);
+  return op_written(&c, MPT_OPERATION_nll, grad_probabilities);
 }
 
 /* The tensors of a loss over elements, as matrices of one shape. */
@@ -60,10 +61,10 @@ mpt_status mpt_binary_cross_entropy(mpt_queue *queue, const mpt_tensor *logits,
   op_check c = OP_CHECK(queue, binary_cross_entropy, error);
   mpt_tensor v[3];
   check_element_loss(&c, "logits", logits, targets, "grad_logits", grad_logits, v);
-  return c.status != MPT_OK
-             ? c.status
-             : queue->backend->binary_cross_entropy(queue, &v[0], &v[1], scale, state, loss,
+  if (c.status == MPT_OK)
+    c.status = queue->backend->binary_cross_entropy(queue, &v[0], &v[1], scale, state, loss,
                                                     grad_logits ? &v[2] : NULL, error);
+  return op_written(&c, MPT_OPERATION_binary_cross_entropy, grad_logits);
 }
 
 mpt_status mpt_mean_squared_error(mpt_queue *queue, const mpt_tensor *outputs,
@@ -73,10 +74,10 @@ mpt_status mpt_mean_squared_error(mpt_queue *queue, const mpt_tensor *outputs,
   op_check c = OP_CHECK(queue, mean_squared_error, error);
   mpt_tensor v[3];
   check_element_loss(&c, "outputs", outputs, targets, "grad_outputs", grad_outputs, v);
-  return c.status != MPT_OK
-             ? c.status
-             : queue->backend->mean_squared_error(queue, &v[0], &v[1], scale, state, loss,
+  if (c.status == MPT_OK)
+    c.status = queue->backend->mean_squared_error(queue, &v[0], &v[1], scale, state, loss,
                                                   grad_outputs ? &v[2] : NULL, error);
+  return op_written(&c, MPT_OPERATION_mean_squared_error, grad_outputs);
 }
 
 /* ---- optimizers ---- */

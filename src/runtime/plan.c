@@ -182,6 +182,10 @@ static void plan_memory(mpt_session *session) {
   take(&bytes, sizeof(mpt_step_state));
   session->scales_offset = take(&bytes, copies * sizeof(mpt_scale));
   session->statistics_offset = take(&bytes, (sources + 1) * sizeof(mpt_statistics));
+  session->ring_length = mpt_queue_device(session->queue).kind == MPT_DEVICE_CPU ? 1 : SESSION_RING;
+  if (session->ring_length > 1)
+    session->ring_offset =
+        take(&bytes, (size_t)session->ring_length * sources * sizeof(mpt_statistics));
   session->overflows_offset = take(&bytes, (size_t)session->gradient_capacity * sizeof(int64_t));
   for (int i = 0; i < session->copy_count; i++) {
     operand_copy *copy = &session->copies[i];
@@ -220,10 +224,8 @@ mpt_status session_plan(mpt_session *session, mpt_error *error) {
   session->backward_order = calloc(count, sizeof *session->backward_order);
   session->gradient_data = calloc(gradients, sizeof *session->gradient_data);
   session->gradient_layer = calloc(gradients, sizeof *session->gradient_layer);
-  session->delivered = calloc(count * MPT_OPERAND_COUNT, sizeof *session->delivered);
   if (session->sources == NULL || session->copies == NULL || session->backward_order == NULL ||
-      session->gradient_data == NULL || session->gradient_layer == NULL ||
-      session->delivered == NULL)
+      session->gradient_data == NULL || session->gradient_layer == NULL)
     return mpt_fail_memory(error, "the session's plan", count * sizeof *session->sources);
 
   for (int i = 0; i < session->layer_count; i++) {
@@ -243,7 +245,11 @@ mpt_status session_plan(mpt_session *session, mpt_error *error) {
     plan_copies(session, layer);
   }
   plan_memory(session);
-  return MPT_OK;
+  size_t statistics = (size_t)session->ring_length * (size_t)session->source_count + 1;
+  session->delivered = calloc(statistics, sizeof *session->delivered);
+  return session->delivered != NULL
+             ? MPT_OK
+             : mpt_fail_memory(error, "statistics", statistics * sizeof *session->delivered);
 }
 
 /* Where fprop and wgrad read one copy of the input, what fprop makes lives until then (plan_part).

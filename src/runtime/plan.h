@@ -29,6 +29,7 @@ typedef enum scratch_area {
 } scratch_area;
 
 enum { SESSION_MAX_HISTORY = 1024 }; /* steps of delayed scaling */
+enum { SESSION_RING = 16 };          /* steps whose statistics wait on a GPU */
 
 typedef enum part_kind { PART_ROWS, PART_TRANSPOSED, PART_COUNT } part_kind;
 
@@ -90,8 +91,9 @@ struct mpt_session {
   mpt_step_state *state;
   mpt_scale *scales;                 /* [copy_count] */
   mpt_statistics *source_statistics; /* [source_count] of this step, and one more: scratch */
+  mpt_statistics *ring;              /* [ring_length][source_count] of steps before it */
   int64_t *overflows;                /* [gradient_capacity] mpt_gradient_check's */
-  size_t scales_offset, statistics_offset, overflows_offset;
+  size_t scales_offset, statistics_offset, ring_offset, overflows_offset;
 
   mpt_run_mode mode;
   bool in_step;
@@ -104,8 +106,12 @@ struct mpt_session {
 
   mpt_statistics_mode statistics;
   int64_t statistics_every;
-  bool collecting;           /* this step */
-  mpt_statistics *delivered; /* host [source_count], where statistics arrive */
+  bool collecting; /* this step */
+  /* Statistics stay on the device until the ring is full or somebody asks. */
+  int ring_length, ring_used;                  /* 1 on the CPU */
+  int64_t ring_steps[SESSION_RING], kept_step; /* whose they are, and those of the last step ... */
+  bool kept;                                   /* ... which are not in the ring yet */
+  mpt_statistics *delivered; /* host [ring_length][source_count], where statistics arrive */
   mpt_statistics_sink *on_statistics;
   void *context;
 };
@@ -142,6 +148,11 @@ mpt_status loss_scale_open(mpt_session *session, mpt_loss_scale_policy policy, i
 /* watch.c: statistics of a step, and the first value that was not finite. */
 mpt_status watch_operand(mpt_session *session, int layer, mpt_operand operand,
                          const mpt_tensor *tensor, mpt_error *error);
+/* The statistics of a step: cleared before it, kept after it, moved to the ring before the next. */
+mpt_status watch_begin(mpt_session *session, mpt_error *error);
+mpt_status watch_keep(mpt_session *session, int64_t step, mpt_error *error);
+mpt_status watch_to_ring(mpt_session *session, mpt_error *error);
+/* Hands over everything that is kept; waits for the device. */
 mpt_status watch_deliver(mpt_session *session, mpt_error *error);
 /* The gradients that a step ends with: which layers they belong to. */
 void watch_gradients(mpt_session *session, const mpt_tensor *const *gradients, int count);

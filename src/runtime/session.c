@@ -144,6 +144,7 @@ mpt_status mpt_session_set_workspace(mpt_session *session, void *workspace, size
   session->state = workspace;
   session->scales = (mpt_scale *)(base + session->scales_offset);
   session->source_statistics = (mpt_statistics *)(base + session->statistics_offset);
+  session->ring = (mpt_statistics *)(base + session->ring_offset);
   session->overflows = (int64_t *)(base + session->overflows_offset);
   return start_workspace(session, error);
 }
@@ -197,9 +198,28 @@ mpt_status mpt_session_set_statistics(mpt_session *session, mpt_statistics_mode 
                     "statistics are off, lite or full, every 1 or more steps");
   if (session->in_step)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "statistics change between steps only");
+  MPT_RETURN_IF_FAILED(watch_deliver(session, error));
   session->statistics = mode;
   session->statistics_every = every;
   return MPT_OK;
+}
+
+bool mpt_session_collects(const mpt_session *session, int64_t step) {
+  return session->statistics != MPT_STATISTICS_OFF && step % session->statistics_every == 0;
+}
+
+mpt_statistics *mpt_session_lite(mpt_session *session, int layer, mpt_operand operand) {
+  if (layer < 0 || layer >= session->layer_count || !session->layers[layer].has_gemm ||
+      !session->collecting || session->statistics != MPT_STATISTICS_LITE)
+    return NULL;
+  int source = session->layers[layer].sources[operand];
+  return session->sources[source].collected_here ? NULL : &session->source_statistics[source];
+}
+
+mpt_status mpt_session_deliver(mpt_session *session, mpt_error *error) {
+  if (session->in_step)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "statistics are delivered between steps only");
+  return watch_deliver(session, error);
 }
 
 mpt_status mpt_session_counters(const mpt_session *session, int layer, mpt_layer_counters *counters,

@@ -27,10 +27,8 @@ mpt_status mpt_session_step_begin(mpt_session *session, int64_t step, mpt_error 
                                         session->copy_count, error));
     MPT_RETURN_IF_FAILED(number_steps(session, step, error));
     session->pending = false;
-    session->collecting =
-        session->statistics != MPT_STATISTICS_OFF && step % session->statistics_every == 0;
-    for (int i = 0; i < session->source_count; i++)
-      session->sources[i].collected = false;
+    session->collecting = mpt_session_collects(session, step);
+    MPT_RETURN_IF_FAILED(watch_begin(session, error));
     for (int i = 0; i < session->copy_count; i++)
       session->copies[i].cast_in_step = 0;
     for (int i = 0; i < session->backward_count; i++)
@@ -85,7 +83,8 @@ mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *const *g
     session_scales_step_end(session);
     session->ended++;
     session->pending = true;
-    MPT_RETURN_IF_FAILED(watch_deliver(session, error));
+    if (session->collecting)
+      MPT_RETURN_IF_FAILED(watch_keep(session, session->step, error));
   }
   session->in_step = false;
   if (state != NULL)
@@ -94,13 +93,14 @@ mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *const *g
 }
 
 mpt_status mpt_session_step_again(mpt_session *session, int64_t step, mpt_error *error) {
-  bool collects =
-      session->statistics != MPT_STATISTICS_OFF && step % session->statistics_every == 0;
-  if (session->in_step || !session->pending || session->mode != MPT_RUN_TRAIN || collects)
+  if (session->in_step || !session->pending || session->mode != MPT_RUN_TRAIN)
     return mpt_fail(error, MPT_ERROR_ARGUMENT,
-                    "step %lld cannot be run again from a recording: a training step must have "
-                    "ended, and no statistics be due",
+                    "step %lld cannot be run again from a recording: no training step has ended "
+                    "before it",
                     (long long)step);
+  MPT_RETURN_IF_FAILED(watch_to_ring(session, error));
+  if (mpt_session_collects(session, step))
+    MPT_RETURN_IF_FAILED(watch_keep(session, step, error));
   MPT_RETURN_IF_FAILED(number_steps(session, step, error));
   for (int i = 0; i < session->copy_count; i++)
     session->copies[i].cast += session->copies[i].cast_in_step;

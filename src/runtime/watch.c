@@ -24,8 +24,27 @@ static void note_nonfinite(mpt_session *session, int64_t step, int layer, mpt_op
 
 /* ---- statistics ---- */
 
+/* The statistics of all sources as a row of words, to be cleared or moved: bits, not numbers. */
+static mpt_tensor words_of(const mpt_session *session, mpt_statistics *of_sources) {
+  int64_t words = (int64_t)((size_t)session->source_count * sizeof *of_sources / sizeof(float));
+  mpt_tensor view = mpt_tensor_of(of_sources, MPT_FP32, 1, &words);
+  view.device = mpt_queue_device(session->queue);
+  return view;
+}
+
+mpt_status watch_begin(mpt_session *session, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(watch_to_ring(session, error));
+  if (!session->collecting)
+    return MPT_OK;
+  for (int i = 0; i < session->source_count; i++)
+    session->sources[i].collected = false;
+  mpt_tensor all = words_of(session, session->source_statistics);
+  return mpt_fill(session->queue, &all, 0.0f, error);
+}
+
 /* Once for each tensor: an input that layers share counts for all of them, micro-batches of a step
- * are added up, a weight is the same in all. */
+ * are added up, a weight is the same in all. Where whoever wrote the tensor has looked at it for
+ * the session, there is nothing left to do. */
 mpt_status watch_operand(mpt_session *session, int layer, mpt_operand operand,
                          const mpt_tensor *tensor, mpt_error *error) {
   int index = session->layers[layer].sources[operand];
@@ -34,33 +53,77 @@ mpt_status watch_operand(mpt_session *session, int layer, mpt_operand operand,
     return MPT_OK;
   mpt_statistics *of_source = &session->source_statistics[index];
   mpt_statistics *scratch = &session->source_statistics[session->source_count];
-  bool full = session->statistics == MPT_STATISTICS_FULL;
-  MPT_RETURN_IF_FAILED(
-      mpt_collect(session->queue, tensor, full, source->collected ? scratch : of_source, error));
-  if (source->collected)
-    MPT_RETURN_IF_FAILED(mpt_merge_statistics(session->queue, of_source, scratch, error));
+  if (session->statistics == MPT_STATISTICS_LITE) {
+    if (tensor->lite != of_source)
+      MPT_RETURN_IF_FAILED(mpt_collect_lite(session->queue, tensor, of_source, error));
+  } else {
+    MPT_RETURN_IF_FAILED(
+        mpt_collect(session->queue, tensor, true, source->collected ? scratch : of_source, error));
+    if (source->collected)
+      MPT_RETURN_IF_FAILED(mpt_merge_statistics(session->queue, of_source, scratch, error));
+  }
   source->collected = source->collected_here = true;
   return MPT_OK;
 }
 
-mpt_status watch_deliver(mpt_session *session, mpt_error *error) {
-  if (!session->collecting)
+/* On a GPU they stay where the step left them, so that it is not waited for; the next step's begin
+ * takes them away. */
+mpt_status watch_keep(mpt_session *session, int64_t step, mpt_error *error) {
+  session->kept = true;
+  session->kept_step = step;
+  return session->ring_length > 1 ? MPT_OK : watch_deliver(session, error);
+}
+
+mpt_status watch_to_ring(mpt_session *session, mpt_error *error) {
+  if (!session->kept)
     return MPT_OK;
-  MPT_RETURN_IF_FAILED(mpt_memory_download(
-      session->queue, session->source_statistics,
-      (size_t)session->source_count * sizeof *session->delivered, session->delivered, error));
+  if (session->ring_length == 1 || session->ring_used == session->ring_length)
+    return watch_deliver(session, error);
+  mpt_tensor from = words_of(session, session->source_statistics);
+  mpt_tensor to =
+      words_of(session, session->ring + (size_t)session->ring_used * (size_t)session->source_count);
+  MPT_RETURN_IF_FAILED(mpt_copy(session->queue, &from, &to, error));
+  session->ring_steps[session->ring_used++] = session->kept_step;
+  session->kept = false;
+  return MPT_OK;
+}
+
+static void deliver_step(mpt_session *session, int64_t step, const mpt_statistics *of_sources) {
   for (int layer = 0; layer < session->layer_count; layer++) {
     const session_layer *l = &session->layers[layer];
     for (int operand = 0; l->has_gemm && operand < MPT_OPERAND_COUNT; operand++) {
-      const mpt_statistics *seen = &session->delivered[l->sources[operand]];
+      const mpt_statistics *seen = &of_sources[l->sources[operand]];
       if (!session->sources[l->sources[operand]].collected)
         continue;
       if (seen->nans > 0 || seen->infinities > 0)
-        note_nonfinite(session, session->step, layer, (mpt_operand)operand);
+        note_nonfinite(session, step, layer, (mpt_operand)operand);
       if (session->on_statistics != NULL)
-        session->on_statistics(session->context, session->step, layer, (mpt_operand)operand, seen);
+        session->on_statistics(session->context, step, layer, (mpt_operand)operand, seen);
     }
   }
+}
+
+static mpt_status take_down(mpt_session *session, const mpt_statistics *from, int steps,
+                            mpt_error *error) {
+  return mpt_memory_download(session->queue, from,
+                             (size_t)steps * (size_t)session->source_count * sizeof *from,
+                             session->delivered, error);
+}
+
+mpt_status watch_deliver(mpt_session *session, mpt_error *error) {
+  int used = session->ring_used;
+  if (used > 0) {
+    MPT_RETURN_IF_FAILED(take_down(session, session->ring, used, error));
+    session->ring_used = 0;
+    for (int i = 0; i < used; i++)
+      deliver_step(session, session->ring_steps[i],
+                   session->delivered + (size_t)i * (size_t)session->source_count);
+  }
+  if (!session->kept)
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(take_down(session, session->source_statistics, 1, error));
+  session->kept = false;
+  deliver_step(session, session->kept_step, session->delivered);
   return MPT_OK;
 }
 
@@ -146,6 +209,8 @@ static mpt_status refresh_scales(mpt_session *session, mpt_error *error) {
 
 mpt_status watch_refresh(mpt_session *session, mpt_error *error) {
   mpt_step_state state;
+  if (!session->in_step)
+    MPT_RETURN_IF_FAILED(watch_deliver(session, error));
   MPT_RETURN_IF_FAILED(watch_state(session, &state, error));
   mpt_session_report *r = &session->report;
   r->loss_scale = state.loss_scale;

@@ -33,6 +33,7 @@ static mpt_status forward(layer_run *run, mpt_error *error) {
     return MPT_OK;
   y.data = run->output.data;
   y.format = run->output.format;
+  y.lite = run->output.lite;
   return mpt_copy(run->queue, &x, &y, error);
 }
 

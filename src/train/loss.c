@@ -22,7 +22,7 @@ static mpt_status target_view(training *t, const mpt_tensor *outputs, mpt_tensor
 mpt_status train_loss(training *t, float scale, double *loss, mpt_error *error) {
   mpt_queue *queue = t->net->queue;
   mpt_tensor outputs = layer_rows(network_output(t->net));
-  mpt_tensor gradient = layer_rows(network_output_gradient(t->net)), targets;
+  mpt_tensor whole = network_output_gradient(t->net), gradient = layer_rows(&whole), targets;
   const mpt_tensor *wanted = scale > 0.0f ? &gradient : NULL;
   const mpt_step_state *state = mpt_session_state(t->net->session);
   switch (t->g->loss) {

@@ -1,6 +1,7 @@
 #include "train/network.h"
 #include "base/error.h"
 #include "train/network_memory.h"
+#include "train/network_watch.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +66,7 @@ mpt_status network_open(const train_options *options, network **out, mpt_error *
   MPT_TRY(take_workspace(n, error));
   MPT_TRY(network_take_tensors(n, options, error));
   MPT_TRY(network_set_mode(n, MPT_RUN_TRAIN, error));
+  network_plan_watch(n);
   *out = n;
   return MPT_OK;
 fail:
@@ -86,6 +88,8 @@ void network_close(network *n) {
   free(n->updates);
   free(n->tensors);
   free(n->tensor_gradients);
+  free(n->input_of);
+  free(n->gradient_of);
   free(n->runs);
   tensor_plan_clear(&n->training);
   tensor_plan_clear(&n->forward);
@@ -132,8 +136,24 @@ const mpt_tensor *network_output(const network *n) {
   return &n->tensors[n->graph->output];
 }
 
-const mpt_tensor *network_output_gradient(const network *n) {
-  return &n->tensor_gradients[n->graph->output];
+/* Where what an operand's writer sees of it goes, NULL when nobody asks. */
+static mpt_statistics *lite_of(const network *n, int layer, mpt_operand operand) {
+  return layer >= 0 ? mpt_session_lite(n->session, layer, operand) : NULL;
+}
+
+/* A tensor's gradient, about to be written for the last time. The layer whose grad_output is
+ * complete with it is told that it has been looked at. */
+static mpt_tensor last_gradient(network *n, int tensor) {
+  int layer = n->gradient_of[tensor];
+  mpt_tensor gradient = n->tensor_gradients[tensor];
+  gradient.lite = lite_of(n, layer, MPT_GRAD_OUTPUT);
+  if (layer >= 0)
+    n->tensor_gradients[n->graph->layers[layer].output].lite = gradient.lite;
+  return gradient;
+}
+
+mpt_tensor network_output_gradient(network *n) {
+  return last_gradient(n, n->graph->output);
 }
 
 /* ---- forward ---- */
@@ -144,7 +164,10 @@ mpt_status network_forward_layer(network *n, int index, mpt_error *error) {
   run->ids = n->ids;
   for (int k = 0; k < layer->input_count; k++)
     run->inputs[k] = n->tensors[layer->inputs[k]];
-  run->output = n->tensors[layer->output];
+  mpt_tensor *output = &n->tensors[layer->output];
+  output->lite = lite_of(n, n->input_of[layer->output], MPT_INPUT);
+  run->output = *output;
+  n->tensor_gradients[layer->output].lite = NULL;
   return layer->kind->forward(run, error);
 }
 
@@ -171,11 +194,15 @@ static mpt_status backward_layer(network *n, int index, mpt_error *error) {
   layer_run *run = &n->runs[index];
   const graph_layer *layer = run->layer;
   bool to_add[WORKLOAD_MAX_INPUTS] = {false};
+  mpt_tensor sums[WORKLOAD_MAX_INPUTS];
   run->grad_output = n->tensor_gradients[layer->output];
   for (int k = 0; k < layer->input_count; k++) {
     int t = layer->inputs[k];
     mpt_tensor *gradient = &run->grad_inputs[k];
     *gradient = n->tensor_gradients[t];
+    gradient->lite = NULL;
+    if (g->tensors[t].gradient && network_writes_last(n, index, k))
+      *gradient = last_gradient(n, t);
     run->accumulate[k] = false;
     if (!g->tensors[t].gradient) {
       if (tensor_plan_writes_unwanted(layer->kind))
@@ -185,6 +212,7 @@ static mpt_status backward_layer(network *n, int index, mpt_error *error) {
     } else if (!tensor_plan_writes_first(g, index, k)) {
       run->accumulate[k] = layer->kind->adds_gradients;
       to_add[k] = !layer->kind->adds_gradients;
+      sums[k] = *gradient;
       if (to_add[k])
         *gradient = contiguous_like(gradient, run->sums[k]);
     }
@@ -192,8 +220,7 @@ static mpt_status backward_layer(network *n, int index, mpt_error *error) {
   MPT_RETURN_IF_FAILED(layer->kind->backward(run, error));
   for (int k = 0; k < layer->input_count; k++)
     if (to_add[k])
-      MPT_RETURN_IF_FAILED(mpt_accumulate_tensor(n->queue, &run->grad_inputs[k],
-                                                 &n->tensor_gradients[layer->inputs[k]], error));
+      MPT_RETURN_IF_FAILED(mpt_accumulate_tensor(n->queue, &run->grad_inputs[k], &sums[k], error));
   return MPT_OK;
 }
 

@@ -23,7 +23,9 @@ typedef struct network {
   int moments;                            /* of each parameter: 2 adam, 1 momentum, 0 */
   mpt_tensor all_gradients;               /* every gradient in one row, to clear them at once */
   mpt_tensor *tensors, *tensor_gradients; /* [graph->tensor_count], of the batch at hand */
-  int64_t samples;                        /* in the batch at hand */
+  int *input_of;    /* [tensor_count] the layer whose input each tensor is, -1 */
+  int *gradient_of; /* the layer whose grad_output is complete with each tensor's gradient, -1 */
+  int64_t samples;  /* in the batch at hand */
   int32_t *ids; /* in device memory, of a full batch; NULL when the data is no ids */
   tensor_plan training, forward; /* places in tensor_memory, in each mode */
   void *tensor_memory;
@@ -50,7 +52,7 @@ mpt_status network_set_batch(network *n, const dataset_batch *batch, int64_t sam
 void network_set_randomness(network *n, uint64_t seed, uint64_t pass);
 
 const mpt_tensor *network_output(const network *n);
-const mpt_tensor *network_output_gradient(const network *n);
+mpt_tensor network_output_gradient(network *n); /* for the loss to write */
 mpt_status network_forward(network *n, mpt_error *error);
 mpt_status network_forward_layer(network *n, int index, mpt_error *error);
 /* From the output's gradient; adds to the parameters' gradients. `probe` may be NULL. */

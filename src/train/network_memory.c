@@ -192,7 +192,10 @@ mpt_status network_take_tensors(network *n, const train_options *options, mpt_er
   char what[512];
   n->tensors = calloc(count, sizeof *n->tensors);
   n->tensor_gradients = calloc(count, sizeof *n->tensor_gradients);
-  if (n->tensors == NULL || n->tensor_gradients == NULL)
+  n->input_of = calloc(count, sizeof *n->input_of);
+  n->gradient_of = calloc(count, sizeof *n->gradient_of);
+  if (n->tensors == NULL || n->tensor_gradients == NULL || n->input_of == NULL ||
+      n->gradient_of == NULL)
     return mpt_fail_memory(error, "the network's tensors", count * sizeof *n->tensors);
   mpt_device device = mpt_queue_device(n->queue);
   for (int t = 0; t < g->tensor_count; t++) {

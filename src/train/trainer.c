@@ -124,8 +124,8 @@ static mpt_status training_open(training *t, const train_options *options, mpt_e
 }
 
 static void training_close(training *t) {
-  if (t->net != NULL)
-    mpt_recording_free(t->net->queue, t->recording);
+  for (int i = 0; t->net != NULL && i < 2; i++)
+    mpt_recording_free(t->net->queue, t->recordings[i]);
   network_close(t->net);
   dataset_batch_free(&t->batch);
   free(t->losses);
@@ -207,7 +207,7 @@ static mpt_status run_operations(training *t, mpt_error *error) {
 
 /* A GPU runs a whole step from a recording, once the first steps have found how to run each product
  * and begun the histories of scales. Not where the host has a say inside the step: micro-batches,
- * random numbers keyed by the step, probes, statistics. */
+ * random numbers keyed by the step, probes. */
 enum { STEPS_BEFORE_RECORDING = 2 };
 
 static bool may_record(const training *t) {
@@ -215,14 +215,15 @@ static bool may_record(const training *t) {
     if (strcmp(t->g->layers[i].kind->name, "dropout") == 0)
       return false;
   return t->lags && t->w->optimizer.accumulate == 1 && t->batch.samples == t->g->batch &&
-         !is_instrumented(t->options, t->step) && t->run_plainly >= STEPS_BEFORE_RECORDING;
+         !is_probed(t) && t->run_plainly >= STEPS_BEFORE_RECORDING;
 }
 
-static mpt_status record_step(training *t, mpt_error *error) {
+static mpt_status record_step(training *t, mpt_recording **recording, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(mpt_session_deliver(t->net->session, error));
   MPT_RETURN_IF_FAILED(mpt_queue_record_begin(t->net->queue, error));
   mpt_status status = run_operations(t, error);
   mpt_error ending = {0};
-  mpt_status ended = mpt_queue_record_end(t->net->queue, &t->recording, &ending);
+  mpt_status ended = mpt_queue_record_end(t->net->queue, recording, &ending);
   if (status == MPT_OK && ended != MPT_OK && error != NULL)
     *error = ending;
   return status != MPT_OK ? status : ended;
@@ -249,11 +250,12 @@ static mpt_status run_step(training *t, mpt_error *error) {
     MPT_RETURN_IF_FAILED(run_operations(t, error));
     t->run_plainly++;
   } else {
-    if (t->recording != NULL)
+    mpt_recording **recording = &t->recordings[mpt_session_collects(n->session, t->step)];
+    if (*recording != NULL)
       MPT_RETURN_IF_FAILED(mpt_session_step_again(n->session, t->step, error));
     else
-      MPT_RETURN_IF_FAILED(record_step(t, error));
-    MPT_RETURN_IF_FAILED(mpt_queue_replay(n->queue, t->recording, error));
+      MPT_RETURN_IF_FAILED(record_step(t, recording, error));
+    MPT_RETURN_IF_FAILED(mpt_queue_replay(n->queue, *recording, error));
   }
   MPT_RETURN_IF_FAILED(mpt_memory_fetch(n->queue, slot_of(t->step, SLOT_STATE),
                                         mpt_session_state(n->session), sizeof(mpt_step_state),
@@ -373,6 +375,8 @@ static mpt_status report(training *t, train_result *result, mpt_error *error) {
   int layers = t->g->layer_count;
   /* what was wrong with ids or labels, a GPU says when it is waited for */
   MPT_RETURN_IF_FAILED(mpt_queue_synchronize(t->net->queue, error));
+  if (!result->diverged)
+    MPT_RETURN_IF_FAILED(mpt_session_deliver(t->net->session, error));
   result->counters = calloc((size_t)layers, sizeof *result->counters);
   if (result->counters == NULL)
     return mpt_fail_memory(error, "the counters", (size_t)layers * sizeof *result->counters);

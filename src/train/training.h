@@ -33,8 +33,8 @@ typedef struct training {
   double loss;      /* of the step at hand, where the host reads it after each micro-batch */
   bool ended_early; /* the loss was not finite, known before the backward pass */
   double started;   /* host time */
-  mpt_recording *recording; /* of a whole step; NULL before there is one */
-  int64_t run_plainly;      /* steps that were run operation by operation */
+  mpt_recording *recordings[2]; /* of a whole step, and of one with statistics; NULL before */
+  int64_t run_plainly;          /* steps that were run operation by operation */
 } training;
 
 /* loss.c */

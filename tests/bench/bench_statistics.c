@@ -138,12 +138,6 @@ static mpt_status run_both_count(bench *b, const mpt_tensor *x, mpt_format forma
   return quantize(b, x, format, true, MPT_QUANTIZE_AMAX | MPT_QUANTIZE_COUNT, error);
 }
 
-static mpt_status run_both_lite(bench *b, const mpt_tensor *x, mpt_format format,
-                                mpt_error *error) {
-  unsigned flags = MPT_QUANTIZE_AMAX | MPT_QUANTIZE_COUNT | MPT_QUANTIZE_LITE;
-  return quantize(b, x, format, true, flags, error);
-}
-
 static mpt_status run_transposed(bench *b, const mpt_tensor *x, mpt_format format,
                                  mpt_error *error) {
   return quantize(b, x, format, false, 0, error);
@@ -193,8 +187,7 @@ static void row(bench *b, const char *name, bench_call *call, mpt_format from, m
   double elements = (double)(b->rows * b->columns);
   double bytes =
       elements * (mpt_format_get(from)->bits + outputs * mpt_format_get(format)->bits) / 8;
-  if (call == run_both_count ||
-      call == run_both_lite) { /* a scale that holds for what is counted */
+  if (call == run_both_count) { /* a scale that holds for what is counted */
     mpt_error error;
     check(mpt_scale_measure(b->queue, x, b->scale, &error), &error);
   }
@@ -224,7 +217,6 @@ static void table(bench *b) {
       row(b, "cast, counted", run_cast_count, inputs[i], targets[j], 1);
       row(b, "cast+transpose", run_both, inputs[i], targets[j], 2);
       row(b, "cast+transpose, amax, counts", run_both_count, inputs[i], targets[j], 2);
-      row(b, "the same, and lite", run_both_lite, inputs[i], targets[j], 2);
       row(b, "transpose alone", run_transposed, inputs[i], targets[j], 1);
     }
     row(b, "quantization error", run_error, inputs[i], MPT_FP8_E4M3, 0);

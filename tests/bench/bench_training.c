@@ -139,7 +139,9 @@ static void bench_loss(mpt_format format, int64_t rows, int64_t classes) {
   r.correct = take(sizeof *r.correct);
   check(mpt_memory_upload(queue, labels, bytes, r.labels, &error));
   free(labels);
-  r.logits = (mpt_tensor){r.logits.data, format, 2, {rows, classes}, {classes, 1}, r.logits.device};
+  mpt_device device = r.logits.device;
+  r.logits = mpt_tensor_of(r.logits.data, format, 2, (int64_t[]){rows, classes});
+  r.logits.device = device;
   snprintf(name, sizeof name, "cross_entropy %d x %d %s in place", (int)rows, (int)classes,
            mpt_format_get(format)->name);
   double once = (double)rows * (double)classes * mpt_format_get(format)->bits / 8;
