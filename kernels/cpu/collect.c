@@ -115,10 +115,15 @@ mpt_status mpt_cpu_collect(mpt_queue *queue, mpt_t x, bool full, mpt_statistics 
   return MPT_OK;
 }
 
-mpt_status mpt_cpu_collect_lite(mpt_queue *queue, mpt_t x, mpt_statistics *statistics,
-                                mpt_error *error) {
+mpt_status mpt_cpu_collect_lite(mpt_queue *queue, mpt_t x, mpt_lite *lite, mpt_error *error) {
   mpt_statistics seen;
   MPT_RETURN_IF_FAILED(mpt_cpu_collect(queue, x, false, &seen, error));
-  mpt_statistics_merge(statistics, &seen);
+  uint32_t negated = 0u - seen.amin_bits;
+  lite->count += seen.count;
+  lite->zeros += seen.zeros;
+  lite->nans += seen.nans;
+  lite->infinities += seen.infinities;
+  lite->amax_bits = seen.amax_bits > lite->amax_bits ? seen.amax_bits : lite->amax_bits;
+  lite->amin_negated = negated > lite->amin_negated ? negated : lite->amin_negated;
   return MPT_OK;
 }

@@ -97,16 +97,18 @@ static __device__ __forceinline__ long_tally combine(const tally_of<Count> &t, b
   return all;
 }
 
-/* The last block adds up what blocks left, always in the same order. `add`: to what is there. */
-static __device__ void finish(const long_tally *of_blocks, bool full, bool add, int64_t count,
-                              long_tally (&of_warps)[WARPS], mpt_statistics *s) {
+/* The last block adds up what blocks left, always in the same order; to `lite` where that is
+ * wanted.
+ */
+static __device__ void finish(const long_tally *of_blocks, bool full, int64_t count,
+                              long_tally (&of_warps)[WARPS], mpt_statistics *s, mpt_lite *lite) {
   long_tally t = EMPTY_TALLY;
   for (unsigned i = threadIdx.x; i < gridDim.x; i += THREADS)
     add_to(t, of_blocks[i]);
   t = combine(t, full, of_warps);
-  if (add) {
+  if (lite != NULL) {
     if (threadIdx.x == 0)
-      add_tally(t, (uint64_t)count, s);
+      add_tally(t, (uint64_t)count, lite);
     return;
   }
   if (!full)
@@ -128,7 +130,7 @@ static __device__ void finish(const long_tally *of_blocks, bool full, bool add, 
 template <class T, bool FULL>
 static __global__ void __launch_bounds__(THREADS)
     collect(const void *x, word_walk w, long_tally *of_blocks, uint32_t *ticket, mpt_statistics *s,
-            bool add) {
+            mpt_lite *lite) {
   __shared__ uint32_t bins[FULL ? MPT_EXPONENT_BINS : 1];
   __shared__ long_tally of_warps[WARPS];
   if (FULL) {
@@ -160,28 +162,29 @@ static __global__ void __launch_bounds__(THREADS)
       atomicAdd((unsigned long long *)&s->histogram[threadIdx.x], (unsigned long long)counted);
   }
   if (is_last_block(ticket))
-    finish(of_blocks, FULL, add, w.count, of_warps, s);
+    finish(of_blocks, FULL, w.count, of_warps, s, lite);
 }
 
-template <class T> static void run_lite(cuda_context *c, mpt_t x, bool add, mpt_statistics *s) {
+template <class T>
+static void run_lite(cuda_context *c, mpt_t x, mpt_statistics *s, mpt_lite *lite) {
   word_walk w = walk_words(x);
   unsigned blocks = walk_blocks(c, &w, THREADS, LITE_UNROLL, LITE_BLOCKS);
   collect<T, false><<<blocks, THREADS, 0, c->stream>>>(x->data, w, (long_tally *)c->scratch,
-                                                       c->tickets + TICKET, s, add);
+                                                       c->tickets + TICKET, s, lite);
 }
 
 template <class T> static void run_full(cuda_context *c, mpt_t x, mpt_statistics *s) {
   word_walk w = walk_words(x);
   unsigned blocks = walk_blocks(c, &w, THREADS, FULL_UNROLL, FULL_BLOCKS);
   collect<T, true><<<blocks, THREADS, 0, c->stream>>>(x->data, w, (long_tally *)c->scratch,
-                                                      c->tickets + TICKET, s, false);
+                                                      c->tickets + TICKET, s, NULL);
 }
 
 mpt_status mpt_cuda_collect(mpt_queue *queue, mpt_t x, bool full, mpt_statistics *statistics,
                             mpt_error *error) {
   cuda_context *c = cuda_of(queue);
   if (!full) {
-    DISPATCH_STORED(x->format, T, (run_lite<T>(c, x, false, statistics)))
+    DISPATCH_STORED(x->format, T, (run_lite<T>(c, x, statistics, NULL)))
     return CUDA_LAUNCHED("collect", error);
   }
   /* blocks add to the histogram */
@@ -191,8 +194,7 @@ mpt_status mpt_cuda_collect(mpt_queue *queue, mpt_t x, bool full, mpt_statistics
   return CUDA_LAUNCHED("collect", error);
 }
 
-mpt_status mpt_cuda_collect_lite(mpt_queue *queue, mpt_t x, mpt_statistics *statistics,
-                                 mpt_error *error) {
-  DISPATCH_STORED(x->format, T, (run_lite<T>(cuda_of(queue), x, true, statistics)))
+mpt_status mpt_cuda_collect_lite(mpt_queue *queue, mpt_t x, mpt_lite *lite, mpt_error *error) {
+  DISPATCH_STORED(x->format, T, (run_lite<T>(cuda_of(queue), x, NULL, lite)))
   return CUDA_LAUNCHED("collect_lite", error);
 }

@@ -6,10 +6,9 @@
 #include "kernels/cuda/array.cuh"
 #include "kernels/cuda/tally.cuh"
 
-/* Adds what the block's threads tallied to statistics; its first block adds the grid's `count`
+/* Adds what the block's threads tallied; its first block adds the grid's `count`
  * elements. Every thread of the block takes part. */
-static __device__ __forceinline__ void add_block_tally(const tally &t, int64_t count,
-                                                       mpt_statistics *s) {
+static __device__ __forceinline__ void add_block_tally(const tally &t, int64_t count, mpt_lite *s) {
   __shared__ uint32_t zeros, nans, infinities, most, least;
   if (threadIdx.x == 0) {
     zeros = nans = infinities = most = 0;
@@ -59,7 +58,7 @@ template <class T> struct output_tally {
   }
 
   /* Every thread of the block; `count` is the grid's. */
-  __device__ __forceinline__ void add(int64_t count, mpt_statistics *s) {
+  __device__ __forceinline__ void add(int64_t count, mpt_lite *s) {
     take_extremes<T>(seen, lanes);
     add_block_tally(seen, count, s);
   }
@@ -77,7 +76,7 @@ template <> struct output_tally<Any> {
       DISPATCH_ALL(format, T, (tally_value(seen, T::load(T::store(x[i])))))
   }
 
-  __device__ __forceinline__ void add(int64_t count, mpt_statistics *s) {
+  __device__ __forceinline__ void add(int64_t count, mpt_lite *s) {
     add_block_tally(seen, count, s);
   }
 };

@@ -30,7 +30,7 @@ enum { MAP_LITE_BLOCKS = 8 }; /* a multiprocessor */
 template <class T, class F>
 static __global__ void __launch_bounds__(MAP_THREADS)
     map_vectors_lite(F f, Array<T> a, Array<T> b, Array<T> out, int64_t vectors, mpt_format format,
-                     mpt_statistics *s) {
+                     mpt_lite *s) {
   output_tally<T> seen(format);
   int64_t step = (int64_t)gridDim.x * MAP_THREADS;
   for (int64_t i = (int64_t)blockIdx.x * MAP_THREADS + threadIdx.x; i < vectors; i += step) {
@@ -54,7 +54,7 @@ struct map_rows {
 
 template <class F>
 static __global__ void __launch_bounds__(MAP_THREADS)
-    map_elements(F f, Array<Any> a, Array<Any> b, Array<Any> out, map_rows r, mpt_statistics *s) {
+    map_elements(F f, Array<Any> a, Array<Any> b, Array<Any> out, map_rows r, mpt_lite *s) {
   tally seen = EMPTY_TALLY;
   int64_t step = (int64_t)gridDim.x * MAP_THREADS, end = r.rows * r.columns;
   for (int64_t i = r.first + (int64_t)blockIdx.x * MAP_THREADS + threadIdx.x; i < end; i += step) {

@@ -91,24 +91,17 @@ static __device__ __forceinline__ void take_extremes(tally &t, const lane_extrem
     t.least = Lanes<T>::widen(smallest) - 1;
 }
 
-/* Adds a tally of `count` elements to statistics that other blocks add to at the same time. One
- * thread. */
-static __device__ __forceinline__ void add_tally(const long_tally &t, uint64_t count,
-                                                 mpt_statistics *s) {
+/* Adds a tally of `count` elements to what other blocks add to at the same time. One thread, which
+ * does not wait: nothing comes back from these. */
+static __device__ __forceinline__ void add_tally(const long_tally &t, uint64_t count, mpt_lite *s) {
   const uint64_t counts[4] = {count, t.zeros, t.nans, t.infinities};
   uint64_t *const places[4] = {&s->count, &s->zeros, &s->nans, &s->infinities};
+#pragma unroll
   for (int i = 0; i < 4; i++)
     if (counts[i] != 0)
       atomicAdd((unsigned long long *)places[i], (unsigned long long)counts[i]);
-  if (t.most > *(volatile uint32_t *)&s->amax_bits)
-    atomicMax(&s->amax_bits, t.most);
-  uint32_t there = *(volatile uint32_t *)&s->amin_bits;
-  while (t.least < there - 1) { /* none, 0, is the largest */
-    uint32_t seen = atomicCAS(&s->amin_bits, there, t.least + 1);
-    if (seen == there)
-      break;
-    there = seen;
-  }
+  atomicMax(&s->amax_bits, t.most);
+  atomicMax(&s->amin_negated, ~t.least); /* -(least + 1) */
 }
 
 #endif

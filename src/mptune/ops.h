@@ -8,8 +8,9 @@
  * repeat bit for bit.
  *
  * Where an output's `lite` is set, the counts and extremes of what was written are added there, as
- * by mpt_collect_lite: by mpt_copy, mpt_cast, mpt_add, mpt_accumulate_tensor, mpt_gemm, and the operations of
- * layers and losses, of the tensors they write for each sample (not of parameter gradients).
+ * by mpt_collect_lite: by mpt_copy, mpt_cast, mpt_add, mpt_accumulate_tensor, mpt_gemm, and the
+ * operations of layers and losses, of the tensors they write for each sample (not of parameter
+ * gradients).
  *
  * Everything that an operation reads or writes lies in the memory of the queue's device: besides
  * tensors the ids, labels, losses, counts, statistics, scales and states that pointers lead to
@@ -112,9 +113,9 @@ MPT_API mpt_status mpt_amax(mpt_queue *queue, const mpt_tensor *x, uint32_t *ama
 /* Counts and extremes; with `full` also histogram and sums. */
 MPT_API mpt_status mpt_collect(mpt_queue *queue, const mpt_tensor *x, bool full,
                                mpt_statistics *statistics, mpt_error *error);
-/* Adds the counts and extremes of x to `statistics`, which begin as zeros and are not full. */
-MPT_API mpt_status mpt_collect_lite(mpt_queue *queue, const mpt_tensor *x,
-                                    mpt_statistics *statistics, mpt_error *error);
+/* Adds the counts and extremes of x to `lite`. */
+MPT_API mpt_status mpt_collect_lite(mpt_queue *queue, const mpt_tensor *x, mpt_lite *lite,
+                                    mpt_error *error);
 /* Adds what `from` holds to `into`, as mpt_statistics_merge does; clears `from`. */
 MPT_API mpt_status mpt_merge_statistics(mpt_queue *queue, mpt_statistics *into,
                                         mpt_statistics *from, mpt_error *error);

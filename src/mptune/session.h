@@ -122,7 +122,7 @@ MPT_API float mpt_session_loss_scale(const mpt_session *session);
  * tensor before the operation that writes it last, and of the tensor that the layer is then given,
  * and they are collected in the pass that writes, not in one of their own. NULL: none are due, or
  * full ones are. Sets no flag: the layer looks at a tensor without it itself. */
-MPT_API mpt_statistics *mpt_session_lite(mpt_session *session, int layer, mpt_operand operand);
+MPT_API mpt_lite *mpt_session_lite(mpt_session *session, int layer, mpt_operand operand);
 
 /* output[rows, n] = input[rows, k] weight[n, k]^T + bias[n], in the layer's fprop formats; rounded
  * to output's format, which is mpt_session_output_format. rows may be at most the planned. */

@@ -26,6 +26,15 @@ typedef struct mpt_statistics {
                                             [255] Inf and NaN */
 } mpt_statistics;
 
+/* Counts and extremes while they are collected, by many at once: zeros to begin with, and every
+ * member only grows. */
+typedef struct mpt_lite {
+  uint64_t count, zeros, nans, infinities;
+  uint32_t amax_bits;
+  uint32_t amin_negated; /* 2^32 - amin_bits, 0 when there are none */
+} mpt_lite;
+MPT_API mpt_statistics mpt_lite_statistics(const mpt_lite *lite);
+
 /* What becomes of the values in a format at scale 2^scale_exponent, as the cast counts it: exact
  * outside the binades that hold a limit, and inside them a lower and an upper bound. */
 typedef struct mpt_range_counts {

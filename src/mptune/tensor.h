@@ -25,7 +25,7 @@ typedef struct mpt_device {
  *
  * `lite` is where an operation that writes the tensor adds the counts and extremes of what it wrote
  * (mptune/statistics.h; device memory), in the same pass where its backend can; NULL: nowhere. */
-struct mpt_statistics;
+struct mpt_lite;
 typedef struct mpt_tensor {
   void *data;
   mpt_format format;
@@ -33,7 +33,7 @@ typedef struct mpt_tensor {
   int64_t shape[MPT_MAX_RANK];
   int64_t strides[MPT_MAX_RANK];
   mpt_device device;
-  struct mpt_statistics *lite;
+  struct mpt_lite *lite;
 } mpt_tensor;
 
 /* A contiguous view of `data`, on the CPU. `rank` shape arguments of type int64_t follow in the

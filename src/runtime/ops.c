@@ -130,15 +130,14 @@ mpt_status mpt_collect(mpt_queue *queue, const mpt_tensor *x, bool full, mpt_sta
                             : queue->backend->collect(queue, &view, full, statistics, error);
 }
 
-mpt_status mpt_collect_lite(mpt_queue *queue, const mpt_tensor *x, mpt_statistics *statistics,
+mpt_status mpt_collect_lite(mpt_queue *queue, const mpt_tensor *x, mpt_lite *lite,
                             mpt_error *error) {
   op_check c = OP_CHECK(queue, collect_lite, error);
   mpt_tensor view;
   op_tensor(&c, "x", x);
-  op_require(&c, statistics != NULL, "statistics is NULL");
+  op_require(&c, lite != NULL, "lite is NULL");
   op_flatten(&c, 1, &x, &view);
-  return c.status != MPT_OK ? c.status
-                            : queue->backend->collect_lite(queue, &view, statistics, error);
+  return c.status != MPT_OK ? c.status : queue->backend->collect_lite(queue, &view, lite, error);
 }
 
 mpt_status mpt_quantization_error(mpt_queue *queue, const mpt_tensor *x, mpt_format format,

@@ -182,6 +182,7 @@ static void plan_memory(mpt_session *session) {
   take(&bytes, sizeof(mpt_step_state));
   session->scales_offset = take(&bytes, copies * sizeof(mpt_scale));
   session->statistics_offset = take(&bytes, (sources + 1) * sizeof(mpt_statistics));
+  session->lite_offset = take(&bytes, sources * sizeof(mpt_lite));
   session->ring_length = mpt_queue_device(session->queue).kind == MPT_DEVICE_CPU ? 1 : SESSION_RING;
   if (session->ring_length > 1)
     session->ring_offset =
@@ -246,10 +247,10 @@ mpt_status session_plan(mpt_session *session, mpt_error *error) {
   }
   plan_memory(session);
   size_t statistics = (size_t)session->ring_length * (size_t)session->source_count + 1;
-  session->delivered = calloc(statistics, sizeof *session->delivered);
+  session->delivered = calloc(statistics, sizeof(mpt_statistics));
   return session->delivered != NULL
              ? MPT_OK
-             : mpt_fail_memory(error, "statistics", statistics * sizeof *session->delivered);
+             : mpt_fail_memory(error, "statistics", statistics * sizeof(mpt_statistics));
 }
 
 /* Where fprop and wgrad read one copy of the input, what fprop makes lives until then (plan_part).

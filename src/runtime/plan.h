@@ -91,9 +91,10 @@ struct mpt_session {
   mpt_step_state *state;
   mpt_scale *scales;                 /* [copy_count] */
   mpt_statistics *source_statistics; /* [source_count] of this step, and one more: scratch */
-  mpt_statistics *ring;              /* [ring_length][source_count] of steps before it */
-  int64_t *overflows;                /* [gradient_capacity] mpt_gradient_check's */
-  size_t scales_offset, statistics_offset, ring_offset, overflows_offset;
+  mpt_lite *source_lite;             /* [source_count] the same where lite ones are collected */
+  char *ring; /* [ring_length][source_count] mpt_lite or mpt_statistics of steps before it */
+  int64_t *overflows; /* [gradient_capacity] mpt_gradient_check's */
+  size_t scales_offset, statistics_offset, lite_offset, ring_offset, overflows_offset;
 
   mpt_run_mode mode;
   bool in_step;
@@ -111,7 +112,7 @@ struct mpt_session {
   int ring_length, ring_used;                  /* 1 on the CPU */
   int64_t ring_steps[SESSION_RING], kept_step; /* whose they are, and those of the last step ... */
   bool kept;                                   /* ... which are not in the ring yet */
-  mpt_statistics *delivered; /* host [ring_length][source_count], where statistics arrive */
+  char *delivered; /* host [ring_length][source_count] of either, where they arrive */
   mpt_statistics_sink *on_statistics;
   void *context;
 };

@@ -144,7 +144,8 @@ mpt_status mpt_session_set_workspace(mpt_session *session, void *workspace, size
   session->state = workspace;
   session->scales = (mpt_scale *)(base + session->scales_offset);
   session->source_statistics = (mpt_statistics *)(base + session->statistics_offset);
-  session->ring = (mpt_statistics *)(base + session->ring_offset);
+  session->source_lite = (mpt_lite *)(base + session->lite_offset);
+  session->ring = base + session->ring_offset;
   session->overflows = (int64_t *)(base + session->overflows_offset);
   return start_workspace(session, error);
 }
@@ -208,12 +209,12 @@ bool mpt_session_collects(const mpt_session *session, int64_t step) {
   return session->statistics != MPT_STATISTICS_OFF && step % session->statistics_every == 0;
 }
 
-mpt_statistics *mpt_session_lite(mpt_session *session, int layer, mpt_operand operand) {
+mpt_lite *mpt_session_lite(mpt_session *session, int layer, mpt_operand operand) {
   if (layer < 0 || layer >= session->layer_count || !session->layers[layer].has_gemm ||
       !session->collecting || session->statistics != MPT_STATISTICS_LITE)
     return NULL;
   int source = session->layers[layer].sources[operand];
-  return session->sources[source].collected_here ? NULL : &session->source_statistics[source];
+  return session->sources[source].collected_here ? NULL : &session->source_lite[source];
 }
 
 mpt_status mpt_session_deliver(mpt_session *session, mpt_error *error) {

@@ -23,6 +23,15 @@ double mpt_statistics_dynamic_range(const mpt_statistics *s) {
   return 0.0;
 }
 
+mpt_statistics mpt_lite_statistics(const mpt_lite *lite) {
+  return (mpt_statistics){.count = lite->count,
+                          .zeros = lite->zeros,
+                          .nans = lite->nans,
+                          .infinities = lite->infinities,
+                          .amax_bits = lite->amax_bits,
+                          .amin_bits = 0u - lite->amin_negated};
+}
+
 void mpt_statistics_merge(mpt_statistics *into, const mpt_statistics *from) {
   if (from->count == 0)
     return;

@@ -24,9 +24,27 @@ static void note_nonfinite(mpt_session *session, int64_t step, int layer, mpt_op
 
 /* ---- statistics ---- */
 
-/* The statistics of all sources as a row of words, to be cleared or moved: bits, not numbers. */
-static mpt_tensor words_of(const mpt_session *session, mpt_statistics *of_sources) {
-  int64_t words = (int64_t)((size_t)session->source_count * sizeof *of_sources / sizeof(float));
+/* What is collected of a source, and of all: lite ones are small. */
+static bool collects_lite(const mpt_session *session) {
+  return session->statistics == MPT_STATISTICS_LITE;
+}
+
+static size_t bytes_of_step(const mpt_session *session) {
+  return (size_t)session->source_count *
+         (collects_lite(session) ? sizeof(mpt_lite) : sizeof(mpt_statistics));
+}
+
+static void *of_this_step(const mpt_session *session) {
+  return collects_lite(session) ? (void *)session->source_lite : session->source_statistics;
+}
+
+static char *in_ring(const mpt_session *session, int place) {
+  return session->ring + (size_t)place * bytes_of_step(session);
+}
+
+/* What is collected of a step as a row of words, to be cleared or moved: bits, not numbers. */
+static mpt_tensor words_of(const mpt_session *session, void *of_sources) {
+  int64_t words = (int64_t)(bytes_of_step(session) / sizeof(float));
   mpt_tensor view = mpt_tensor_of(of_sources, MPT_FP32, 1, &words);
   view.device = mpt_queue_device(session->queue);
   return view;
@@ -38,7 +56,7 @@ mpt_status watch_begin(mpt_session *session, mpt_error *error) {
     return MPT_OK;
   for (int i = 0; i < session->source_count; i++)
     session->sources[i].collected = false;
-  mpt_tensor all = words_of(session, session->source_statistics);
+  mpt_tensor all = words_of(session, of_this_step(session));
   return mpt_fill(session->queue, &all, 0.0f, error);
 }
 
@@ -51,12 +69,13 @@ mpt_status watch_operand(mpt_session *session, int layer, mpt_operand operand,
   operand_source *source = &session->sources[index];
   if (!session->collecting || source->collected_here)
     return MPT_OK;
-  mpt_statistics *of_source = &session->source_statistics[index];
-  mpt_statistics *scratch = &session->source_statistics[session->source_count];
-  if (session->statistics == MPT_STATISTICS_LITE) {
-    if (tensor->lite != of_source)
-      MPT_RETURN_IF_FAILED(mpt_collect_lite(session->queue, tensor, of_source, error));
+  if (collects_lite(session)) {
+    if (tensor->lite != &session->source_lite[index])
+      MPT_RETURN_IF_FAILED(
+          mpt_collect_lite(session->queue, tensor, &session->source_lite[index], error));
   } else {
+    mpt_statistics *of_source = &session->source_statistics[index];
+    mpt_statistics *scratch = &session->source_statistics[session->source_count];
     MPT_RETURN_IF_FAILED(
         mpt_collect(session->queue, tensor, true, source->collected ? scratch : of_source, error));
     if (source->collected)
@@ -79,51 +98,54 @@ mpt_status watch_to_ring(mpt_session *session, mpt_error *error) {
     return MPT_OK;
   if (session->ring_length == 1 || session->ring_used == session->ring_length)
     return watch_deliver(session, error);
-  mpt_tensor from = words_of(session, session->source_statistics);
-  mpt_tensor to =
-      words_of(session, session->ring + (size_t)session->ring_used * (size_t)session->source_count);
+  mpt_tensor from = words_of(session, of_this_step(session));
+  mpt_tensor to = words_of(session, in_ring(session, session->ring_used));
   MPT_RETURN_IF_FAILED(mpt_copy(session->queue, &from, &to, error));
   session->ring_steps[session->ring_used++] = session->kept_step;
   session->kept = false;
   return MPT_OK;
 }
 
-static void deliver_step(mpt_session *session, int64_t step, const mpt_statistics *of_sources) {
+/* Of the `place`-th step among those that have arrived. */
+static mpt_statistics arrived(const mpt_session *session, int place, int source) {
+  const char *of_step = session->delivered + (size_t)place * bytes_of_step(session);
+  if (collects_lite(session))
+    return mpt_lite_statistics((const mpt_lite *)of_step + source);
+  return ((const mpt_statistics *)of_step)[source];
+}
+
+static void deliver_step(mpt_session *session, int64_t step, int place) {
   for (int layer = 0; layer < session->layer_count; layer++) {
     const session_layer *l = &session->layers[layer];
     for (int operand = 0; l->has_gemm && operand < MPT_OPERAND_COUNT; operand++) {
-      const mpt_statistics *seen = &of_sources[l->sources[operand]];
-      if (!session->sources[l->sources[operand]].collected)
+      int source = l->sources[operand];
+      if (!session->sources[source].collected)
         continue;
-      if (seen->nans > 0 || seen->infinities > 0)
+      mpt_statistics seen = arrived(session, place, source);
+      if (seen.nans > 0 || seen.infinities > 0)
         note_nonfinite(session, step, layer, (mpt_operand)operand);
       if (session->on_statistics != NULL)
-        session->on_statistics(session->context, step, layer, (mpt_operand)operand, seen);
+        session->on_statistics(session->context, step, layer, (mpt_operand)operand, &seen);
     }
   }
-}
-
-static mpt_status take_down(mpt_session *session, const mpt_statistics *from, int steps,
-                            mpt_error *error) {
-  return mpt_memory_download(session->queue, from,
-                             (size_t)steps * (size_t)session->source_count * sizeof *from,
-                             session->delivered, error);
 }
 
 mpt_status watch_deliver(mpt_session *session, mpt_error *error) {
   int used = session->ring_used;
   if (used > 0) {
-    MPT_RETURN_IF_FAILED(take_down(session, session->ring, used, error));
+    MPT_RETURN_IF_FAILED(mpt_memory_download(session->queue, session->ring,
+                                             (size_t)used * bytes_of_step(session),
+                                             session->delivered, error));
     session->ring_used = 0;
     for (int i = 0; i < used; i++)
-      deliver_step(session, session->ring_steps[i],
-                   session->delivered + (size_t)i * (size_t)session->source_count);
+      deliver_step(session, session->ring_steps[i], i);
   }
   if (!session->kept)
     return MPT_OK;
-  MPT_RETURN_IF_FAILED(take_down(session, session->source_statistics, 1, error));
+  MPT_RETURN_IF_FAILED(mpt_memory_download(session->queue, of_this_step(session),
+                                           bytes_of_step(session), session->delivered, error));
   session->kept = false;
-  deliver_step(session, session->kept_step, session->delivered);
+  deliver_step(session, session->kept_step, 0);
   return MPT_OK;
 }
 

@@ -137,7 +137,7 @@ const mpt_tensor *network_output(const network *n) {
 }
 
 /* Where what an operand's writer sees of it goes, NULL when nobody asks. */
-static mpt_statistics *lite_of(const network *n, int layer, mpt_operand operand) {
+static mpt_lite *lite_of(const network *n, int layer, mpt_operand operand) {
   return layer >= 0 ? mpt_session_lite(n->session, layer, operand) : NULL;
 }
 

@@ -26,7 +26,7 @@ typedef struct network {
   int *input_of;    /* [tensor_count] the layer whose input each tensor is, -1 */
   int *gradient_of; /* the layer whose grad_output is complete with each tensor's gradient, -1 */
   int64_t samples;  /* in the batch at hand */
-  int32_t *ids; /* in device memory, of a full batch; NULL when the data is no ids */
+  int32_t *ids;     /* in device memory, of a full batch; NULL when the data is no ids */
   tensor_plan training, forward; /* places in tensor_memory, in each mode */
   void *tensor_memory;
   layer_run *runs;     /* [layer_count] */
