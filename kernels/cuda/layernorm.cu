@@ -8,6 +8,7 @@
  * work on one. Rows that are too long or not aligned are walked over element by element. */
 #include "kernels/cuda/array.cuh"
 #include "kernels/cuda/column_sums.cuh"
+#include "kernels/cuda/lite.cuh"
 
 enum { MOST_COLUMNS = 8192 };
 
@@ -37,21 +38,27 @@ template <int WARPS> static __device__ __forceinline__ float row_sum(float x, fl
   return x;
 }
 
-template <class T, int VECTORS, int WARPS>
+/* `lite`, where SEEN: what is written is looked at, and every warp goes on to the end, where blocks
+ * add up what their warps saw. */
+template <class T, int VECTORS, int WARPS, bool SEEN>
 static __global__ void __launch_bounds__(FORWARD_THREADS)
     normalize(Array<T> x, const float *__restrict__ gamma, const float *__restrict__ beta,
-              float epsilon, Array<T> y, float *mean_out, float *rstd_out, norm_rows s) {
+              float epsilon, Array<T> y, float *mean_out, float *rstd_out, norm_rows s,
+              mpt_lite *lite) {
   __shared__ float shared[2][FORWARD_THREADS / 32];
   constexpr int threads = 32 * WARPS;
   const int rank = threadIdx.x % threads;
   const int64_t row = (int64_t)blockIdx.x * (FORWARD_THREADS / threads) + threadIdx.x / threads;
-  if (WARPS < FORWARD_THREADS / 32 && row >= s.rows)
+  const bool present = WARPS == FORWARD_THREADS / 32 || row < s.rows;
+  if (!SEEN && !present)
     return;
+  const int n = present ? (int)s.n : 0;
+  tally seen = EMPTY_TALLY;
   const float share = 1.0f / (float)s.n;
   float v[VECTORS][WIDTH] = {}, mean = 0.0f, rstd = 0.0f;
 #pragma unroll
   for (int k = 0; k < VECTORS; k++)
-    if ((k * threads + rank) * WIDTH < s.n)
+    if ((k * threads + rank) * WIDTH < n)
       x.load(row * s.x + (k * threads + rank) * WIDTH, v[k]);
 #pragma unroll
   for (int k = 0; k < VECTORS; k++)
@@ -61,21 +68,21 @@ static __global__ void __launch_bounds__(FORWARD_THREADS)
   mean = row_sum<WARPS>(mean, shared[0]) * share;
 #pragma unroll
   for (int k = 0; k < VECTORS; k++)
-    if ((k * threads + rank) * WIDTH < s.n)
+    if ((k * threads + rank) * WIDTH < n)
 #pragma unroll
       for (int i = 0; i < WIDTH; i++) {
         v[k][i] -= mean;
         rstd = fmaf(v[k][i], v[k][i], rstd);
       }
   rstd = 1.0f / sqrtf(fmaf(row_sum<WARPS>(rstd, shared[1]), share, epsilon));
-  if (rank == 0) {
+  if (rank == 0 && present) {
     mean_out[row] = mean;
     rstd_out[row] = rstd;
   }
 #pragma unroll
   for (int k = 0; k < VECTORS; k++) {
     int column = (k * threads + rank) * WIDTH;
-    if (column >= s.n)
+    if (column >= n)
       break;
     float g[WIDTH], b[WIDTH];
     load_vector<Fp32>(gamma + column, g);
@@ -84,7 +91,13 @@ static __global__ void __launch_bounds__(FORWARD_THREADS)
     for (int i = 0; i < WIDTH; i++)
       v[k][i] = fmaf(v[k][i] * rstd, g[i], b[i]);
     y.store(row * s.y + column, v[k]);
+    if (SEEN)
+#pragma unroll
+      for (int i = 0; i < WIDTH; i++)
+        tally_value(seen, as_stored<T>(y, v[k][i]));
   }
+  if (SEEN)
+    add_block_tally(seen, s.rows * s.n, lite);
 }
 
 /* One block for each row, which it reads three times. */
@@ -278,8 +291,15 @@ struct forward_call {
 
 template <class T, int VECTORS, int WARPS> static void normalize_rows(const forward_call &f) {
   unsigned blocks = (unsigned)divide_up(f.s.rows, FORWARD_THREADS / (32 * WARPS));
-  normalize<T, VECTORS, WARPS><<<blocks, FORWARD_THREADS, 0, f.c->stream>>>(
-      array_of<T>(f.x), f.gamma, f.beta, f.epsilon, array_of<T>(f.y), f.mean, f.rstd, f.s);
+#define NORMALIZE(SEEN)                                                                            \
+  normalize<T, VECTORS, WARPS, SEEN><<<blocks, FORWARD_THREADS, 0, f.c->stream>>>(                 \
+      array_of<T>(f.x), f.gamma, f.beta, f.epsilon, array_of<T>(f.y), f.mean, f.rstd, f.s,         \
+      f.y->lite)
+  if (f.y->lite != NULL)
+    NORMALIZE(true);
+  else
+    NORMALIZE(false);
+#undef NORMALIZE
 }
 
 template <class T> static void normalize_fitting(const forward_call &f) {
@@ -315,6 +335,8 @@ mpt_status mpt_cuda_layernorm_forward(mpt_queue *queue, mpt_t x, mpt_t gamma, mp
     int64_t most = 16 * (int64_t)c->multiprocessors;
     normalize_any<<<(unsigned)(s.rows < most ? s.rows : most), 256, 0, c->stream>>>(
         array_of<Any>(x), f.gamma, f.beta, epsilon, array_of<Any>(y), f.mean, f.rstd, s);
+    if (y->lite != NULL)
+      MPT_RETURN_IF_FAILED(mpt_cuda_collect_lite(queue, y, y->lite, error));
   }
   return CUDA_LAUNCHED("layernorm_forward", error);
 }

@@ -35,6 +35,15 @@ static __device__ __forceinline__ void add_block_tally(const tally &t, int64_t c
     add_tally({zeros, nans, infinities, most, least, 0, 0}, first ? (uint64_t)count : 0, s);
 }
 
+/* A value as an array stores it. */
+template <class T> static __device__ __forceinline__ float as_stored(const Array<T> &, float x) {
+  return T::load(T::store(x));
+}
+template <> __device__ __forceinline__ float as_stored<Any>(const Array<Any> &array, float x) {
+  DISPATCH_ALL(array.format, T, (x = T::load(T::store(x))))
+  return x;
+}
+
 /* What a thread that writes chunks of N elements saw of them, as they are stored. */
 template <class T> struct output_tally {
   tally seen = EMPTY_TALLY;

@@ -1,4 +1,5 @@
-/* Steps of a GPT on a GPU under several policies: time, tokens a second, memory.
+/* Steps of a GPT on a GPU under several policies: time, tokens a second, memory, energy (of the
+ * whole card, by NVML).
  *
  *   bench_gpt WORKLOAD STEPS [CASE...]
  *
@@ -10,6 +11,7 @@
  * The cases take turns for several rounds, so that what changes on the card changes for all.
  * pytorch_gpt.py beside it runs the same networks in PyTorch. Exits 2 without a GPU.
  */
+#include "mptune/device.h"
 #include "train/trainer.h"
 #include "tuner/baseline.h"
 #include <math.h>
@@ -25,6 +27,7 @@ typedef struct bench_case {
   mpt_statistics_mode statistics;
   int64_t every;
   double seconds;
+  double joules; /* a step */
   size_t memory;
   double loss;
 } bench_case;
@@ -92,14 +95,26 @@ static void make_case(bench_case *c, const char *text, const graph *g, mpt_error
 /* The median over all steps but the first, which find how to run each product. */
 typedef struct watch {
   int64_t steps, seen;
-  double *seconds, loss;
+  double *seconds, loss, joules;
+  int64_t since; /* the step at whose end `joules` began to count */
 } watch;
+
+/* Of the card since its driver was loaded; NAN where nobody counts. */
+static double joules_now(void) {
+  mpt_device_activity activity;
+  return mpt_device_observe("cuda", 0, &activity, NULL) == MPT_OK ? activity.energy_joules : NAN;
+}
 
 static bool on_step(void *context, const train_step *step) {
   watch *w = context;
   if (step->step >= 4 && isfinite(step->seconds))
     w->seconds[w->seen++] = step->seconds;
   w->loss = step->loss;
+  if (step->step == 4 || step->step + 1 == w->steps) {
+    double now = joules_now();
+    w->joules = step->step == 4 ? now : (now - w->joules) / (double)(step->step - w->since);
+    w->since = step->step;
+  }
   return step->step + 1 < w->steps;
 }
 
@@ -128,8 +143,10 @@ static mpt_status run_case(bench_case *c, train_options options, int64_t steps, 
     /* of a case that has dear steps now and then, the mean says what they cost */
     double typical = c->every > 1 ? sum / (double)w.seen : w.seconds[w.seen / 2];
     c->seconds = w.seen > 0 && typical < c->seconds ? typical : c->seconds;
+    c->joules = w.joules;
     c->memory = result.memory_bytes;
     c->loss = w.loss;
+    fprintf(stderr, "%s: %.2f ms\n", c->text, 1e3 * typical);
     train_result_clear(&result);
   }
   free(w.seconds);
@@ -181,10 +198,12 @@ int main(int argc, char **argv) {
         exit(fail(&error));
   double tokens = (double)(w->batch * w->data.sequence);
   printf("%s, %lld parameters, %.0f tokens a step\n", w->name, (long long)g->parameters, tokens);
-  printf("%-28s %10s %12s %10s %10s\n", "policy", "step, ms", "tokens/s", "GiB", "loss");
+  printf("%-28s %10s %12s %10s %10s %10s\n", "policy", "step, ms", "tokens/s", "GiB", "mJ/token",
+         "loss");
   for (int i = 0; i < count; i++) {
-    printf("%-28s %10.2f %12.0f %10.2f %10.4f\n", cases[i].text, 1e3 * cases[i].seconds,
-           tokens / cases[i].seconds, (double)cases[i].memory / 1073741824.0, cases[i].loss);
+    printf("%-28s %10.2f %12.0f %10.2f %10.3f %10.4f\n", cases[i].text, 1e3 * cases[i].seconds,
+           tokens / cases[i].seconds, (double)cases[i].memory / 1073741824.0,
+           1e3 * cases[i].joules / tokens, cases[i].loss);
     free(cases[i].assignment);
   }
   graph_free(g);

@@ -250,8 +250,7 @@ int main(int argc, char **argv) {
   mpt_scale scale = {.scale = 8,
                      .inverse = 0.125f,
                      .format = MPT_FP8_E4M3,
-                     .max_finite = 448,
-                     .statistics = b.statistics};
+                     .max_finite = 448};
   check(mpt_memory_upload(b.queue, &scale, sizeof scale, b.scale, &error), &error);
   struct cudaDeviceProp properties;
   check_cuda(cudaGetDeviceProperties(&properties, 0));

@@ -5,6 +5,7 @@ mptune trains them; and with fp8 through torch._scaled_mm in the linear layers w
 
     python3 tests/bench/pytorch_gpt.py WIDTH [bf16|tf32|eager|fp8:qkv,fc1,fc2]...
 """
+import ctypes
 import sys
 
 import torch
@@ -32,6 +33,30 @@ def forward_with_bias(layer):
         return F.linear(x, layer.weight, layer.bias)
 
     return forward
+
+
+def joules():
+    """Of the card since its driver was loaded, by NVML; nan where it does not count."""
+    try:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return float("nan")
+    device, energy = ctypes.c_void_p(), ctypes.c_ulonglong()
+    uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}".encode()
+    if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetHandleByUUID(uuid, ctypes.byref(device)):
+        return float("nan")
+    failed = nvml.nvmlDeviceGetTotalEnergyConsumption(device, ctypes.byref(energy))
+    return float("nan") if failed else 1e-3 * energy.value
+
+
+def energy_of(step, steps):
+    """Millijoules a token."""
+    torch.cuda.synchronize()
+    before = joules()
+    for _ in range(steps):
+        step()
+    torch.cuda.synchronize()
+    return 1e3 * (joules() - before) / steps / TOKENS
 
 
 def measure(width, case):
@@ -67,11 +92,13 @@ def measure(width, case):
 
     ms = median_ms(step, 20, 6)
     peak = torch.cuda.max_memory_allocated() / 2**30
-    print(f"PyTorch {case:20} {ms:10.2f} {TOKENS / ms * 1e3:12.0f} {peak:10.2f}", flush=True)
+    energy = energy_of(step, 30)
+    print(f"PyTorch {case:20} {ms:10.2f} {TOKENS / ms * 1e3:12.0f} {peak:10.2f} {energy:10.3f}",
+          flush=True)
 
 
 if __name__ == "__main__":
     print(f"PyTorch {torch.__version__}, {torch.cuda.get_device_name()}, width {sys.argv[1]}: "
-          "step in ms, tokens/s, GiB")
+          "step in ms, tokens/s, GiB, mJ/token")
     for case in sys.argv[2:] or ["bf16"]:
         measure(int(sys.argv[1]), case)
