@@ -292,7 +292,8 @@ const mpt_backend mpt_backend_cuda = {
     .gemm_wants_rows_of_k = true,
     .fuses_lite = SERVES_LITE(add) | SERVES_LITE(accumulate_tensor) |
                   SERVES_LITE(activation_forward) | SERVES_LITE(activation_backward) |
-                  SERVES_LITE(dropout) | SERVES_LITE(layernorm_forward),
+                  SERVES_LITE(dropout) | SERVES_LITE(layernorm_forward) |
+                  SERVES_LITE(cross_entropy),
     .device_count = cuda_device_count,
     .device_describe = cuda_device_describe,
     .device_observe = cuda_device_observe,

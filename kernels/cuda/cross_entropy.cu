@@ -14,6 +14,7 @@
  * edges, are a thread's each. The order of sums depends on the format and place of the logits and
  * the shape, not on the gradient's format, so the gradient in any format is the fp32 one rounded.
  */
+#include "kernels/cuda/lite.cuh"
 #include "kernels/cuda/loss.cuh"
 #include <float.h>
 
@@ -30,6 +31,7 @@ struct rows_task {
   int kept; /* vectors of a row that shared memory holds */
   cuda_fault *fault;
   loss_task loss;
+  mpt_lite *lite; /* of the gradient, where its vectors are written: what they hold is looked at */
 };
 
 /* e^x to 2^-22, zero where it would be subnormal */
@@ -178,10 +180,12 @@ static __device__ __forceinline__ void differentiate(const row_gradient &g, floa
     x[i] = fast_exp(x[i] - g.largest) * g.factor;
 }
 
-/* Vector v of row r. Streamed: a step's logits are more than a cache holds. */
-template <class X>
+/* Vector v of row r, as if no label were in it. Streamed: a step's logits are more than a cache
+ * holds. */
+template <class X, bool SEEN>
 static __device__ __forceinline__ void write_vector(const rows_task &t, const row_reader<X> &row,
-                                                    int64_t r, int v, const row_gradient &g) {
+                                                    int64_t r, int v, int label,
+                                                    const row_gradient &g, output_tally<X> &seen) {
   typedef typename X::stored stored;
   constexpr int N = row_reader<X>::N;
   int64_t index = r * t.grad.row + row.first_of(v);
@@ -192,6 +196,14 @@ static __device__ __forceinline__ void write_vector(const rows_task &t, const ro
     uint4 word;
     store_vector<X, N>((stored *)&word, x);
     __stcs((uint4 *)((stored *)t.grad.data + index), word);
+    if (SEEN) {
+      int at = label - row.first_of(v);
+      if (at >= 0 && at < N)
+#pragma unroll
+        for (int i = 0; i < N; i++)
+          x[i] -= i == at ? g.scale : 0.0f;
+      seen.see(x);
+    }
   } else {
 #pragma unroll
     for (int i = 0; i < N; i++)
@@ -200,16 +212,16 @@ static __device__ __forceinline__ void write_vector(const rows_task &t, const ro
 }
 
 /* The vectors of row r's gradient; asks for the block's next row if there are more. */
-template <class X>
-static __device__ __forceinline__ void write_row(const rows_task &t, const row_reader<X> &row,
-                                                 const row_reader<X> &next, int64_t r, bool more,
-                                                 const row_gradient &g) {
+template <class X, bool SEEN>
+static __device__ __forceinline__ void
+write_row(const rows_task &t, const row_reader<X> &row, const row_reader<X> &next, int64_t r,
+          bool more, int label, const row_gradient &g, output_tally<X> &seen) {
   int written = t.grad.data != NULL ? row.vectors : 0, asked = more ? next.kept : 0;
   int most = max(written, asked);
 #pragma unroll 2
   for (int v = threadIdx.x; v < most; v += blockDim.x) {
     if (v < written)
-      write_vector(t, row, r, v, g);
+      write_vector<X, SEEN>(t, row, r, v, label, g, seen);
     if (v < asked)
       next.prefetch(v);
   }
@@ -230,27 +242,32 @@ static __device__ __forceinline__ row_label label_of(const rows_task &t, const r
   return {label, known, known ? row.at(label) : NAN};
 }
 
-/* One element of the gradient. */
-static __device__ __forceinline__ void
+/* One element of the gradient, and what was written. */
+static __device__ __forceinline__ float
 write_element(const rows_task &t, int64_t r, int i, float logit, int label, const row_gradient &g) {
   float x[1] = {logit};
   differentiate(g, x);
-  store_any<1>(t.grad.format, t.grad.data, r * t.grad.row + i, {x[0] - (i == label ? g.scale : 0)});
+  x[0] -= i == label ? g.scale : 0;
+  store_any<1>(t.grad.format, t.grad.data, r * t.grad.row + i, {x[0]});
+  return x[0];
 }
 
 /* The edges, and the label's element where a vector holds it: by the thread that wrote that. */
-template <class X>
-static __device__ __forceinline__ void write_elements(const rows_task &t, const row_reader<X> &row,
-                                                      int64_t r, row_label at,
-                                                      const row_gradient &g) {
+template <class X, bool SEEN>
+static __device__ __forceinline__ void
+write_elements(const rows_task &t, const row_reader<X> &row, int64_t r, row_label at,
+               const row_gradient &g, output_tally<X> &seen) {
   int edge = row.edge(), v = (at.label - row.head) / row_reader<X>::N;
-  if (edge >= 0)
-    write_element(t, r, edge, row.at(edge), at.label, g);
+  if (edge >= 0) {
+    float written = write_element(t, r, edge, row.at(edge), at.label, g);
+    if (SEEN)
+      tally_value(seen.seen, X::load(X::store(written)));
+  }
   if (at.known && at.label >= row.head && v < row.vectors && v % blockDim.x == threadIdx.x)
     write_element(t, r, at.label, at.logit, at.label, g);
 }
 
-template <class X>
+template <class X, bool SEEN>
 static __global__ void __launch_bounds__(MOST_THREADS, 1)
     cross_entropy(const __grid_constant__ rows_task t) {
   extern __shared__ uint4 memory[];
@@ -260,6 +277,7 @@ static __global__ void __launch_bounds__(MOST_THREADS, 1)
   row_reader<X> row(t, memory, blockIdx.x);
   for (int v = threadIdx.x; v < row.kept; v += blockDim.x)
     row.prefetch(v);
+  output_tally<X> seen(X::format);
   int turn = 0;
   for (int64_t r = blockIdx.x; r < t.rows; r += gridDim.x, turn ^= 1) {
     row_label at = label_of(t, row, r); /* before the gradient, which may overwrite it */
@@ -276,11 +294,13 @@ static __global__ void __launch_bounds__(MOST_THREADS, 1)
     bool more = r + gridDim.x < t.rows;
     row_reader<X> next(t, memory, more ? r + gridDim.x : r);
     row_gradient g = {sum.largest, scale / sum.sum, scale};
-    write_row(t, row, next, r, more, g);
+    write_row<X, SEEN>(t, row, next, r, more, at.label, g, seen);
     if (t.grad.data != NULL)
-      write_elements(t, row, r, at, g);
+      write_elements<X, SEEN>(t, row, r, at, g, seen);
     row = next;
   }
+  if (SEEN)
+    seen.add(t.rows * t.classes, t.lite);
   loss_finish(t.loss, part);
 }
 
@@ -302,30 +322,44 @@ static int threads_for(int vectors, bool alone) {
   return alone ? MOST_THREADS : threads;
 }
 
-template <class X>
-static mpt_status run(cuda_context *c, mpt_t logits, mpt_t grad, rows_task t, mpt_error *error) {
-  constexpr int size = (int)sizeof(typename X::stored);
+/* Whether the gradient can be written as the logits are read. tf32 is stored as fp32. */
+static bool writes_vectors(mpt_t logits, mpt_t grad, const rows_task &t) {
+  if (grad == NULL)
+    return false;
+  mpt_format as = logits->format == MPT_TF32 ? MPT_FP32 : logits->format;
+  return grad->format == as && (uintptr_t)grad->data % 16 == (uintptr_t)logits->data % 16 &&
+         (t.grad.row - t.logits_row) * (mpt_format_get(as)->bits / 8) % 16 == 0;
+}
+
+template <class X, bool SEEN>
+static mpt_status launch(cuda_context *c, const rows_task &t, int threads, mpt_error *error) {
   const char *what = "cross_entropy";
-  int bytes = 0, blocks = 0, vectors = t.classes / row_reader<X>::N;
-  MPT_RETURN_IF_FAILED(cuda_check(
-      cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerMultiprocessor, c->device), what,
-      error));
-  t.kept = keep(vectors, bytes);
-  int threads = threads_for(vectors, t.kept * 16 > bytes / 2);
-  t.grad_vectors = grad != NULL && grad->format == X::format &&
-                   (uintptr_t)grad->data % 16 == (uintptr_t)logits->data % 16 &&
-                   (t.grad.row - t.logits_row) * size % 16 == 0;
-  bytes = t.kept * 16;
-  MPT_RETURN_IF_FAILED(cuda_check(
-      cudaFuncSetAttribute(cross_entropy<X>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-      what, error));
+  int bytes = t.kept * 16, blocks = 0;
+  MPT_RETURN_IF_FAILED(
+      cuda_check(cudaFuncSetAttribute(cross_entropy<X, SEEN>,
+                                      cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+                 what, error));
   MPT_RETURN_IF_FAILED(cuda_check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(
-                                      &blocks, cross_entropy<X>, threads, (size_t)bytes),
+                                      &blocks, cross_entropy<X, SEEN>, threads, (size_t)bytes),
                                   what, error));
   int64_t grid = (int64_t)blocks * c->multiprocessors;
   unsigned used = (unsigned)(grid < t.rows ? grid : t.rows);
-  cross_entropy<X><<<used, threads, bytes, c->stream>>>(t);
+  cross_entropy<X, SEEN><<<used, threads, bytes, c->stream>>>(t);
   return CUDA_LAUNCHED(what, error);
+}
+
+template <class X>
+static mpt_status run(cuda_context *c, mpt_t logits, mpt_t grad, rows_task t, mpt_error *error) {
+  int bytes = 0, vectors = t.classes / row_reader<X>::N;
+  MPT_RETURN_IF_FAILED(cuda_check(
+      cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerMultiprocessor, c->device),
+      "cross_entropy", error));
+  t.kept = keep(vectors, bytes);
+  int threads = threads_for(vectors, t.kept * 16 > bytes / 2);
+  t.grad_vectors = writes_vectors(logits, grad, t);
+  t.lite = t.grad_vectors ? grad->lite : NULL;
+  return t.lite != NULL ? launch<X, true>(c, t, threads, error)
+                        : launch<X, false>(c, t, threads, error);
 }
 
 mpt_status mpt_cuda_cross_entropy(mpt_queue *queue, mpt_t logits, const int32_t *labels,
@@ -344,16 +378,26 @@ mpt_status mpt_cuda_cross_entropy(mpt_queue *queue, mpt_t logits, const int32_t 
   t.classes = (int)classes;
   t.fault = c->fault;
   t.loss = loss_task_of(c, TICKET_CROSS_ENTROPY, scale, rows, state, loss, correct);
+  mpt_status status;
   switch (logits->format) {
   case MPT_BF16:
-    return run<Bf16>(c, logits, grad_logits, t, error);
+    status = run<Bf16>(c, logits, grad_logits, t, error);
+    break;
   case MPT_FP16:
-    return run<Fp16>(c, logits, grad_logits, t, error);
+    status = run<Fp16>(c, logits, grad_logits, t, error);
+    break;
   case MPT_FP8_E4M3:
-    return run<E4m3>(c, logits, grad_logits, t, error);
+    status = run<E4m3>(c, logits, grad_logits, t, error);
+    break;
   case MPT_FP8_E5M2:
-    return run<E5m2>(c, logits, grad_logits, t, error);
+    status = run<E5m2>(c, logits, grad_logits, t, error);
+    break;
   default: /* tf32 is stored as fp32 */
-    return run<Fp32>(c, logits, grad_logits, t, error);
+    status = run<Fp32>(c, logits, grad_logits, t, error);
   }
+  bool apart =
+      grad_logits != NULL && grad_logits->lite != NULL && !writes_vectors(logits, grad_logits, t);
+  return status == MPT_OK && apart
+             ? mpt_cuda_collect_lite(queue, grad_logits, grad_logits->lite, error)
+             : status;
 }

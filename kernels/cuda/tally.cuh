@@ -80,15 +80,15 @@ static __device__ __forceinline__ uint32_t tally_word(tally &t, const uint4 &wor
   return largest;
 }
 
-/* Extremes of lanes as those of fp32. */
+/* Adds the extremes of lanes, as those of fp32. */
 template <class T>
 static __device__ __forceinline__ void take_extremes(tally &t, const lane_extremes &lanes) {
-  t.most = Lanes<T>::widen(Lanes<T>::largest(lanes.most));
   uint32_t smallest = Lanes<T>::smallest(lanes.least);
+  t.most = max(t.most, Lanes<T>::widen(Lanes<T>::largest(lanes.most)));
   if (Lanes<T>::size == 4)
-    t.least = smallest;
+    t.least = min(t.least, smallest);
   else if (smallest != 0xFFFFu)
-    t.least = Lanes<T>::widen(smallest) - 1;
+    t.least = min(t.least, Lanes<T>::widen(smallest) - 1);
 }
 
 /* Adds a tally of `count` elements to what other blocks add to at the same time. One thread, which
