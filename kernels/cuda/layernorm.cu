@@ -17,11 +17,6 @@ struct norm_rows {
   int64_t x, y, grad_y, grad_x; /* row distances */
 };
 
-/* Waits for `threads` threads of the block, those that use this barrier. */
-static __device__ __forceinline__ void wait_for(int barrier, int threads) {
-  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
-}
-
 /* ---- forward: WARPS warps for each row, VECTORS vectors of WIDTH columns for each thread ---- */
 enum { WIDTH = 4, FORWARD_THREADS = 128 };
 
@@ -149,9 +144,9 @@ static __global__ void __launch_bounds__(Backward<VECTORS>::threads, 1)
   const int team = 32 * warps, teams = threads / team, mine = threadIdx.x / team;
   const int rank = threadIdx.x % team, n = (int)s.n;
   const float share = 1.0f / (float)s.n;
-  const int64_t step = (int64_t)gridDim.x * teams;
+  const int64_t step = (int64_t)gridDim.x * teams, first = (int64_t)blockIdx.x * teams;
   float gamma_sum[VECTORS][WIDE] = {}, beta_sum[VECTORS][WIDE] = {};
-  row_ahead<VECTORS> ahead;
+  row_ahead<VECTORS> ahead = {};
   auto fetch = [&](int64_t row) {
     ahead.mean = mean[row];
     ahead.rstd = rstd[row];
@@ -162,15 +157,17 @@ static __global__ void __launch_bounds__(Backward<VECTORS>::threads, 1)
         grad_y.fetch(row * s.grad_y + (k * team + rank) * WIDE, ahead.grad_y[k]);
       }
   };
-  int64_t row = (int64_t)blockIdx.x * teams + mine;
-  if (row < s.rows)
-    fetch(row);
-  for (int turn = 0; row < s.rows; row += step, turn ^= 1) {
+  if (first + mine < s.rows)
+    fetch(first + mine);
+  int turn = 0;
+  for (int64_t base = first; base < s.rows; base += step, turn ^= 1) {
+    const int64_t row = base + mine;
+    const int limit = row < s.rows ? n : 0; /* the last rows may be too few for all teams */
     float xhat[VECTORS][WIDE] = {}, h[VECTORS][WIDE] = {}, h_mean = 0.0f, hx_mean = 0.0f;
     float middle = ahead.mean, scale = ahead.rstd;
 #pragma unroll
     for (int k = 0; k < VECTORS; k++)
-      if ((k * team + rank) * WIDE < n) {
+      if ((k * team + rank) * WIDE < limit) {
         x.open(ahead.x[k], xhat[k]);
         grad_y.open(ahead.grad_y[k], h[k]);
       }
@@ -179,7 +176,7 @@ static __global__ void __launch_bounds__(Backward<VECTORS>::threads, 1)
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
       int column = (k * team + rank) * WIDE;
-      if (column >= n)
+      if (column >= limit)
         break;
       float w[WIDE];
       load_vector<Fp32>(gamma + column, w);
@@ -197,7 +194,7 @@ static __global__ void __launch_bounds__(Backward<VECTORS>::threads, 1)
     hx_mean = warp_all(hx_mean, Sum());
     if (warps > 1) {
       exchange[turn][threadIdx.x / 32] = make_float2(h_mean, hx_mean); /* every lane the same */
-      wait_for(mine + 1, team);
+      __syncthreads();
       h_mean = hx_mean = 0.0f;
       for (int w = 0; w < warps; w++) {
         h_mean += exchange[turn][mine * warps + w].x;
@@ -209,7 +206,7 @@ static __global__ void __launch_bounds__(Backward<VECTORS>::threads, 1)
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
       int column = (k * team + rank) * WIDE;
-      if (column >= n)
+      if (column >= limit)
         break;
 #pragma unroll
       for (int i = 0; i < WIDE; i++)
