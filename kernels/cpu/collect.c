@@ -118,12 +118,12 @@ mpt_status mpt_cpu_collect(mpt_queue *queue, mpt_t x, bool full, mpt_statistics 
 mpt_status mpt_cpu_collect_lite(mpt_queue *queue, mpt_t x, mpt_lite *lite, mpt_error *error) {
   mpt_statistics seen;
   MPT_RETURN_IF_FAILED(mpt_cpu_collect(queue, x, false, &seen, error));
-  uint32_t negated = 0u - seen.amin_bits;
   lite->count += seen.count;
   lite->zeros += seen.zeros;
   lite->nans += seen.nans;
   lite->infinities += seen.infinities;
   lite->amax_bits = seen.amax_bits > lite->amax_bits ? seen.amax_bits : lite->amax_bits;
-  lite->amin_negated = negated > lite->amin_negated ? negated : lite->amin_negated;
+  if (seen.amin_bits != 0 && (lite->amin_negated == 0 || seen.amin_bits < 0u - lite->amin_negated))
+    lite->amin_negated = 0u - seen.amin_bits;
   return MPT_OK;
 }

@@ -112,7 +112,7 @@ struct mpt_session {
   int ring_length, ring_used;                  /* 1 on the CPU */
   int64_t ring_steps[SESSION_RING], kept_step; /* whose they are, and those of the last step ... */
   bool kept;                                   /* ... which are not in the ring yet */
-  char *delivered; /* host [ring_length][source_count] of either, where they arrive */
+  void *delivered; /* host [ring_length][source_count] of either, where they arrive */
   mpt_statistics_sink *on_statistics;
   void *context;
 };

@@ -108,7 +108,7 @@ mpt_status watch_to_ring(mpt_session *session, mpt_error *error) {
 
 /* Of the `place`-th step among those that have arrived. */
 static mpt_statistics arrived(const mpt_session *session, int place, int source) {
-  const char *of_step = session->delivered + (size_t)place * bytes_of_step(session);
+  const char *of_step = (const char *)session->delivered + (size_t)place * bytes_of_step(session);
   if (collects_lite(session))
     return mpt_lite_statistics((const mpt_lite *)of_step + source);
   return ((const mpt_statistics *)of_step)[source];

@@ -247,10 +247,7 @@ int main(int argc, char **argv) {
   b.counts = allocate(&b, sizeof(mpt_cast_counts));
   b.amax = allocate(&b, sizeof(uint32_t));
   b.scale = allocate(&b, sizeof(mpt_scale));
-  mpt_scale scale = {.scale = 8,
-                     .inverse = 0.125f,
-                     .format = MPT_FP8_E4M3,
-                     .max_finite = 448};
+  mpt_scale scale = {.scale = 8, .inverse = 0.125f, .format = MPT_FP8_E4M3, .max_finite = 448};
   check(mpt_memory_upload(b.queue, &scale, sizeof scale, b.scale, &error), &error);
   struct cudaDeviceProp properties;
   check_cuda(cudaGetDeviceProperties(&properties, 0));
