@@ -42,6 +42,15 @@ template <class Kernel> static inline void allow_shared(Kernel *kernel, int byte
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
 }
 
+/* Bytes of shared memory that a block may have: on any device of capability 8.0 or more, on this.
+ */
+constexpr int LEAST_SHARED = 99 << 10;
+static inline int most_shared(const cuda_context *c) {
+  int bytes = LEAST_SHARED;
+  cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, c->device);
+  return bytes;
+}
+
 /* The head's first element in row `row`. */
 static __device__ __forceinline__ char *head_row(const attention_problem &p,
                                                  const attention_matrix &x, int pair, int row) {

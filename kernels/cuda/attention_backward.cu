@@ -4,13 +4,17 @@
  * P^T dy and dS^T q want them, so neither leaves the registers. */
 #include "kernels/cuda/attention_mma.cuh"
 
-/* Blocks of `ROWS` rows, 16 MT a warp, meet blocks of `STREAM`. */
-template <class T, int D> struct backward_shape {
-  static constexpr bool WIDE = D == 128, TF32 = T::format == MPT_TF32;
-  static constexpr int WARPS = WIDE && !TF32 ? 8 : 4, MT = WIDE ? 1 : 2;
-  static constexpr int ROWS = 16 * MT * WARPS, STREAM = !WIDE ? 32 : TF32 ? 16 : 64;
-  static constexpr int THREADS = 32 * WARPS, PER_SM = WIDE && !TF32 ? 1 : 2;
+/* Blocks of `ROWS` rows, 16 MT a warp, meet blocks of `STREAM`. ROOMY: for devices whose blocks may
+ * have so much shared memory; the other fits all. */
+template <class T, int D, bool KEYS, bool ROOMY> struct backward_shape {
+  static constexpr bool WIDE = row_bytes<T, D> == 512; /* tf32, 128 channels */
+  static constexpr int MT = D == 128 ? 1 : 2, WARPS = WIDE && ROOMY ? 8 : 4;
+  static constexpr int ROWS = 16 * MT * WARPS, THREADS = 32 * WARPS, PER_SM = 8 / WARPS;
+  static constexpr int STREAM = WIDE                                           ? ROOMY ? 32 : 16
+                                : D == 128 || (!KEYS && T::format != MPT_TF32) ? 64
+                                                                               : 32;
   static constexpr int BYTES = row_bytes<T, D> * (2 * ROWS + 4 * STREAM) + 4 * STREAM * 4;
+  static_assert(ROOMY || BYTES <= LEAST_SHARED, "fits every device");
 };
 
 /* lse2 and delta of `COUNT` queries from `first` to shared memory; zeros beyond T, which with rows
@@ -27,11 +31,11 @@ static __device__ __forceinline__ void load_rows(const attention_problem &p, int
               from + (present ? first + at : 0), present);
 }
 
-template <class T, int D, bool DIRECT>
-static __global__ void __launch_bounds__(backward_shape<T, D>::THREADS,
-                                         backward_shape<T, D>::PER_SM)
+template <class T, int D, bool DIRECT, bool ROOMY>
+static __global__ void __launch_bounds__(backward_shape<T, D, true, ROOMY>::THREADS,
+                                         backward_shape<T, D, true, ROOMY>::PER_SM)
     backward_keys(const __grid_constant__ attention_problem p) {
-  typedef backward_shape<T, D> shape;
+  typedef backward_shape<T, D, true, ROOMY> shape;
   constexpr int MT = shape::MT, STREAM = shape::STREAM, N = STREAM / 8, THREADS = shape::THREADS;
   constexpr int STAGE = STREAM * row_bytes<T, D>;
   static_assert(THREADS >= 2 * STREAM, "load_rows");
@@ -126,11 +130,11 @@ static __global__ void __launch_bounds__(backward_shape<T, D>::THREADS,
   store_rows<T, D, MT, DIRECT>(p, p.grad_value, pair, warp_first, dv, tile_v + offset);
 }
 
-template <class T, int D, bool DIRECT>
-static __global__ void __launch_bounds__(backward_shape<T, D>::THREADS,
-                                         backward_shape<T, D>::PER_SM)
+template <class T, int D, bool DIRECT, bool ROOMY>
+static __global__ void __launch_bounds__(backward_shape<T, D, false, ROOMY>::THREADS,
+                                         backward_shape<T, D, false, ROOMY>::PER_SM)
     backward_queries(const __grid_constant__ attention_problem p) {
-  typedef backward_shape<T, D> shape;
+  typedef backward_shape<T, D, false, ROOMY> shape;
   constexpr int MT = shape::MT, STREAM = shape::STREAM, N = STREAM / 8, THREADS = shape::THREADS;
   constexpr int STAGE = STREAM * row_bytes<T, D>;
   extern __shared__ __align__(1024) char shared[];
@@ -226,13 +230,27 @@ static __global__ void __launch_bounds__(backward_shape<T, D>::THREADS,
                                tile_q + warp * 16 * MT * row_bytes<T, D>);
 }
 
+template <class T, int D, bool DIRECT, bool ROOMY>
+static void launch(const cuda_context *c, const attention_problem &p) {
+  typedef backward_shape<T, D, true, ROOMY> keys;
+  dim3 grid((unsigned)p.pairs, (unsigned)divide_up(p.length, keys::ROWS));
+  allow_shared(backward_keys<T, D, DIRECT, ROOMY>, keys::BYTES);
+  backward_keys<T, D, DIRECT, ROOMY><<<grid, keys::THREADS, keys::BYTES, c->stream>>>(p);
+  typedef backward_shape<T, D, false, ROOMY> queries;
+  grid.y = (unsigned)divide_up(p.length, queries::ROWS);
+  allow_shared(backward_queries<T, D, DIRECT, ROOMY>, queries::BYTES);
+  backward_queries<T, D, DIRECT, ROOMY><<<grid, queries::THREADS, queries::BYTES, c->stream>>>(p);
+}
+
 void attention_mma_backward(const cuda_context *c, const attention_problem &p, bool direct) {
   DISPATCH_MMA(p, direct, {
-    typedef backward_shape<T, D> shape;
-    dim3 grid((unsigned)p.pairs, (unsigned)divide_up(p.length, shape::ROWS));
-    allow_shared(backward_keys<T, D, DIRECT>, shape::BYTES);
-    backward_keys<T, D, DIRECT><<<grid, shape::THREADS, shape::BYTES, c->stream>>>(p);
-    allow_shared(backward_queries<T, D, DIRECT>, shape::BYTES);
-    backward_queries<T, D, DIRECT><<<grid, shape::THREADS, shape::BYTES, c->stream>>>(p);
+    typedef backward_shape<T, D, true, true> roomy;
+    if constexpr (DIRECT && roomy::WIDE) {
+      if (most_shared(c) >= roomy::BYTES) {
+        launch<T, D, DIRECT, true>(c, p);
+        return;
+      }
+    }
+    launch<T, D, DIRECT, false>(c, p);
   })
 }

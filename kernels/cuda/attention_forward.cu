@@ -4,12 +4,14 @@
  * product is laid out as the next product wants it. */
 #include "kernels/cuda/attention_mma.cuh"
 
-template <class T, int D> struct forward_shape {
+/* ROOMY: for devices whose blocks may have so much shared memory; the other fits all. */
+template <class T, int D, bool ROOMY> struct forward_shape {
   static constexpr bool WIDE = row_bytes<T, D> == 512; /* tf32, 128 channels */
-  static constexpr int WARPS = 4, MT = WIDE ? 1 : 2;   /* MT: tiles of 16 queries a warp */
-  static constexpr int KEYS = WIDE ? 32 : 64;
-  static constexpr int QUERIES = 16 * MT * WARPS, THREADS = 32 * WARPS;
+  static constexpr int MT = WIDE ? 1 : 2;              /* tiles of 16 queries a warp */
+  static constexpr int WARPS = WIDE && ROOMY ? 8 : 4, KEYS = WIDE && !ROOMY ? 32 : 64;
+  static constexpr int QUERIES = 16 * MT * WARPS, THREADS = 32 * WARPS, PER_SM = 8 / WARPS;
   static constexpr int BYTES = row_bytes<T, D> * (QUERIES + 4 * KEYS);
+  static_assert(ROOMY || BYTES <= LEAST_SHARED, "fits every device");
 };
 
 /* Hides what a row of scores must not see. `row` and `key`: of s[0][0][0]. */
@@ -51,10 +53,11 @@ static __device__ __forceinline__ float soften(float (&s)[N][4], int e0, float f
   return shrink;
 }
 
-template <class T, int D, bool DIRECT>
-static __global__ void __launch_bounds__(forward_shape<T, D>::THREADS, 2)
+template <class T, int D, bool DIRECT, bool ROOMY>
+static __global__ void __launch_bounds__(forward_shape<T, D, ROOMY>::THREADS,
+                                         forward_shape<T, D, ROOMY>::PER_SM)
     forward(const __grid_constant__ attention_problem p) {
-  typedef forward_shape<T, D> shape;
+  typedef forward_shape<T, D, ROOMY> shape;
   constexpr int MT = shape::MT, KEYS = shape::KEYS, N = KEYS / 8, THREADS = shape::THREADS;
   extern __shared__ __align__(1024) char shared[];
   char *tile_q = shared, *tile_k = tile_q + shape::QUERIES * row_bytes<T, D>;
@@ -135,11 +138,23 @@ static __global__ void __launch_bounds__(forward_shape<T, D>::THREADS, 2)
                                tile_q + warp * 16 * MT * row_bytes<T, D>);
 }
 
+template <class T, int D, bool DIRECT, bool ROOMY>
+static void launch(const cuda_context *c, const attention_problem &p) {
+  typedef forward_shape<T, D, ROOMY> shape;
+  allow_shared(forward<T, D, DIRECT, ROOMY>, shape::BYTES);
+  dim3 grid((unsigned)p.pairs, (unsigned)divide_up(p.length, shape::QUERIES));
+  forward<T, D, DIRECT, ROOMY><<<grid, shape::THREADS, shape::BYTES, c->stream>>>(p);
+}
+
 void attention_mma_forward(const cuda_context *c, const attention_problem &p, bool direct) {
   DISPATCH_MMA(p, direct, {
-    typedef forward_shape<T, D> shape;
-    allow_shared(forward<T, D, DIRECT>, shape::BYTES);
-    dim3 grid((unsigned)p.pairs, (unsigned)divide_up(p.length, shape::QUERIES));
-    forward<T, D, DIRECT><<<grid, shape::THREADS, shape::BYTES, c->stream>>>(p);
+    typedef forward_shape<T, D, true> roomy;
+    if constexpr (DIRECT && roomy::WIDE) {
+      if (most_shared(c) >= roomy::BYTES) {
+        launch<T, D, DIRECT, true>(c, p);
+        return;
+      }
+    }
+    launch<T, D, DIRECT, false>(c, p);
   })
 }

@@ -13,6 +13,7 @@ template <int D> struct plain_shape {
   static constexpr int TILE = ROWS * PITCH;
   static constexpr int FORWARD = 4 * (3 * TILE + ROWS * SCORES),
                        BACKWARD = 4 * (4 * TILE + ROWS * SCORES);
+  static_assert(BACKWARD <= LEAST_SHARED, "fits every device");
 };
 
 template <int D>

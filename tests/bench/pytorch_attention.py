@@ -9,6 +9,7 @@ values. Its exit status is the program's.
 import statistics
 import subprocess
 import sys
+import warnings
 
 import torch
 import torch.nn.functional as F
@@ -53,6 +54,7 @@ def measure(dtype, batch, heads, length, depth, backend):
 
 
 def main():
+    warnings.simplefilter("ignore", UserWarning)  # a line for every backend that refuses
     ours = {}
     with subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True) as program:
         for line in program.stdout:
