@@ -20,6 +20,7 @@
   ENTRY(MatmulPreferenceDestroy)                                                                   \
   ENTRY(MatmulPreferenceSetAttribute)                                                              \
   ENTRY(MatmulAlgoGetHeuristic)                                                                    \
+  ENTRY(MatmulAlgoCheck)                                                                           \
   ENTRY(Matmul)
 
 typedef struct cublaslt {

@@ -3,6 +3,7 @@
  * gemm.c         mpt_cuda_gemm: which products make it, and what is done before and after them
  * gemm_plan.c    plans: a product's description and its algorithm, found once for each shape
  * gemm_tune.c    the choice of an algorithm: candidates are run, timed and checked
+ * gemm_choice.c  choices kept: for all queues of the process, and in a file for later processes
  * gemm_kernels.cu  operands packed, outputs finished, numbers to time and check with
  * gemm_time.c    cuda_gemm_time
  */
@@ -67,9 +68,10 @@ void gemm_fill_random(cudaStream_t stream, mpt_format format, void *x, int64_t c
                       uint32_t seed);
 void gemm_fill_constant(cudaStream_t stream, mpt_format format, void *x, int64_t count,
                         float value);
-/* op(b)[k,n] of 1 in the first half of k and -1 in the second. */
-void gemm_fill_halves(cudaStream_t stream, mpt_format format, void *b, int64_t row, int64_t n,
-                      int64_t k, bool transpose);
+/* op(b)[k,n] of 1 and -1 by turns, in runs along k; of 0 but for the last and every `every`-th
+ * before it. Returns the sum of a column. */
+int64_t gemm_fill_signs(cudaStream_t stream, mpt_format format, void *b, int64_t row, int64_t n,
+                        int64_t k, bool transpose, int64_t run, int64_t every);
 
 /* Adds to *wrong how many elements of `out` are not `expected`. */
 void gemm_check_constant(cudaStream_t stream, const gemm_key *key, const void *out, float expected,
@@ -84,7 +86,7 @@ void gemm_check_samples(cudaStream_t stream, const gemm_key *key, const void *a,
 #else
 #include "kernels/cuda/cublaslt.h"
 
-enum { GEMM_CANDIDATES = 8, GEMM_BUCKETS = 256 };
+enum { GEMM_ASKED = 8, GEMM_CANDIDATES = 2 * GEMM_ASKED, GEMM_BUCKETS = 256, GEMM_PATH = 1024 };
 
 typedef struct gemm_plan {
   gemm_key key;
@@ -98,6 +100,14 @@ typedef struct gemm_plan {
   struct gemm_plan *next;
 } gemm_plan;
 
+/* What was chosen for a product. Without gaps, as the key: files keep its bytes. */
+typedef struct gemm_choice {
+  gemm_key key;
+  cublasLtMatmulAlgo_t algorithm;
+  int32_t candidates, rank;
+  double seconds, first_seconds;
+} gemm_choice;
+
 struct cuda_gemm {
   cublaslt lt;
   cublasLtHandle_t handle;
@@ -106,6 +116,7 @@ struct cuda_gemm {
   gemm_room *room;
   float *one; /* device */
   bool tune;
+  char choices[GEMM_PATH]; /* file; empty: none */
 };
 
 /* The plan of `key`, made when it is first asked for: MPT_ERROR_DEVICE while the queue is being
@@ -125,6 +136,17 @@ cublasStatus_t gemm_run(cuda_context *c, const gemm_plan *plan,
 /* Chooses among the heuristic's candidates and sets the plan's algorithm. */
 mpt_status gemm_tune(cuda_context *c, gemm_plan *plan,
                      const cublasLtMatmulHeuristicResult_t *results, int count, mpt_error *error);
+
+/* Sets g->choices: a file for each device, driver and cuBLASLt, none where the choice is not by
+ * timing. */
+void gemm_choice_open(cuda_context *c);
+/* What was chosen for choice->key, by this process or another. */
+bool gemm_choice_find(const cuda_context *c, gemm_choice *choice);
+/* Keeps a choice. Where another process was quicker, `choice` becomes what that one chose. */
+void gemm_choice_keep(const cuda_context *c, gemm_choice *choice);
+/* The same in a file alone. What cannot be read or is no choice counts as not there. */
+bool gemm_choice_read(const char *path, gemm_choice *choice);
+void gemm_choice_share(const char *path, gemm_choice *choice);
 
 /* Sets of operands and outputs of a product, several where one would stay in L2. */
 enum { GEMM_SETS = 16 };

@@ -103,11 +103,12 @@ static __global__ void fill_constant(typename X::stored *x, int64_t count, float
 }
 
 template <class X>
-static __global__ void fill_halves(typename X::stored *b, int64_t row, int64_t n, int64_t k,
-                                   bool transpose) {
+static __global__ void fill_signs(typename X::stored *b, int64_t row, int64_t n, int64_t k,
+                                  bool transpose, int64_t run, int64_t every) {
   EACH(i, n * k) {
     int64_t l = transpose ? i % k : i / n, j = transpose ? i / k : i % n;
-    b[transpose ? j * row + l : l * row + j] = X::store(l < k / 2 ? 1.0f : -1.0f);
+    float value = (k - 1 - l) % every != 0 ? 0.0f : l / run % 2 != 0 ? -1.0f : 1.0f;
+    b[transpose ? j * row + l : l * row + j] = X::store(value);
   }
 }
 
@@ -119,17 +120,20 @@ void gemm_fill_random(cudaStream_t stream, mpt_format format, void *x, int64_t c
 }
 
 void gemm_fill_constant(cudaStream_t stream, mpt_format format, void *x, int64_t count,
-                        float value) {
-  DISPATCH_ALL(format, X,
-               (fill_constant<X>
-                <<<blocks_for(count), THREADS, 0, stream>>>((typename X::stored *)x, count, value)))
-}
+                        float value){DISPATCH_ALL(
+    format, X,
+    (fill_constant<X>
+     <<<blocks_for(count), THREADS, 0, stream>>>((typename X::stored *)x, count, value)))}
 
-void gemm_fill_halves(cudaStream_t stream, mpt_format format, void *b, int64_t row, int64_t n,
-                      int64_t k, bool transpose) {
+int64_t gemm_fill_signs(cudaStream_t stream, mpt_format format, void *b, int64_t row, int64_t n,
+                        int64_t k, bool transpose, int64_t run, int64_t every) {
   DISPATCH_ALL(format, X,
-               (fill_halves<X><<<blocks_for(n * k), THREADS, 0, stream>>>((typename X::stored *)b,
-                                                                          row, n, k, transpose)))
+               (fill_signs<X><<<blocks_for(n * k), THREADS, 0, stream>>>(
+                   (typename X::stored *)b, row, n, k, transpose, run, every)))
+  int64_t sum = 0;
+  for (int64_t l = k - 1; l >= 0; l -= every)
+    sum += l / run % 2 != 0 ? -1 : 1;
+  return sum;
 }
 
 /* ---- checks ---- */

@@ -4,7 +4,6 @@
  * its transpose, and out^T = op(b)^T op(a)^T: so cuBLASLt's A is our b, its B our a, m and n change
  * places, and a transposition that we ask for is one that it is asked for. */
 #include "kernels/cuda/gemm.h"
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +38,7 @@ mpt_status cuda_gemm_open(cuda_context *c, mpt_error *error) {
       cuda_check(cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking), what, error));
   MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc((void **)&g->one, sizeof(float)), what, error));
   gemm_fill_constant(c->stream, MPT_FP32, g->one, 1, 1.0f);
+  gemm_choice_open(c);
   return CUDA_LAUNCHED(what, error);
 }
 
@@ -83,7 +83,7 @@ void cuda_gemm_close(cuda_context *c) {
 }
 
 /* ---- descriptions ---- */
-static cublasStatus_t set(const cublaslt *lt, gemm_plan *plan,
+static cublasStatus_t set(const cublaslt *lt, const gemm_plan *plan,
                           cublasLtMatmulDescAttributes_t attribute, int32_t value) {
   return lt->MatmulDescSetAttribute(plan->operation, attribute, &value, sizeof value);
 }
@@ -170,27 +170,46 @@ static cublasStatus_t prefer(const cublaslt *lt, cublasLtMatmulPreference_t pref
   return result;
 }
 
-/* How many candidates there are, 0 where the heuristic has none: it is no error. */
+/* Adds the heuristic's candidates for what `operation` says, but those that are there. */
+static void ask(const struct cuda_gemm *g, const gemm_plan *plan,
+                cublasLtMatmulPreference_t preference, cublasLtMatmulHeuristicResult_t *results,
+                int *count) {
+  cublasLtMatmulHeuristicResult_t found[GEMM_ASKED];
+  int number = 0;
+  if (g->lt.MatmulAlgoGetHeuristic(g->handle, plan->operation, plan->b, plan->a, plan->out,
+                                   plan->out, preference, GEMM_ASKED, found,
+                                   &number) != CUBLAS_STATUS_SUCCESS)
+    return; /* it has none: no error */
+  for (int i = 0; i < number; i++) {
+    bool skip = found[i].state != CUBLAS_STATUS_SUCCESS || found[i].workspaceSize > CUDA_GEMM_BYTES;
+    for (int j = 0; j < *count && !skip; j++)
+      skip = memcmp(&found[i].algo, &results[j].algo, sizeof found[i].algo) == 0;
+    if (!skip)
+      results[(*count)++] = found[i];
+  }
+}
+
+/* The heuristic knows fewer fast algorithms with a bias than without, and those without are able to
+ * add one: they are candidates too. */
 static mpt_status candidates_of(const struct cuda_gemm *g, const gemm_plan *plan,
-                                cublasLtMatmulHeuristicResult_t *results, int *count,
-                                mpt_error *error) {
+                                cublasLtMatmulHeuristicResult_t results[GEMM_CANDIDATES],
+                                int *count, mpt_error *error) {
   cublasLtMatmulPreference_t preference;
   const char *what = "choosing an algorithm";
   *count = 0;
   MPT_RETURN_IF_FAILED(
       cublaslt_check(&g->lt, g->lt.MatmulPreferenceCreate(&preference), what, error));
-  mpt_status status = cublaslt_check(&g->lt, prefer(&g->lt, preference, &plan->key), what, error);
-  int found = 0;
-  if (status == MPT_OK &&
-      g->lt.MatmulAlgoGetHeuristic(g->handle, plan->operation, plan->b, plan->a, plan->out,
-                                   plan->out, preference, GEMM_CANDIDATES, results,
-                                   &found) != CUBLAS_STATUS_SUCCESS)
-    found = 0;
-  for (int i = 0; i < found; i++)
-    if (results[i].state == CUBLAS_STATUS_SUCCESS && results[i].workspaceSize <= CUDA_GEMM_BYTES)
-      results[(*count)++] = results[i];
+  cublasStatus_t result = prefer(&g->lt, preference, &plan->key);
+  if (result == CUBLAS_STATUS_SUCCESS)
+    ask(g, plan, preference, results, count);
+  if (result == CUBLAS_STATUS_SUCCESS && plan->key.bias && *count > 0 && g->tune) {
+    result = set(&g->lt, plan, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_DEFAULT);
+    if (result == CUBLAS_STATUS_SUCCESS)
+      ask(g, plan, preference, results, count);
+    result = set(&g->lt, plan, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+  }
   g->lt.MatmulPreferenceDestroy(preference);
-  return status;
+  return cublaslt_check(&g->lt, result, what, error);
 }
 
 /* ---- the table ---- */
@@ -213,54 +232,40 @@ static mpt_status refuse_capture(cuda_context *c, const gemm_key *k, mpt_error *
                   mpt_format_get((mpt_format)k->format_a)->name);
 }
 
-/* What was chosen, for all queues of the process: a choice takes milliseconds, and by timing it
- * need not fall the same way twice, while trainings of one search must repeat bit for bit. Kept
- * until the process ends. */
-typedef struct choice {
-  gemm_key key;
-  int device;
-  cublasLtMatmulAlgo_t algorithm;
-  int candidates, rank;
-  double seconds, first_seconds;
-  struct choice *next;
-} choice;
-
-static choice *choices;
-static pthread_mutex_t choices_mutex = PTHREAD_MUTEX_INITIALIZER;
-
-static bool recall(const cuda_context *c, gemm_plan *plan) {
-  pthread_mutex_lock(&choices_mutex);
-  const choice *x = choices;
-  while (x != NULL && (x->device != c->device || memcmp(&x->key, &plan->key, sizeof x->key) != 0))
-    x = x->next;
-  pthread_mutex_unlock(&choices_mutex);
-  if (x == NULL)
-    return false;
+static void take(gemm_plan *plan, const gemm_choice *x) {
   plan->algorithm = x->algorithm;
   plan->candidates = x->candidates;
   plan->rank = x->rank;
   plan->seconds = x->seconds;
   plan->first_seconds = x->first_seconds;
   plan->supported = true;
+}
+
+/* A choice of before is used where the library still takes it. */
+static bool recall(const cuda_context *c, gemm_plan *plan) {
+  const struct cuda_gemm *g = c->gemm;
+  cublasLtMatmulHeuristicResult_t result;
+  gemm_choice x = {.key = plan->key};
+  if (!gemm_choice_find(c, &x) ||
+      g->lt.MatmulAlgoCheck(g->handle, plan->operation, plan->b, plan->a, plan->out, plan->out,
+                            &x.algorithm, &result) != CUBLAS_STATUS_SUCCESS ||
+      result.workspaceSize > CUDA_GEMM_BYTES)
+    return false;
+  take(plan, &x);
   return true;
 }
 
-/* One that is not remembered is made again: nothing is wrong then. */
-static void remember(const cuda_context *c, const gemm_plan *plan) {
-  choice *x = plan->supported && !plan->untested ? malloc(sizeof *x) : NULL;
-  if (x == NULL)
+static void remember(const cuda_context *c, gemm_plan *plan) {
+  if (!plan->supported || plan->untested)
     return;
-  *x = (choice){.key = plan->key,
-                .device = c->device,
-                .algorithm = plan->algorithm,
-                .candidates = plan->candidates,
-                .rank = plan->rank,
-                .seconds = plan->seconds,
-                .first_seconds = plan->first_seconds};
-  pthread_mutex_lock(&choices_mutex);
-  x->next = choices;
-  choices = x;
-  pthread_mutex_unlock(&choices_mutex);
+  gemm_choice x = {.key = plan->key,
+                   .algorithm = plan->algorithm,
+                   .candidates = plan->candidates,
+                   .rank = plan->rank,
+                   .seconds = plan->seconds,
+                   .first_seconds = plan->first_seconds};
+  gemm_choice_keep(c, &x);
+  take(plan, &x);
 }
 
 static mpt_status choose(cuda_context *c, gemm_plan *plan, mpt_error *error) {

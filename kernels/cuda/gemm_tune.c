@@ -3,22 +3,25 @@
  * cuBLASLt's heuristic proposes; some of what it proposes is refused when it is executed, some is
  * slower than another proposal by a half, and algorithms that drop the tail of k have been seen.
  * So candidates are run, timed by replays of graphs on random operands past L2, interleaved so
- * that clocks and temperature meet all alike, and the one to be used is checked. The heuristic's
- * first is kept unless another is faster by more than noise, twice. MPTUNE_GEMM_TUNE=0 leaves out
- * the timing: the first that is right is used. */
+ * that clocks and temperature meet all alike, the best of them again for longer, and the one to be
+ * used is checked. The heuristic's first is kept unless another is faster by more than noise,
+ * twice. MPTUNE_GEMM_TUNE=0 leaves out the timing: the first that is right is used. */
 #include "kernels/cuda/gemm.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-  ROUNDS = 5,
-  MOST_PRODUCTS = 20,    /* in a graph */
+  ROUNDS = 9,
+  FINALISTS = 3, /* beside the heuristic's first */
+  EVENTS = GEMM_CANDIDATES * ROUNDS + 1,
+  MOST_PRODUCTS = 30,    /* in a graph */
   MEMORY_CAP = 256 << 20 /* of more than one set */
 };
-static const double graph_seconds = 200e-6, /* a graph's length, for short products */
-    round_seconds = 6e-3,                   /* of all candidates: fewer rounds for long products */
-    noise = 0.01;                           /* shorter by less is not shorter */
+static const double graph_seconds = 300e-6, /* a graph's length, for short products */
+    first_seconds = 10e-3,                  /* of all candidates: fewer rounds for long products */
+    final_seconds = 20e-3,                  /* of the best of them */
+    noise = 0.005;                          /* shorter by less is not shorter */
 
 double gemm_median(double *values, int count) {
   for (int i = 1; i < count; i++)
@@ -136,7 +139,7 @@ typedef struct search {
   cuda_context *c;
   gemm_plan *plan;
   gemm_buffers buffers;
-  cudaEvent_t events[2];
+  cudaEvent_t events[EVENTS];
   uint32_t *wrong; /* device */
   candidate candidates[GEMM_CANDIDATES];
   int count;
@@ -166,15 +169,25 @@ static mpt_status run_once(search *s, candidate *x, mpt_error *error) {
   return MPT_OK;
 }
 
-/* Medians of interleaved graphs; candidates [0, count). */
+/* Medians of interleaved graphs, one after the other without a pause, in which clocks would rise.
+ */
 static mpt_status time_rounds(search *s, const int *which, int count, int rounds,
                               mpt_error *error) {
+  const char *what = "timing a matrix product";
   double times[GEMM_CANDIDATES][ROUNDS];
-  for (int r = 0; r < rounds; r++)
-    for (int i = 0; i < count; i++) {
-      candidate *x = &s->candidates[which[i]];
-      MPT_RETURN_IF_FAILED(gemm_graph_time(s->c, x->graph, s->events, &times[i][r], error));
-    }
+  cudaStream_t stream = s->c->gemm->stream;
+  int graphs = rounds * count;
+  for (int i = -1; i < graphs; i++) { /* the first is not counted */
+    cudaGraphExec_t graph = s->candidates[which[(i + count) % count]].graph;
+    MPT_RETURN_IF_FAILED(cuda_check(cudaGraphLaunch(graph, stream), what, error));
+    MPT_RETURN_IF_FAILED(cuda_check(cudaEventRecord(s->events[i + 1], stream), what, error));
+  }
+  MPT_RETURN_IF_FAILED(cuda_check(cudaEventSynchronize(s->events[graphs]), what, error));
+  for (int i = 0; i < graphs; i++) {
+    float milliseconds = 0;
+    cudaEventElapsedTime(&milliseconds, s->events[i], s->events[i + 1]);
+    times[i % count][i / count] = 1e-3 * (double)milliseconds;
+  }
   for (int i = 0; i < count; i++)
     s->candidates[which[i]].seconds =
         gemm_median(times[i], rounds) / s->candidates[which[i]].products;
@@ -186,14 +199,23 @@ static int by_seconds(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* Puts the candidate to use first, the others behind by time. */
-static mpt_status rank(search *s, mpt_error *error) {
+/* An odd number of rounds that take about so long, from 3 to ROUNDS. */
+static int rounds_in(const search *s, const int *which, int count, double seconds) {
+  double round = 0;
+  for (int i = 0; i < count; i++)
+    round += s->candidates[which[i]].seconds * s->candidates[which[i]].products;
+  double rounds = seconds / round;
+  return rounds < 3 ? 3 : rounds < ROUNDS ? (int)rounds | 1 : ROUNDS;
+}
+
+/* Graphs of the candidates that single runs, which tell twice as long from as long, leave. */
+static mpt_status shortlist(search *s, int which[GEMM_CANDIDATES], int *near, mpt_error *error) {
   double fastest = s->candidates[0].seconds;
   for (int i = 0; i < s->count; i++)
     if (s->candidates[i].seconds < fastest)
       fastest = s->candidates[i].seconds;
-  int which[GEMM_CANDIDATES], near = 0;
-  for (int i = 0; i < s->count; i++) { /* single runs tell twice as long from as long */
+  *near = 0;
+  for (int i = 0; i < s->count; i++) {
     candidate *x = &s->candidates[i];
     if (i > 0 && x->seconds > 1.5 * fastest + 5e-6)
       continue;
@@ -201,17 +223,35 @@ static mpt_status rank(search *s, mpt_error *error) {
     x->products = fit < 1 ? 1 : fit < MOST_PRODUCTS ? (int)fit : MOST_PRODUCTS;
     MPT_RETURN_IF_FAILED(
         gemm_graph_make(s->c, s->plan, x->algorithm, &s->buffers, x->products, &x->graph, error));
-    which[near++] = i;
+    which[(*near)++] = i;
   }
+  return MPT_OK;
+}
+
+/* Leaves the heuristic's first and the FINALISTS fastest of the others. */
+static int finalists(const search *s, int which[GEMM_CANDIDATES], int near) {
+  for (int i = 2; i < near; i++)
+    for (int j = i; j > 1 && s->candidates[which[j]].seconds < s->candidates[which[j - 1]].seconds;
+         j--) {
+      int swap = which[j];
+      which[j] = which[j - 1];
+      which[j - 1] = swap;
+    }
+  return near < 1 + FINALISTS ? near : 1 + FINALISTS;
+}
+
+/* Puts the candidate to use first, the others behind by time. */
+static mpt_status rank(search *s, mpt_error *error) {
+  int which[GEMM_CANDIDATES], near;
+  MPT_RETURN_IF_FAILED(shortlist(s, which, &near, error));
   if (near < 2)
     return MPT_OK;
-  double round = 0;
-  for (int i = 0; i < near; i++)
-    round += s->candidates[which[i]].seconds * s->candidates[which[i]].products;
-  int rounds = (int)(round_seconds / round);
-  rounds = rounds < 1 ? 1 : rounds < ROUNDS ? rounds | 1 : ROUNDS;
   MPT_RETURN_IF_FAILED(time_rounds(s, which, near, 1, error)); /* warms up */
-  MPT_RETURN_IF_FAILED(time_rounds(s, which, near, rounds, error));
+  MPT_RETURN_IF_FAILED(
+      time_rounds(s, which, near, rounds_in(s, which, near, first_seconds), error));
+  near = finalists(s, which, near);
+  MPT_RETURN_IF_FAILED(
+      time_rounds(s, which, near, rounds_in(s, which, near, final_seconds), error));
   int best = 0;
   for (int i = 1; i < near; i++)
     if (s->candidates[which[i]].seconds < s->candidates[which[best]].seconds)
@@ -220,7 +260,7 @@ static mpt_status rank(search *s, mpt_error *error) {
   bool better = winner->seconds < (1 - noise) * first->seconds;
   if (better) {
     const int pair[] = {0, which[best]};
-    MPT_RETURN_IF_FAILED(time_rounds(s, pair, 2, rounds < 3 ? 3 : rounds, error));
+    MPT_RETURN_IF_FAILED(time_rounds(s, pair, 2, rounds_in(s, pair, 2, first_seconds), error));
     better = winner->seconds < (1 - noise) * first->seconds;
   }
   s->plan->first_seconds = first->seconds;
@@ -254,33 +294,42 @@ static bool run_for_check(search *s, const candidate *x, float alpha) {
   return gemm_run(s->c, s->plan, x->algorithm, stream, &data) == CUBLAS_STATUS_SUCCESS;
 }
 
-/* Products of ones count all of k, products of ones with halves of 1 and -1 show in any format what
- * is left out at either end, and random ones are compared with sums in double. */
+/* One run on ones in a and signs in b, which must be exact. */
+static bool run_on_signs(search *s, const candidate *x, int64_t run, int64_t every, float alpha) {
+  const gemm_key *k = &s->plan->key;
+  cudaStream_t stream = s->c->gemm->stream;
+  void *b = (void *)s->buffers.data[0].b; /* ours, so not constant */
+  float extra = (k->accumulate ? 1.0f : 0.0f) + (k->bias ? 0.5f : 0.0f);
+  int64_t sum = gemm_fill_signs(stream, (mpt_format)k->format_b, b, k->row_b, k->n, k->k,
+                                k->transpose_b, run, every);
+  bool ran = run_for_check(s, x, alpha);
+  gemm_check_constant(stream, k, s->buffers.data[0].out, alpha * (float)sum + extra, s->wrong);
+  return ran;
+}
+
+/* Products of ones count all of k, products of ones with runs of 1 and -1 show in any format what
+ * is left out at either end, and random ones are compared with sums in double. Fast sums cannot
+ * count beyond 2^14: ones are sparse then, and runs short. */
 static mpt_status check(search *s, const candidate *x, bool *right, mpt_error *error) {
   const gemm_key *k = &s->plan->key;
   gemm_data *d = &s->buffers.data[0];
   cudaStream_t stream = s->c->gemm->stream;
   int64_t count_a = (int64_t)(s->buffers.bytes_a / gemm_element_bytes(k->format_a));
   int64_t count_b = (int64_t)(s->buffers.bytes_b / gemm_element_bytes(k->format_b));
-  void *a = (void *)d->a, *b = (void *)d->b; /* ours, so not constant */
-  float extra = (k->accumulate ? 1.0f : 0.0f) + (k->bias ? 0.5f : 0.0f);
+  int64_t most = k->fast ? 4096 : k->k, run = k->k / 2 < most ? k->k / 2 : most;
   float unit = ldexpf(1.0f, -(int)ceil(log2((double)k->k))); /* keeps sums in fp16's range */
   uint32_t wrong = 0;
   bool ran = true;
   cudaMemsetAsync(s->wrong, 0, sizeof *s->wrong, stream);
   if (!k->accumulate && !k->bias) {
-    gemm_fill_random(stream, (mpt_format)k->format_a, a, count_a, 1);
-    gemm_fill_random(stream, (mpt_format)k->format_b, b, count_b, 2);
+    gemm_fill_random(stream, (mpt_format)k->format_a, (void *)d->a, count_a, 1);
+    gemm_fill_random(stream, (mpt_format)k->format_b, (void *)d->b, count_b, 2);
     ran = run_for_check(s, x, 1.0f);
-    gemm_check_samples(stream, k, a, b, d->out, tolerance_of(k), s->wrong);
+    gemm_check_samples(stream, k, d->a, d->b, d->out, tolerance_of(k), s->wrong);
   }
-  gemm_fill_constant(stream, (mpt_format)k->format_a, a, count_a, 1.0f);
-  gemm_fill_constant(stream, (mpt_format)k->format_b, b, count_b, 1.0f);
-  ran = ran && run_for_check(s, x, unit);
-  gemm_check_constant(stream, k, d->out, unit * (float)k->k + extra, s->wrong);
-  gemm_fill_halves(stream, (mpt_format)k->format_b, b, k->row_b, k->n, k->k, k->transpose_b);
-  ran = ran && run_for_check(s, x, 1.0f);
-  gemm_check_constant(stream, k, d->out, (k->k % 2 != 0 ? -1.0f : 0.0f) + extra, s->wrong);
+  gemm_fill_constant(stream, (mpt_format)k->format_a, (void *)d->a, count_a, 1.0f);
+  ran = ran && run_on_signs(s, x, k->k, (k->k + most - 1) / most, unit);
+  ran = ran && run_on_signs(s, x, run > 0 ? run : 1, 1, 1.0f);
   MPT_RETURN_IF_FAILED(CUDA_LAUNCHED("checking a matrix product", error));
   cudaMemcpyAsync(&wrong, s->wrong, sizeof wrong, cudaMemcpyDeviceToHost, stream);
   MPT_RETURN_IF_FAILED(
@@ -292,7 +341,7 @@ static mpt_status check(search *s, const candidate *x, bool *right, mpt_error *e
 static mpt_status choose(search *s, const cublasLtMatmulHeuristicResult_t *results, int count,
                          mpt_error *error) {
   const char *what = "trying matrix products";
-  for (int i = 0; i < 2; i++)
+  for (size_t i = 0; i < EVENTS; i++)
     MPT_RETURN_IF_FAILED(cuda_check(cudaEventCreate(&s->events[i]), what, error));
   MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc((void **)&s->wrong, sizeof *s->wrong), what, error));
   for (int i = 0; i < count; i++) {
@@ -329,7 +378,7 @@ mpt_status gemm_tune(cuda_context *c, gemm_plan *plan,
   for (int i = 0; i < s.count; i++)
     if (s.candidates[i].graph != NULL)
       cudaGraphExecDestroy(s.candidates[i].graph);
-  for (int i = 0; i < 2; i++)
+  for (size_t i = 0; i < EVENTS; i++)
     if (s.events[i] != NULL)
       cudaEventDestroy(s.events[i]);
   cudaFree(s.wrong);

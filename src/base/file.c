@@ -157,3 +157,19 @@ mpt_status mpt_directory_make(const char *path, mpt_error *error) {
   free(part);
   return status;
 }
+
+mpt_status mpt_cache_path(const char *name, char *path, size_t size, mpt_error *error) {
+  const char *cache = getenv("MPTUNE_CACHE"), *xdg = getenv("XDG_CACHE_HOME");
+  const char *home = getenv("HOME");
+  int length;
+  if (cache != NULL && *cache != '\0')
+    length = snprintf(path, size, "%s/%s", cache, name);
+  else if (xdg != NULL && *xdg != '\0')
+    length = snprintf(path, size, "%s/mptune/%s", xdg, name);
+  else
+    length = snprintf(path, size, "%s/.cache/mptune/%s", home != NULL ? home : "", name);
+  if (length >= (int)size)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "the path of the cache is longer than %zu bytes",
+                    size - 1);
+  return MPT_OK;
+}

@@ -17,4 +17,8 @@ mpt_status mpt_file_write(const char *path, const char *data, size_t length, mpt
 /* mkdir -p. */
 mpt_status mpt_directory_make(const char *path, mpt_error *error);
 
+/* `name` in the user's cache: in $MPTUNE_CACHE, else $XDG_CACHE_HOME/mptune, else ~/.cache/mptune.
+ * MPT_ERROR_ARGUMENT where `path` is too short for it. */
+mpt_status mpt_cache_path(const char *name, char *path, size_t size, mpt_error *error);
+
 #endif

@@ -1,6 +1,7 @@
 /* Where the files of a data set are: in a Debian package's place on this machine, in the cache
  * where ./mptune unpacks packages that it does not install, or at a path. */
 #include "base/error.h"
+#include "base/file.h"
 #include "data/source.h"
 #include <glob.h>
 #include <stdio.h>
@@ -12,20 +13,9 @@
 enum { PATH_SIZE = 1024, MAX_FILES = 10000 };
 
 static mpt_status package_cache(const char *package, char folder[PATH_SIZE], mpt_error *error) {
-  const char *cache = getenv("MPTUNE_CACHE"), *xdg = getenv("XDG_CACHE_HOME");
-  const char *home = getenv("HOME");
-  int length;
-  if (cache != NULL && *cache != '\0')
-    length = snprintf(folder, PATH_SIZE, "%s/packages/%s/", cache, package);
-  else if (xdg != NULL && *xdg != '\0')
-    length = snprintf(folder, PATH_SIZE, "%s/mptune/packages/%s/", xdg, package);
-  else
-    length = snprintf(folder, PATH_SIZE, "%s/.cache/mptune/packages/%s/", home != NULL ? home : "",
-                      package);
-  if (length >= PATH_SIZE)
-    return mpt_fail(error, MPT_ERROR_ARGUMENT, "the path of the cache is longer than %d bytes",
-                    PATH_SIZE - 1);
-  return MPT_OK;
+  char name[PATH_SIZE];
+  snprintf(name, sizeof name, "packages/%s/", package);
+  return mpt_cache_path(name, folder, PATH_SIZE, error);
 }
 
 /* Whether the package's files are on this machine. Asked of dpkg, since a glob could match files of
