@@ -9,6 +9,15 @@
  * and k counts what is added with that u: K, but at most 128 of fp8 split. Exits 1 where c is more
  * than docs/benchmarks/gpu-gemm.md states, 2 without a GPU.
  */
+#ifndef MPTUNE_CUDA
+#include <stdio.h>
+
+int main(void) {
+  fprintf(stderr, "bench_accumulation: built without the cuda backend\n");
+  return 2;
+}
+
+#else
 #include "gpu_bench.h"
 #include <math.h>
 #include <string.h>
@@ -157,3 +166,5 @@ int main(void) {
   gpu_close();
   return largest <= stated ? 0 : 1;
 }
+
+#endif

@@ -12,6 +12,15 @@
  * captured in a graph of about a millisecond, which runs once to warm up before it is timed.
  * MPTUNE_GEMM_TUNE=0 times the heuristic's first choice. Exits 2 without a GPU.
  */
+#ifndef MPTUNE_CUDA
+#include <stdio.h>
+
+int main(void) {
+  fprintf(stderr, "bench_gemm: built without the cuda backend\n");
+  return 2;
+}
+
+#else
 #include "gpu_bench.h"
 #include <math.h>
 #include <string.h>
@@ -189,3 +198,5 @@ int main(void) {
   gpu_close();
   return 0;
 }
+
+#endif
