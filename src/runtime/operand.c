@@ -39,9 +39,9 @@ static bool is_fp8(mpt_format format) {
   return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
 }
 
-/* The CPU keeps every element
- * in 4 bytes, so there a wider format holds the values of a narrower one as they are. A GPU's tf32
- * product rounds fp32 operands itself (to nearest even, measured on an H200). */
+/* The CPU keeps every element in 4 bytes, so there a wider format holds the values of a narrower
+ * one as they are. A GPU's tf32 product rounds fp32 operands itself (to nearest even, measured on
+ * an H200). */
 bool session_readable_as(mpt_device_kind device, mpt_format stored, mpt_format operand) {
   if (stored == operand)
     return true;

@@ -118,10 +118,9 @@ static void deliver_step(mpt_session *session, int64_t step, int place) {
   for (int layer = 0; layer < session->layer_count; layer++) {
     const session_layer *l = &session->layers[layer];
     for (int operand = 0; l->has_gemm && operand < MPT_OPERAND_COUNT; operand++) {
-      int source = l->sources[operand];
-      if (!session->sources[source].collected)
+      mpt_statistics seen = arrived(session, place, l->sources[operand]);
+      if (seen.count == 0) /* not met in that step */
         continue;
-      mpt_statistics seen = arrived(session, place, source);
       if (seen.nans > 0 || seen.infinities > 0)
         note_nonfinite(session, step, layer, (mpt_operand)operand);
       if (session->on_statistics != NULL)
