@@ -1,7 +1,8 @@
 /* The same training on the GPU and on the processor: the losses of 40 steps under every uniform
- * policy stay together, to what the order and width of sums may change.
+ * policy stay together, to what the order and width of sums may change; and statistics of every
+ * step arrive as they were seen.
  *
- * Without a GPU the tests are skipped with a word.
+ * Without a GPU the first is skipped with a word, and the second looks at the processor alone.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -53,10 +54,12 @@ static bool cuda_is_here(void) {
 /* Policies: each precision everywhere, fp8 with delayed scaling, and each precision in turn. */
 enum { DELAYED = MPT_PRECISION_COUNT, IN_TURN, POLICIES };
 
+/* The formats that layers get in turn under IN_TURN. */
+static const mpt_precision in_turn[] = {MPT_PRECISION_BF16, MPT_PRECISION_FP32, MPT_PRECISION_FP8,
+                                        MPT_PRECISION_TF32, MPT_PRECISION_FP16};
+
 static void train(test_model *m, const graph *g, const dataset *data, int policy,
                   mpt_scaling scaling, const char *backend, train_result *result) {
-  static const mpt_precision in_turn[] = {MPT_PRECISION_BF16, MPT_PRECISION_FP32, MPT_PRECISION_FP8,
-                                          MPT_PRECISION_TF32, MPT_PRECISION_FP16};
   mpt_layer_policy assignment[TEST_MAX_LAYERS];
   mpt_error error = {0};
   for (int i = 0; i < g->layer_count; i++) {
@@ -124,7 +127,93 @@ static void losses_stay_together(void **unused) {
   }
 }
 
+/* ---- statistics ---- */
+typedef struct seen_operand {
+  int64_t step;
+  int layer;
+  mpt_operand operand;
+  uint64_t count, zeros;
+  uint32_t amax_bits, amin_bits;
+} seen_operand;
+
+enum { MOST_SEEN = 4096 };
+typedef struct seen_run {
+  seen_operand of[MOST_SEEN];
+  int count;
+} seen_run;
+
+static void see(void *context, int64_t step, int layer, mpt_operand operand,
+                const mpt_statistics *s) {
+  seen_run *run = context;
+  assert_true(run->count < MOST_SEEN);
+  run->of[run->count++] =
+      (seen_operand){step, layer, operand, s->count, s->zeros, s->amax_bits, s->amin_bits};
+}
+
+static void collect(test_model *m, const graph *g, const dataset *data, const char *backend,
+                    mpt_statistics_mode mode, int64_t every, seen_run *run) {
+  mpt_layer_policy assignment[TEST_MAX_LAYERS];
+  train_result result;
+  mpt_error error = {0};
+  for (int i = 0; i < g->layer_count; i++)
+    assignment[i] = mpt_layer_policy_of(in_turn[i % 5]);
+  train_options o = train_options_default();
+  o.workload = &m->w;
+  o.graph = g;
+  o.data = data;
+  o.assignment = assignment;
+  o.steps = STEPS;
+  o.backend = backend;
+  o.statistics = mode;
+  o.statistics_every = every;
+  o.on_statistics = see;
+  o.context = run;
+  run->count = 0;
+  require(train_run(&o, &result, &error), &error);
+  train_result_clear(&result);
+}
+
+/* Of the same steps, layers and operands, in the same order; with `values`, what was seen too. */
+static void same(const seen_run *a, const seen_run *b, bool values) {
+  assert_true(a->count > 0);
+  assert_int_equal(a->count, b->count);
+  for (int i = 0; i < a->count; i++) {
+    const seen_operand *x = &a->of[i], *y = &b->of[i];
+    assert_true(x->step == y->step && x->layer == y->layer && x->operand == y->operand &&
+                x->count == y->count);
+    if (values)
+      assert_true(x->zeros == y->zeros && x->amax_bits == y->amax_bits &&
+                  x->amin_bits == y->amin_bits);
+  }
+}
+
+/* More steps than wait on a GPU at a time, recorded and not: each is delivered once and in order,
+ * and what writers collect is what readers do. */
+static void statistics_arrive(void **unused) {
+  (void)unused;
+  static seen_run lite, full, cpu;
+  const char *backend = cuda_is_here() ? "cuda" : "cpu";
+  for (int model = 0; model < MODELS; model++)
+    for (int64_t every = 1; every <= 3; every += 2) {
+      test_model m;
+      dataset *data;
+      graph *g;
+      mpt_error error = {0};
+      make_model(&m, model);
+      require(test_data(&m, m.info.tokens ? 4096 : 64, &data, &error), &error);
+      require(test_graph(&m, BATCH, &g, &error), &error);
+      collect(&m, g, data, backend, MPT_STATISTICS_LITE, every, &lite);
+      collect(&m, g, data, backend, MPT_STATISTICS_FULL, every, &full);
+      collect(&m, g, data, "cpu", MPT_STATISTICS_FULL, every, &cpu);
+      same(&lite, &full, true);
+      same(&lite, &cpu, false);
+      graph_free(g);
+      dataset_close(data);
+    }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(losses_stay_together)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(losses_stay_together),
+                                     cmocka_unit_test(statistics_arrive)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
