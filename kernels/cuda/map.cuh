@@ -7,19 +7,27 @@
 
 enum { MAP_WIDTH = 8, MAP_THREADS = 256 };
 
+/* z = f of the i-th vector. */
 template <class T, class F>
-static __global__ void __launch_bounds__(MAP_THREADS)
-    map_vectors(F f, Array<T> a, Array<T> b, Array<T> out, int64_t vectors) {
-  int64_t i = (int64_t)blockIdx.x * MAP_THREADS + threadIdx.x;
-  if (i >= vectors)
-    return;
-  float x[MAP_WIDTH], y[MAP_WIDTH] = {}, z[MAP_WIDTH];
+static __device__ __forceinline__ void map_vector(const F &f, const Array<T> &a, const Array<T> &b,
+                                                  int64_t i, float (&z)[MAP_WIDTH]) {
+  float x[MAP_WIDTH], y[MAP_WIDTH] = {};
   a.load(i * MAP_WIDTH, x);
   if (F::inputs == 2)
     b.load(i * MAP_WIDTH, y);
 #pragma unroll
   for (int e = 0; e < MAP_WIDTH; e++)
     z[e] = f(x[e], y[e], i * MAP_WIDTH + e);
+}
+
+template <class T, class F>
+static __global__ void __launch_bounds__(MAP_THREADS)
+    map_vectors(F f, Array<T> a, Array<T> b, Array<T> out, int64_t vectors) {
+  int64_t i = (int64_t)blockIdx.x * MAP_THREADS + threadIdx.x;
+  if (i >= vectors)
+    return;
+  float z[MAP_WIDTH];
+  map_vector(f, a, b, i, z);
   out.store(i * MAP_WIDTH, z);
 }
 
@@ -34,13 +42,8 @@ static __global__ void __launch_bounds__(MAP_THREADS)
   output_tally<T> seen(format);
   int64_t step = (int64_t)gridDim.x * MAP_THREADS;
   for (int64_t i = (int64_t)blockIdx.x * MAP_THREADS + threadIdx.x; i < vectors; i += step) {
-    float x[MAP_WIDTH], y[MAP_WIDTH] = {}, z[MAP_WIDTH];
-    a.load(i * MAP_WIDTH, x);
-    if (F::inputs == 2)
-      b.load(i * MAP_WIDTH, y);
-#pragma unroll
-    for (int e = 0; e < MAP_WIDTH; e++)
-      z[e] = f(x[e], y[e], i * MAP_WIDTH + e);
+    float z[MAP_WIDTH];
+    map_vector(f, a, b, i, z);
     out.store(i * MAP_WIDTH, z);
     seen.see(z);
   }
