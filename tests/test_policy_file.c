@@ -171,7 +171,7 @@ static void operands_of_a_gemm_fit_together(void **state) {
                  "a", "fprop=bf16,dgrad=fp8(fp8_e4m3*fp8_e4m3),wgrad=bf16");
   assert_formats(HEAD "rules: [{layers: [a], format: fp8, fprop: {input: fp8_e4m3, weight: "
                       "fp8_e5m2, accumulate: fast}}]\n",
-                 "a", "fprop=fp8(fp8_e4m3*fp8_e5m2+fast),dgrad=fp8,wgrad=fp8");
+                 "a", "fprop=fp8(fp8_e4m3*fp8_e5m2)+fast,dgrad=fp8,wgrad=fp8");
   assert_formats(HEAD "rules: [{layers: [a], wgrad: {input: fp16, grad_output: fp16}}]\n", "a",
                  "fprop=bf16,dgrad=bf16,wgrad=fp16");
   refuse(HEAD "rules: [{layers: [a], dgrad: {grad_output: fp8_e5m2, weight: fp8_e5m2}}]\n", 3, 30,
@@ -590,7 +590,7 @@ static void texts_of_layers_are_read_back(void **state) {
                                      "fprop=fp8,dgrad=bf16,wgrad=tf32",
                                      "fp8:delayed/1024/16",
                                      "fprop=fp8(fp8_e4m3*fp8_e5m2),dgrad=fp8,wgrad=fp8:delayed/1/0",
-                                     "fprop=fp8(fp8_e4m3*fp8_e4m3+fast),dgrad=fp8,wgrad=fp8",
+                                     "fprop=fp8+fast,dgrad=fp8,wgrad=fp8",
                                      "fprop=bf16,dgrad=fp8(fp8_e4m3*fp8_e4m3),wgrad=fp16"};
   static const char *const bad[] = {"",
                                     "fp9",
@@ -607,8 +607,10 @@ static void texts_of_layers_are_read_back(void **state) {
                                     "fprop=fp8(fp8_e5m2*fp8_e5m2),dgrad=fp8,wgrad=fp8",
                                     "fprop=fp8(fp8_e4m3*fp8_e4m3),dgrad=fp8,wgrad=fp8",
                                     "fprop=fp8(bf16*bf16),dgrad=fp8,wgrad=fp8",
-                                    "fprop=bf16(bf16*bf16+fast),dgrad=fp8,wgrad=fp8",
-                                    "fp8(fp8_e4m3*fp8_e4m3+fast)"};
+                                    "fprop=bf16+fast,dgrad=fp8,wgrad=fp8",
+                                    "fp8+fast",
+                                    "fprop=fp8(fp8_e4m3*fp8_e4m3)+fast,dgrad=fp8,wgrad=fp8",
+                                    "fprop=fp8+fast+fast,dgrad=fp8,wgrad=fp8"};
   for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
     mpt_layer_policy layer;
     char text[160];

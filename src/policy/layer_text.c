@@ -3,26 +3,30 @@
  *   fp8                                        all three GEMMs
  *   fprop=fp8,dgrad=bf16,wgrad=bf16            each its own
  *   fp8:delayed/16/0                           scaling where it is not the default
- *   fprop=fp8(fp8_e4m3*fp8_e4m3+fast),...      operands or accumulation that are not the default
+ *   fprop=fp8+fast,dgrad=fp8,wgrad=fp8         fast sums, where split is the default
+ *   fprop=fp8(fp8_e5m2*fp8_e4m3),...           operands that are not the default
  */
 #include "base/error.h"
 #include "policy/policy_data.h"
 #include <stdio.h>
 #include <string.h>
 
-static bool is_default(mpt_gemm_kind gemm, const mpt_gemm_policy *p) {
+static bool default_operands(mpt_gemm_kind gemm, const mpt_gemm_policy *p) {
   const mpt_gemm_policy standard = mpt_gemm_policy_of(gemm, p->precision);
-  return p->operand[0] == standard.operand[0] && p->operand[1] == standard.operand[1] &&
-         p->accumulate == standard.accumulate;
+  return p->operand[0] == standard.operand[0] && p->operand[1] == standard.operand[1];
+}
+
+static bool is_default(mpt_gemm_kind gemm, const mpt_gemm_policy *p) {
+  return default_operands(gemm, p) && p->accumulate == MPT_ACCUMULATE_SPLIT;
 }
 
 static void add_gemm(mpt_text *text, mpt_gemm_kind gemm, const mpt_gemm_policy *p) {
   mpt_text_add(text, mpt_precision_name(p->precision));
-  if (is_default(gemm, p))
-    return;
-  mpt_text_addf(text, "(%s*%s%s)", mpt_format_get(p->operand[0])->name,
-                mpt_format_get(p->operand[1])->name,
-                p->accumulate == MPT_ACCUMULATE_FAST ? "+fast" : "");
+  if (!default_operands(gemm, p))
+    mpt_text_addf(text, "(%s*%s)", mpt_format_get(p->operand[0])->name,
+                  mpt_format_get(p->operand[1])->name);
+  if (p->accumulate == MPT_ACCUMULATE_FAST)
+    mpt_text_add(text, "+fast");
 }
 
 void mpt_layer_policy_text(const mpt_layer_policy *layer, char *out, size_t size) {
@@ -86,16 +90,18 @@ static bool take_gemm(const char **text, mpt_gemm_kind kind, mpt_gemm_policy *ge
   if (mpt_precision_parse(name, &precision, NULL) != MPT_OK)
     return false;
   *gemm = mpt_gemm_policy_of(kind, precision);
-  if (!take(text, "("))
+  if (take(text, "(")) {
+    mpt_precision pair;
+    if (precision != MPT_PRECISION_FP8 || !take_operand(text, &gemm->operand[0]) ||
+        !take(text, "*") || !take_operand(text, &gemm->operand[1]) || !take(text, ")") ||
+        policy_operands_precision(gemm->operand, &pair, NULL) != MPT_OK ||
+        pair != MPT_PRECISION_FP8)
+      return false;
+  }
+  if (!take(text, "+fast"))
     return true;
-  if (precision != MPT_PRECISION_FP8 || !take_operand(text, &gemm->operand[0]) ||
-      !take(text, "*") || !take_operand(text, &gemm->operand[1]))
-    return false;
-  if (take(text, "+fast"))
-    gemm->accumulate = MPT_ACCUMULATE_FAST;
-  mpt_precision pair;
-  return take(text, ")") && policy_operands_precision(gemm->operand, &pair, NULL) == MPT_OK &&
-         pair == MPT_PRECISION_FP8;
+  gemm->accumulate = MPT_ACCUMULATE_FAST;
+  return precision == MPT_PRECISION_FP8;
 }
 
 static bool take_layer(const char **text, mpt_layer_policy *layer) {
