@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 mpt_status place_backend(const char *word, int device_index, const char **backend,
@@ -15,7 +16,7 @@ mpt_status place_backend(const char *word, int device_index, const char **backen
   if (!automatic && strcmp(word, known[1]) == 0)
     return MPT_OK;
   if (!automatic && strcmp(word, known[2]) != 0) {
-    const char *near = mpt_nearest_word(word, known, 3);
+    const char *near = strcasecmp(word, "gpu") == 0 ? known[2] : mpt_nearest_word(word, known, 3);
     return mpt_fail(
         error, MPT_ERROR_ARGUMENT, "unknown backend '%s'%s%s%s (known: auto, cpu, cuda)", word,
         near == NULL ? "" : "; did you mean '", near == NULL ? "" : near, near == NULL ? "" : "'?");
@@ -23,7 +24,12 @@ mpt_status place_backend(const char *word, int device_index, const char **backen
   mpt_error why = {0};
   const mpt_status status = mpt_device_describe(known[2], device_index, &info, &why);
   const bool old = status == MPT_OK && info.standing[MPT_BF16] != MPT_NATIVE;
-  if (status == MPT_OK && !(automatic && old))
+  if (old && !automatic)
+    return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
+                    "%s has compute capability %s, the cuda backend needs 8.0 or later; use "
+                    "--backend cpu",
+                    info.name, info.capability);
+  if (status == MPT_OK && !old)
     *backend = known[2];
   if (status == MPT_OK || automatic)
     return MPT_OK;

@@ -219,9 +219,12 @@ mpt_status search_open(search *s, const workload *w, const tuner_options *option
   MPT_RETURN_IF_FAILED(build_graphs(s, error));
   MPT_RETURN_IF_FAILED(place_open(w, options, &s->place, &s->profile, error));
   const profile *p = s->profile;
-  snprintf(s->profile_identity, sizeof s->profile_identity,
-           "%.60s, %.60s, driver %.40s, CUDA %.20s, %.30s", p->name, p->device, p->driver, p->cuda,
-           p->measured);
+  if (p->synthetic)
+    snprintf(s->profile_identity, sizeof s->profile_identity, "%.60s, %.60s", p->name, p->device);
+  else
+    snprintf(s->profile_identity, sizeof s->profile_identity,
+             "%.60s, %.60s, driver %.40s, CUDA %.20s, %.30s", p->name, p->device, p->driver,
+             p->cuda, p->measured);
   MPT_RETURN_IF_FAILED(space_build(w, s->graph, p, s->place.fast, &s->space, error));
   MPT_RETURN_IF_FAILED(hash_definition(s, error));
   if (!options->dry_run) {

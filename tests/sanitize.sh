@@ -1,0 +1,51 @@
+#!/bin/bash
+# compute-sanitizer over the contract tests of the cuda backend, on a machine with a GPU:
+#   tests/sanitize.sh [-j JOBS] [-l LIMIT] [-o LOGS] [-t TOOL,...] [TEST...]
+# TEST   programs (default: build/dev/tests/test_contract_*)
+# TOOL   memcheck, racecheck, initcheck (default: all three)
+# JOBS   at a time (default: the processors, at most 8); LIMIT seconds for each (default: none)
+# Prints a line for each test and tool; what a tool found is in LOGS (build/sanitize). Exits with 1
+# unless every test passed and nothing was found.
+set -u
+jobs=$(($(nproc) < 8 ? $(nproc) : 8)) limit=0 logs=build/sanitize tools=memcheck,racecheck,initcheck
+while getopts j:l:o:t:h option; do
+  case $option in
+  j) jobs=$OPTARG ;;
+  l) limit=$OPTARG ;;
+  o) logs=$OPTARG ;;
+  t) tools=$OPTARG ;;
+  *) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 2 ;;
+  esac
+done
+shift $((OPTIND - 1))
+[ $# -gt 0 ] || set -- build/dev/tests/test_contract_*
+sanitizer=$(command -v compute-sanitizer || echo "${CUDA_HOME:-/usr/local/cuda}/bin/compute-sanitizer")
+[ -x "$sanitizer" ] || {
+  echo "error: no compute-sanitizer in PATH or CUDA_HOME; it is part of the CUDA toolkit" >&2
+  exit 2
+}
+mkdir -p "$logs"
+
+# A test that finds no GPU has nothing to run and says so; that is not clean.
+check() { # TOOL PROGRAM
+  local name log start code=0 found
+  name=$(basename "$2") log=$logs/$(basename "$2").$1.log start=$EPOCHREALTIME
+  MPTUNE_TEST_BACKEND=cuda timeout "$limit" "$sanitizer" --tool "$1" --error-exitcode 99 "$2" \
+    >"$log" 2>&1 || code=$?
+  found=$(grep -a 'SUMMARY' "$log" | tail -1 | sed 's/^=* *//')
+  [ "$code" = 124 ] && found="not finished in $limit s"
+  grep -aq 'skipped on the cuda backend' "$log" && code=2 found="no GPU"
+  printf '%-28s %-10s %6.1f s  %s%s\n' "$name" "$1" \
+    "$(awk "BEGIN { print $EPOCHREALTIME - $start }")" "${found:-no summary, exit $code}" \
+    "$(grep -a 'FAILED  \]' "$log" | head -1)" | tee "$log.line"
+  return "$code"
+}
+
+export -f check
+export sanitizer limit logs
+# racecheck first: it takes longest
+for tool in $(echo "$tools" | tr , '\n' | sort -r); do
+  for program; do
+    [ -f "$program" ] && [ -x "$program" ] && printf '%s\0%s\0' "$tool" "$program"
+  done
+done | xargs -0 -n2 -P "$jobs" bash -c 'check "$@"' check || exit 1
