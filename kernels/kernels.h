@@ -45,7 +45,7 @@ typedef const mpt_tensor *mpt_t; /* a tensor argument: a view, read or written a
                             mpt_t mean, mpt_t rstd, mpt_error *))                                  \
   ENTRY(layernorm_backward,                                                                        \
         (mpt_queue *, mpt_t grad_y, mpt_t x, mpt_t gamma, mpt_t mean, mpt_t rstd, mpt_t grad_x,    \
-         mpt_t grad_gamma, mpt_t grad_beta, mpt_error *))                                          \
+         bool accumulate, mpt_t grad_gamma, mpt_t grad_beta, mpt_error *))                         \
   ENTRY(activation_forward, (mpt_queue *, mpt_activation, mpt_t x, mpt_t y, mpt_error *))          \
   ENTRY(activation_backward,                                                                       \
         (mpt_queue *, mpt_activation, mpt_t x, mpt_t y, mpt_t grad_y, mpt_t grad_x, mpt_error *))  \

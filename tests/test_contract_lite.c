@@ -121,7 +121,12 @@ static void rows_of(contract *c, mpt_format format, int64_t rows, int64_t column
   C_RUN(mpt_layernorm_forward, c->queue, &x, &gamma, &beta, 1e-5f, &w.y, &mean, &rstd);
   check(c, &w);
   w = output(c, format, C_SHAPE(rows, columns));
-  C_RUN(mpt_layernorm_backward, c->queue, &g, &x, &gamma, &mean, &rstd, &w.y, &grad_gamma,
+  C_RUN(mpt_layernorm_backward, c->queue, &g, &x, &gamma, &mean, &rstd, &w.y, false, &grad_gamma,
+        &grad_beta);
+  check(c, &w);
+  w.y = drawn(c, format, 1, C_SHAPE(rows, columns));
+  watch(c, &w);
+  C_RUN(mpt_layernorm_backward, c->queue, &g, &x, &gamma, &mean, &rstd, &w.y, true, &grad_gamma,
         &grad_beta);
   check(c, &w);
   w = output(c, format, C_SHAPE(rows, columns));

@@ -131,7 +131,29 @@ static void run_layernorm(contract *c, const void *context, const mpt_tensor *y)
 static void run_layernorm_backward(contract *c, const void *context, const mpt_tensor *grad_x) {
   const layernorm_tensors *t = context;
   C_RUN(mpt_layernorm_backward, c->queue, &t->grad_y, &t->x, &t->gamma, &t->mean, &t->rstd, grad_x,
-        &t->grad_gamma, &t->grad_beta);
+        false, &t->grad_gamma, &t->grad_beta);
+}
+
+/* A sum is that of what is there and of what would be written in fp32, rounded once; the
+ * parameters' gradients do not mind. */
+static void check_accumulated(contract *c, const layernorm_tensors *t, mpt_format format) {
+  int64_t rows = t->x.shape[0], columns = t->x.shape[1], n = rows * columns;
+  float *before = c_random_in(c, format, n);
+  mpt_tensor part = c_tensor(c, MPT_FP32, NULL, C_SHAPE(rows, columns));
+  mpt_tensor sum = c_tensor(c, format, before, C_SHAPE(rows, columns));
+  float *start[2] = {c_read(c, &t->grad_gamma), c_read(c, &t->grad_beta)};
+  run_layernorm_backward(c, t, &part);
+  float *added[2] = {c_read(c, &t->grad_gamma), c_read(c, &t->grad_beta)};
+  mpt_tensor gamma = c_tensor(c, MPT_FP32, start[0], C_SHAPE(columns));
+  mpt_tensor beta = c_tensor(c, MPT_FP32, start[1], C_SHAPE(columns));
+  C_RUN(mpt_layernorm_backward, c->queue, &t->grad_y, &t->x, &t->gamma, &t->mean, &t->rstd, &sum,
+        true, &gamma, &beta);
+  float *expected = c_read(c, &part);
+  for (int64_t i = 0; i < n; i++)
+    expected[i] = mpt_format_round(format, before[i] + expected[i], false);
+  c_same_bits("grad_x, added", c_read(c, &sum), expected, n);
+  c_same_bits("grad_gamma", c_read(c, &gamma), added[0], columns);
+  c_same_bits("grad_beta", c_read(c, &beta), added[1], columns);
 }
 
 static void check_layernorm(contract *c, row_shape s, bool backward) {
@@ -254,6 +276,7 @@ static void check_stored(contract *c, row_shape s, mpt_format format) {
     grad_bias[stored] = c_read(c, &bias);
     grad_gamma[stored] = c_read(c, &t.grad_gamma);
     grad_beta[stored] = c_read(c, &t.grad_beta);
+    check_accumulated(c, &t, format);
   }
   for (int64_t i = 0; i < n; i++) {
     y[0][i] = mpt_format_round(format, y[0][i], false);

@@ -9,6 +9,7 @@ typedef struct layernorm_task {
   const float *gamma, *beta;
   float *mean, *rstd;
   float epsilon;
+  bool accumulate; /* into grad_x */
   int tasks;
   char *scratch; /* of the backward pass, for each task: grad_gamma[n], grad_beta[n] */
   size_t stride;
@@ -50,7 +51,7 @@ MPT_INLINE void row_moments(const float *g, const float *x, const float *gamma, 
 MPT_VECTOR_CLONES
 static void row_backward(const float *restrict g, const float *restrict x,
                          const float *restrict gamma, float mean, float rstd,
-                         float *restrict grad_x, float *restrict grad_gamma,
+                         float *restrict grad_x, bool accumulate, float *restrict grad_gamma,
                          float *restrict grad_beta, int64_t n) {
   float h_mean, hx_mean;
   row_moments(g, x, gamma, mean, rstd, n, &h_mean, &hx_mean);
@@ -58,7 +59,8 @@ static void row_backward(const float *restrict g, const float *restrict x,
   hx_mean /= (float)n;
   for (int64_t i = 0; i < n; i++) {
     float xhat = (x[i] - mean) * rstd;
-    grad_x[i] = rstd * (g[i] * gamma[i] - h_mean - xhat * hx_mean);
+    float h = rstd * (g[i] * gamma[i] - h_mean - xhat * hx_mean);
+    grad_x[i] = accumulate ? grad_x[i] + h : h;
     grad_gamma[i] += g[i] * xhat;
     grad_beta[i] += g[i];
   }
@@ -84,7 +86,7 @@ static void backward_part(void *context, int task) {
   for (int64_t r = begin; r < end; r++) {
     float *grad_x = mpt_cpu_row(t->grad_x, r);
     row_backward(mpt_cpu_row(t->grad_y, r), mpt_cpu_row(t->x, r), t->gamma, t->mean[r], t->rstd[r],
-                 grad_x, grad_gamma, grad_beta, n);
+                 grad_x, t->accumulate, grad_gamma, grad_beta, n);
     mpt_cpu_round(t->grad_x, grad_x, n);
   }
 }
@@ -106,12 +108,13 @@ mpt_status mpt_cpu_layernorm_forward(mpt_queue *queue, mpt_t x, mpt_t gamma, mpt
 }
 
 mpt_status mpt_cpu_layernorm_backward(mpt_queue *queue, mpt_t grad_y, mpt_t x, mpt_t gamma,
-                                      mpt_t mean, mpt_t rstd, mpt_t grad_x, mpt_t grad_gamma,
-                                      mpt_t grad_beta, mpt_error *error) {
+                                      mpt_t mean, mpt_t rstd, mpt_t grad_x, bool accumulate,
+                                      mpt_t grad_gamma, mpt_t grad_beta, mpt_error *error) {
   int64_t n = x->shape[1];
   layernorm_task t = {.x = x,
                       .grad_y = grad_y,
                       .grad_x = grad_x,
+                      .accumulate = accumulate,
                       .gamma = gamma->data,
                       .mean = mean->data,
                       .rstd = rstd->data,

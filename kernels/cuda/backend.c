@@ -293,7 +293,7 @@ const mpt_backend mpt_backend_cuda = {
     .fuses_lite = SERVES_LITE(add) | SERVES_LITE(accumulate_tensor) |
                   SERVES_LITE(activation_forward) | SERVES_LITE(activation_backward) |
                   SERVES_LITE(dropout) | SERVES_LITE(layernorm_forward) |
-                  SERVES_LITE(cross_entropy),
+                  SERVES_LITE(layernorm_backward) | SERVES_LITE(cross_entropy),
     .device_count = cuda_device_count,
     .device_describe = cuda_device_describe,
     .device_observe = cuda_device_observe,

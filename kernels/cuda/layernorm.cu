@@ -126,6 +126,12 @@ template <int VECTORS> struct Backward {
   static constexpr int threads = VECTORS == 3 ? 384 : 512, warps = threads / 32;
 };
 
+/* Whether registers are left to fetch early what grad_x holds already. */
+template <class T> struct early_sum {
+  static constexpr bool value = sizeof(typename T::stored) == 2;
+};
+template <> struct early_sum<Any> { static constexpr bool value = false; };
+
 /* What a thread holds of a row before it is needed. */
 template <int VECTORS> struct row_ahead {
   Packed<WIDE> x[VECTORS], grad_y[VECTORS];
@@ -133,12 +139,14 @@ template <int VECTORS> struct row_ahead {
 };
 
 /* `warps` of the block take each row. partial has shape [2, gridDim.x, n]: sums of grad_gamma, then
- * of grad_beta. */
-template <class T, int VECTORS>
+ * of grad_beta. `lite`, where SEEN: grad_x is looked at as it is written. */
+template <class T, int VECTORS, bool SEEN>
 static __global__ void __launch_bounds__(Backward<VECTORS>::threads, 1)
     norm_backward(Array<T> grad_y, Array<T> x, const float *__restrict__ gamma, const float *mean,
-                  const float *rstd, Array<T> grad_x, float *partial, norm_rows s, int warps) {
+                  const float *rstd, Array<T> grad_x, bool accumulate, float *partial, norm_rows s,
+                  int warps, mpt_format format, mpt_lite *lite) {
   constexpr int threads = Backward<VECTORS>::threads;
+  output_tally<T> seen(format);
   __shared__ __align__(16) float sums[VECTORS * WIDE * threads];
   __shared__ float2 exchange[2][threads / 32];
   const int team = 32 * warps, teams = threads / team, mine = threadIdx.x / team;
@@ -164,12 +172,15 @@ static __global__ void __launch_bounds__(Backward<VECTORS>::threads, 1)
     const int64_t row = base + mine;
     const int limit = row < s.rows ? n : 0; /* the last rows may be too few for all teams */
     float xhat[VECTORS][WIDE] = {}, h[VECTORS][WIDE] = {}, h_mean = 0.0f, hx_mean = 0.0f;
+    Packed<WIDE> before[VECTORS];
     float middle = ahead.mean, scale = ahead.rstd;
 #pragma unroll
     for (int k = 0; k < VECTORS; k++)
       if ((k * team + rank) * WIDE < limit) {
         x.open(ahead.x[k], xhat[k]);
         grad_y.open(ahead.grad_y[k], h[k]);
+        if (accumulate && early_sum<T>::value)
+          grad_x.fetch(row * s.grad_x + (k * team + rank) * WIDE, before[k]);
       }
     if (row + step < s.rows)
       fetch(row + step);
@@ -211,7 +222,19 @@ static __global__ void __launch_bounds__(Backward<VECTORS>::threads, 1)
 #pragma unroll
       for (int i = 0; i < WIDE; i++)
         h[k][i] = fmaf(-xhat[k][i], hx_mean, fmaf(h[k][i], scale, -h_mean));
+      if (accumulate) {
+        float there[WIDE];
+        if (early_sum<T>::value)
+          grad_x.open(before[k], there);
+        else
+          grad_x.load(row * s.grad_x + column, there);
+#pragma unroll
+        for (int i = 0; i < WIDE; i++)
+          h[k][i] += there[i];
+      }
       grad_x.store(row * s.grad_x + column, h[k]);
+      if (SEEN)
+        seen.see(h[k]);
     }
   }
   for (int which = 0; which < 2; which++) { /* over the teams of the block, in order */
@@ -229,11 +252,13 @@ static __global__ void __launch_bounds__(Backward<VECTORS>::threads, 1)
       partial[((int64_t)which * gridDim.x + blockIdx.x) * n + i] = total;
     }
   }
+  if (SEEN)
+    seen.add(s.rows * s.n, lite);
 }
 
 static __global__ void norm_backward_any(Array<Any> grad_y, Array<Any> x, const float *gamma,
                                          const float *mean, const float *rstd, Array<Any> grad_x,
-                                         norm_rows s) {
+                                         bool accumulate, norm_rows s) {
   __shared__ float shared[32];
   for (int64_t row = blockIdx.x; row < s.rows; row += gridDim.x) {
     float middle = mean[row], scale = rstd[row], h_mean = 0.0f, hx_mean = 0.0f;
@@ -247,7 +272,8 @@ static __global__ void norm_backward_any(Array<Any> grad_y, Array<Any> x, const 
     for (int64_t i = threadIdx.x; i < s.n; i += blockDim.x) {
       float h = grad_y.get(row * s.grad_y + i) * gamma[i];
       float xhat = (x.get(row * s.x + i) - middle) * scale;
-      grad_x.set(row * s.grad_x + i, scale * fmaf(-xhat, hx_mean, h - h_mean));
+      float part = scale * fmaf(-xhat, hx_mean, h - h_mean);
+      grad_x.set(row * s.grad_x + i, accumulate ? grad_x.get(row * s.grad_x + i) + part : part);
     }
   }
 }
@@ -341,6 +367,7 @@ mpt_status mpt_cuda_layernorm_forward(mpt_queue *queue, mpt_t x, mpt_t gamma, mp
 struct backward_call {
   cuda_context *c;
   mpt_t grad_y, x, grad_x;
+  bool accumulate;
   const float *gamma, *mean, *rstd;
   float *partial;
   norm_rows s;
@@ -359,9 +386,16 @@ template <class T, int VECTORS> static int64_t backward_rows(const backward_call
   int warps = warps_for<VECTORS>(b.s.n);
   int64_t blocks = divide_up(b.s.rows, Backward<VECTORS>::warps / warps);
   blocks = blocks < b.c->multiprocessors ? blocks : b.c->multiprocessors;
-  norm_backward<T, VECTORS><<<(unsigned)blocks, Backward<VECTORS>::threads, 0, b.c->stream>>>(
-      array_of<T>(b.grad_y), array_of<T>(b.x), b.gamma, b.mean, b.rstd, array_of<T>(b.grad_x),
-      b.partial, b.s, warps);
+#define BACKWARD(SEEN)                                                                             \
+  norm_backward<T, VECTORS, SEEN>                                                                  \
+      <<<(unsigned)blocks, Backward<VECTORS>::threads, 0, b.c->stream>>>(                          \
+          array_of<T>(b.grad_y), array_of<T>(b.x), b.gamma, b.mean, b.rstd, array_of<T>(b.grad_x), \
+          b.accumulate, b.partial, b.s, warps, b.grad_x->format, b.grad_x->lite)
+  if (b.grad_x->lite != NULL)
+    BACKWARD(true);
+  else
+    BACKWARD(false);
+#undef BACKWARD
   return blocks;
 }
 
@@ -375,7 +409,7 @@ static int64_t backward_any(const backward_call &b) {
   int64_t most = 16 * (int64_t)b.c->multiprocessors;
   norm_backward_any<<<(unsigned)(b.s.rows < most ? b.s.rows : most), 256, 0, b.c->stream>>>(
       array_of<Any>(b.grad_y), array_of<Any>(b.x), b.gamma, b.mean, b.rstd, array_of<Any>(b.grad_x),
-      b.s);
+      b.accumulate, b.s);
   int64_t parts = divide_up(b.s.rows, 64);
   int64_t room = CUDA_SCRATCH_BYTES / (int64_t)(2 * sizeof(float)) / b.s.n;
   parts = parts < 1024 ? parts : 1024;
@@ -387,8 +421,8 @@ static int64_t backward_any(const backward_call &b) {
 }
 
 mpt_status mpt_cuda_layernorm_backward(mpt_queue *queue, mpt_t grad_y, mpt_t x, mpt_t gamma,
-                                       mpt_t mean, mpt_t rstd, mpt_t grad_x, mpt_t grad_gamma,
-                                       mpt_t grad_beta, mpt_error *error) {
+                                       mpt_t mean, mpt_t rstd, mpt_t grad_x, bool accumulate,
+                                       mpt_t grad_gamma, mpt_t grad_beta, mpt_error *error) {
   cuda_context *c = cuda_of(queue);
   norm_rows s = {x->shape[0], x->shape[1],          row_distance(x),
                  0,           row_distance(grad_y), row_distance(grad_x)};
@@ -400,6 +434,7 @@ mpt_status mpt_cuda_layernorm_backward(mpt_queue *queue, mpt_t grad_y, mpt_t x, 
                      grad_y,
                      x,
                      grad_x,
+                     accumulate,
                      (const float *)gamma->data,
                      (const float *)mean->data,
                      (const float *)rstd->data,
@@ -408,8 +443,11 @@ mpt_status mpt_cuda_layernorm_backward(mpt_queue *queue, mpt_t grad_y, mpt_t x, 
   int64_t parts = 0;
   if (fits(x) && fits(grad_y) && fits(grad_x) && vector_fits(gamma))
     DISPATCH_COMMON(common_format(grad_y, x, grad_x), T, (parts = backward_fitting<T>(b)))
-  else
+  else {
     parts = backward_any(b);
+    if (grad_x->lite != NULL)
+      MPT_RETURN_IF_FAILED(mpt_cuda_collect_lite(queue, grad_x, grad_x->lite, error));
+  }
   launch_partial_sums(c, b.partial, parts * s.n, (int)parts, s.n, (float *)grad_gamma->data,
                       (float *)grad_beta->data, true);
   return CUDA_LAUNCHED("layernorm_backward", error);

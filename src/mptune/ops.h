@@ -184,12 +184,13 @@ MPT_API mpt_status mpt_layernorm_forward(mpt_queue *queue, const mpt_tensor *x,
                                          const mpt_tensor *gamma, const mpt_tensor *beta,
                                          float epsilon, const mpt_tensor *y, const mpt_tensor *mean,
                                          const mpt_tensor *rstd, mpt_error *error);
-/* Writes grad_x; adds into grad_gamma and grad_beta. */
+/* Writes grad_x (+ grad_x when `accumulate`); adds into grad_gamma and grad_beta. */
 MPT_API mpt_status mpt_layernorm_backward(mpt_queue *queue, const mpt_tensor *grad_y,
                                           const mpt_tensor *x, const mpt_tensor *gamma,
                                           const mpt_tensor *mean, const mpt_tensor *rstd,
-                                          const mpt_tensor *grad_x, const mpt_tensor *grad_gamma,
-                                          const mpt_tensor *grad_beta, mpt_error *error);
+                                          const mpt_tensor *grad_x, bool accumulate,
+                                          const mpt_tensor *grad_gamma, const mpt_tensor *grad_beta,
+                                          mpt_error *error);
 
 /* GELU is the tanh approximation, as in GPT-2. Backward takes x and y: gelu reads x alone,
  * the others y alone. */

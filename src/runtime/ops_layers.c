@@ -85,7 +85,7 @@ mpt_status mpt_layernorm_forward(mpt_queue *queue, const mpt_tensor *x, const mp
 
 mpt_status mpt_layernorm_backward(mpt_queue *queue, const mpt_tensor *grad_y, const mpt_tensor *x,
                                   const mpt_tensor *gamma, const mpt_tensor *mean,
-                                  const mpt_tensor *rstd, const mpt_tensor *grad_x,
+                                  const mpt_tensor *rstd, const mpt_tensor *grad_x, bool accumulate,
                                   const mpt_tensor *grad_gamma, const mpt_tensor *grad_beta,
                                   mpt_error *error) {
   op_check c = OP_CHECK(queue, layernorm_backward, error);
@@ -108,8 +108,9 @@ mpt_status mpt_layernorm_backward(mpt_queue *queue, const mpt_tensor *grad_y, co
   op_apart(&c, "grad_x", grad_x, "x", x);
   op_apart(&c, "grad_x", grad_x, "grad_y", grad_y);
   if (c.status == MPT_OK)
-    c.status = queue->backend->layernorm_backward(queue, &g_rows, &x_rows, gamma, mean, rstd,
-                                                  &gx_rows, grad_gamma, grad_beta, error);
+    c.status =
+        queue->backend->layernorm_backward(queue, &g_rows, &x_rows, gamma, mean, rstd, &gx_rows,
+                                           accumulate, grad_gamma, grad_beta, error);
   return op_written(&c, MPT_OPERATION_layernorm_backward, grad_x);
 }
 

@@ -60,8 +60,8 @@ static mpt_status forward(layer_run *run, mpt_error *error) {
 static mpt_status backward(layer_run *run, mpt_error *error) {
   mpt_tensor mean = row_values(run, 0), rstd = row_values(run, 1);
   return mpt_layernorm_backward(run->queue, &run->grad_output, &run->inputs[0], &run->parameters[0],
-                                &mean, &rstd, &run->grad_inputs[0], &run->gradients[0],
-                                &run->gradients[1], error);
+                                &mean, &rstd, &run->grad_inputs[0], run->accumulate[0],
+                                &run->gradients[0], &run->gradients[1], error);
 }
 
 const layer_kind layer_layernorm = {
@@ -71,6 +71,7 @@ const layer_kind layer_layernorm = {
     .most_inputs = 1,
     .is_pass = true,
     .reads_inputs = true,
+    .adds_gradients = true,
     .shape = shape,
     .parameters = parameters,
     .memory = memory,

@@ -144,7 +144,7 @@ static mpt_status block_passes(const bench *b, mpt_error *error) {
     MPT_RETURN_IF_FAILED(
         mpt_layernorm_forward(q, &x, &gamma, &gamma, 1e-5f, &y, &mean, &rstd, error));
     MPT_RETURN_IF_FAILED(
-        mpt_layernorm_backward(q, &z, &x, &gamma, &mean, &rstd, &y, &gg, &gb, error));
+        mpt_layernorm_backward(q, &z, &x, &gamma, &mean, &rstd, &y, false, &gg, &gb, error));
   }
   MPT_RETURN_IF_FAILED(mpt_activation_forward(q, MPT_GELU, &wide, &out, error));
   return mpt_activation_backward(q, MPT_GELU, &wide, &wide, &grad, &out, error);

@@ -145,7 +145,13 @@ static void run_layernorm(layer_rig *r, int set) {
 
 static void run_layernorm_backward(layer_rig *r, int set) {
   check(mpt_layernorm_backward(queue, &r->b[set], &r->a[set], &r->gamma, &r->mean, &r->rstd,
-                               &r->out[set], &r->grad_gamma, &r->grad_beta, &error));
+                               &r->out[set], false, &r->grad_gamma, &r->grad_beta, &error));
+}
+
+/* As in a residual branch, whose gradient is there already. */
+static void run_layernorm_backward_added(layer_rig *r, int set) {
+  check(mpt_layernorm_backward(queue, &r->b[set], &r->a[set], &r->gamma, &r->mean, &r->rstd,
+                               &r->out[set], true, &r->grad_gamma, &r->grad_beta, &error));
 }
 
 static void run_gelu(layer_rig *r, int set) {
@@ -203,6 +209,7 @@ static void bench_width(int64_t width, int64_t sequence) {
   report("accumulate", width, time_of(run_accumulate, &r), 3 * n);
   report("layernorm forward", width, time_of(run_layernorm, &r), 2 * n);
   report("layernorm backward", width, time_of(run_layernorm_backward, &r), 3 * n);
+  report("layernorm backward, added", width, time_of(run_layernorm_backward_added, &r), 4 * n);
   r.ids = NULL;
   void *ids;
   check(mpt_memory_allocate(queue, TOKENS * sizeof(int32_t), &ids, &error));

@@ -85,8 +85,8 @@ static void bench_rows(int64_t rows, int64_t c) {
   mpt_tensor mean = MAKE(MPT_FP32, rows), rstd = MAKE(MPT_FP32, rows);
   TIME("layernorm_forward",
        mpt_layernorm_forward(queue, &x, &gamma, &beta, 1e-5f, &y, &mean, &rstd, &error));
-  TIME("layernorm_backward",
-       mpt_layernorm_backward(queue, &g, &x, &gamma, &mean, &rstd, &gx, &gamma, &beta, &error));
+  TIME("layernorm_backward", mpt_layernorm_backward(queue, &g, &x, &gamma, &mean, &rstd, &gx, false,
+                                                    &gamma, &beta, &error));
   TIME("add", mpt_add(queue, &x, &g, &y, &error));
   TIME("accumulate_tensor", mpt_accumulate_tensor(queue, &x, &y, &error));
   TIME("softmax_forward", mpt_softmax_forward(queue, &x, &y, &error));
