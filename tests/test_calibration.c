@@ -44,6 +44,23 @@ static void runs_in_turn_take_the_place_of_those_before(void **state) {
   assert_int_equal(t.count, 5);
 }
 
+/* What a shared GPU does to times: of the runs that count. */
+static void the_spread_is_that_of_the_runs_that_count(void **state) {
+  (void)state;
+  timing t = {0};
+  timing_run run = run_of(1.0, 0.5, false);
+  timing_add(&t, &run);
+  assert_float_equal(timing_spread_of(&t).runs, 0, 1e-12);
+  assert_float_equal(timing_spread_of(&t).steps, 1.4826 * 0.5, 1e-12);
+  const double in_turn[] = {2.0, 2.2, 2.1};
+  for (int i = 0; i < 3; i++) {
+    run = run_of(in_turn[i], i == 1 ? 0.022 : 0, true);
+    timing_add(&t, &run);
+  }
+  assert_float_equal(timing_spread_of(&t).runs, 0.1, 1e-12);
+  assert_float_equal(timing_spread_of(&t).steps, 0.014826, 1e-12);
+}
+
 /* Steps of a normal distribution: the noise that is stated is that of the medians. */
 static void noise_is_the_standard_error_of_the_time(void **state) {
   (void)state;
@@ -134,6 +151,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_run_is_the_median_of_its_steps_without_the_first),
       cmocka_unit_test(runs_in_turn_take_the_place_of_those_before),
+      cmocka_unit_test(the_spread_is_that_of_the_runs_that_count),
       cmocka_unit_test(noise_is_the_standard_error_of_the_time),
       cmocka_unit_test(runs_that_differ_are_noise_too),
       cmocka_unit_test(one_measurement_scales_everything_alike),

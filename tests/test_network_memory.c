@@ -21,6 +21,20 @@ static void require(mpt_status status, const mpt_error *error) {
 
 /* Allocations beyond it fail; 0: no limit. */
 static size_t limit;
+/* What the device is said to have; 0: what it has. */
+static int64_t device_bytes;
+
+mpt_status __real_mpt_device_describe(const char *backend, int index, mpt_device_info *info,
+                                      mpt_error *error);
+mpt_status __wrap_mpt_device_describe(const char *backend, int index, mpt_device_info *info,
+                                      mpt_error *error);
+mpt_status __wrap_mpt_device_describe(const char *backend, int index, mpt_device_info *info,
+                                      mpt_error *error) {
+  const mpt_status status = __real_mpt_device_describe(backend, index, info, error);
+  if (status == MPT_OK && device_bytes > 0)
+    info->memory_bytes = device_bytes;
+  return status;
+}
 
 /* The last block of that size, which is a network's tensors. */
 static struct {
@@ -335,6 +349,9 @@ static void what_does_not_fit_is_named(void **state) {
   mpt_error error = {0};
   begin(&f, 2, 1);
   const size_t parameters = network_parameter_bytes(f.g);
+  require(network_open(&f.options, &n, &error), &error);
+  device_bytes = (int64_t)n->memory_bytes - 1;
+  network_close(n);
   fails_with(&f, parameters - 1,
              (const char *[]){"weights of 25 parameters, the largest 'blocks.0.mlp.fc1.weight' of "
                               "4 KiB: out of memory; a batch of 8 takes ",
@@ -350,6 +367,7 @@ static void what_does_not_fit_is_named(void **state) {
   require(network_open(&f.options, &n, &error), &error);
   const size_t copies = mpt_session_workspace_bytes(n->session);
   assert_true(n->training.bytes > copies && n->training.bytes > parameters);
+  device_bytes = (int64_t)n->memory_bytes - 1;
   network_close(n);
   fails_with(&f, parameters > copies ? parameters : copies,
              (const char *[]){"activations and gradients of a batch of 64, the largest the output "
@@ -359,6 +377,22 @@ static void what_does_not_fit_is_named(void **state) {
                               ": make the batch smaller, and accumulate 2 of them for the same "
                               "step",
                               NULL});
+  end(&f);
+  device_bytes = 0;
+}
+
+/* A smaller batch is not what helps where a device would be large enough if it were free. */
+static void memory_that_others_hold_is_said_to_be(void **state) {
+  (void)state;
+  fixture f;
+  begin(&f, 2, 1);
+  device_bytes = (int64_t)3 << 30;
+  fails_with(&f, network_parameter_bytes(f.g) - 1,
+             (const char *[]){"out of memory; a batch of 8 takes ",
+                              " in all, of 3 GiB that the device has: other programs hold the "
+                              "rest",
+                              NULL});
+  device_bytes = 0;
   end(&f);
 }
 
@@ -438,6 +472,7 @@ int main(void) {
       cmocka_unit_test(sharing_changes_no_bit),
       cmocka_unit_test(what_is_predicted_is_taken),
       cmocka_unit_test(what_does_not_fit_is_named),
+      cmocka_unit_test(memory_that_others_hold_is_said_to_be),
       cmocka_unit_test(a_network_that_is_too_large_is_said_to_be),
       cmocka_unit_test(plans_of_a_gpu_hold_what_is_read_again),
   };

@@ -78,6 +78,20 @@ double timing_noise(const timing *t) {
   return sqrt(fmax(within / count, between) / count);
 }
 
+timing_spread timing_spread_of(const timing *t) {
+  const timing_run *runs[TIMING_RUNS];
+  const int count = runs_that_count(t, runs);
+  double least = INFINITY, most = 0;
+  timing_spread spread = {0};
+  for (int i = 0; i < count; i++) {
+    spread.steps = fmax(spread.steps, 1.4826 * runs[i]->deviation / runs[i]->seconds);
+    least = fmin(least, runs[i]->seconds);
+    most = fmax(most, runs[i]->seconds);
+  }
+  spread.runs = count > 1 ? most / least - 1 : 0;
+  return spread;
+}
+
 bool timing_equal(double a, double noise_a, double b, double noise_b, double equal) {
   const double least = fmin(a, b), difference = fabs(a - b);
   return difference <= fmax(equal, 2 * hypot(noise_a, noise_b)) * least;

@@ -42,6 +42,14 @@ double timing_seconds(const timing *t);
  * within them. */
 double timing_noise(const timing *t);
 
+/* How much the same thing's times differ, where a device is shared or slows down: the relative
+ * standard deviation of the steps of the run where they vary most, and by how much the slowest run
+ * takes longer than the fastest. */
+typedef struct timing_spread {
+  double steps, runs;
+} timing_spread;
+timing_spread timing_spread_of(const timing *t);
+
 /* Whether two times are to be taken for equal: within `equal`, a share, or twice the noise of their
  * difference. */
 bool timing_equal(double a, double noise_a, double b, double noise_b, double equal);

@@ -108,6 +108,6 @@ mpt_status stage_reference(search *s, mpt_error *error) {
              s->reference_deviation, s->margin, count);
     mpt_log_warning("%s", note);
   }
-  timing_warn_of_noise(s);
+  timing_warn_of_noise(s, &s->reference);
   return note_reference(s, note, host_seconds, error);
 }

@@ -148,8 +148,8 @@ mpt_status timing_in_turn(search *s, candidate **finalists, int count, int attem
                           mpt_error *error);
 /* Calibration, prices and times after something was measured. */
 mpt_status timing_refresh(search *s, mpt_error *error);
-/* Says so when the reference's step times vary more than those of a GPU of one's own. */
-void timing_warn_of_noise(const search *s);
+/* Says so when the policy's step times vary more than those of a GPU of one's own. */
+void timing_warn_of_noise(const search *s, const candidate *c);
 
 /* ---- the stages ---- */
 mpt_status stage_reference(search *s, mpt_error *error);   /* reference.c, with observe.c */

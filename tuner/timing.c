@@ -128,27 +128,19 @@ mpt_status timing_refresh(search *s, mpt_error *error) {
   return MPT_OK;
 }
 
-void timing_warn_of_noise(const search *s) {
-  const timing *t = &s->reference.timed;
-  double steps = 0, low = INFINITY, high = 0;
-  for (int i = 0; i < t->count; i++) {
-    steps = fmax(steps, 1.4826 * t->runs[i].deviation / t->runs[i].seconds);
-    low = fmin(low, t->runs[i].seconds);
-    high = fmax(high, t->runs[i].seconds);
-  }
-  const double runs = t->count > 1 ? high / low - 1 : 0;
+void timing_warn_of_noise(const search *s, const candidate *c) {
+  const timing_spread spread = timing_spread_of(&c->timed);
+  mpt_device_activity now;
   if (!s->place.measures)
     return;
-  mpt_device_activity now;
   if (mpt_device_observe(s->place.backend, s->place.device_index, &now, NULL) == MPT_OK &&
       now.processes > 1)
     mpt_log_warning("%d processes have this GPU open: step times may be those of a shared one",
                     now.processes);
-  if (fmax(steps, runs) > NOISY)
-    mpt_log_warning("step times vary by %.1f%% within a run and by %.1f%% between runs of the "
-                    "reference: is the GPU shared with others? times closer than %.1f%% are taken "
-                    "for equal",
-                    100 * steps, 100 * runs, 100 * s->equal_time);
+  if (fmax(spread.steps, spread.runs) > NOISY)
+    mpt_log_warning("step times of %s vary by %.1f%% within a run and by %.1f%% between runs: is "
+                    "the GPU shared with others? times closer than %.1f%% are taken for equal",
+                    c->label, 100 * spread.steps, 100 * spread.runs, 100 * s->equal_time);
 }
 
 /* ---- measuring ---- */
@@ -252,6 +244,20 @@ static int by_seconds(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+static double runs_spread(const candidate *c) {
+  return timing_spread_of(&c->timed).runs;
+}
+
+/* Others may have come to use the GPU since the reference was timed. */
+static void warn_of_noisiest(const search *s, candidate *const *finalists, int count) {
+  const candidate *worst = finalists[0];
+  for (int i = 1; i < count; i++)
+    if (runs_spread(finalists[i]) > runs_spread(worst))
+      worst = finalists[i];
+  if (runs_spread(worst) > NOISY)
+    timing_warn_of_noise(s, worst);
+}
+
 mpt_status timing_in_turn(search *s, candidate **finalists, int count, int attempt,
                           mpt_error *error) {
   if (!s->place.measures || count < 2)
@@ -266,5 +272,7 @@ mpt_status timing_in_turn(search *s, candidate **finalists, int count, int attem
       snprintf(name, sizeof name, "turn %d.%d", attempt, round);
       MPT_RETURN_IF_FAILED(time_as(s, finalists[i], name, true, error));
     }
-  return timing_refresh(s, error);
+  MPT_RETURN_IF_FAILED(timing_refresh(s, error));
+  warn_of_noisiest(s, finalists, count);
+  return MPT_OK;
 }

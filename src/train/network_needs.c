@@ -47,19 +47,31 @@ static int64_t batch_that_fits(const network *n, const train_options *options, s
   return samples;
 }
 
-void network_advise(const network *n, const train_options *options, mpt_error *error) {
+/* 0: not known */
+static size_t device_memory(const network *n, const train_options *options) {
   mpt_device_info info = {0};
-  char whole[32], smaller[32];
+  const mpt_status status =
+      mpt_device_describe(mpt_queue_backend(n->queue), options->device_index, &info, NULL);
+  return status == MPT_OK && info.memory_bytes > 0 ? (size_t)info.memory_bytes : 0;
+}
+
+void network_advise(const network *n, const train_options *options, mpt_error *error) {
+  char whole[32], smaller[32], device[32];
+  const size_t memory = device_memory(n, options);
   size_t bytes = 0, length = strlen(error->message), left = sizeof error->message - length;
-  if (mpt_device_describe(mpt_queue_backend(n->queue), options->device_index, &info, NULL) !=
-          MPT_OK ||
-      info.memory_bytes <= 0)
-    info.memory_bytes = INT64_MAX;
   const long long batch = n->graph->batch;
   if (network_needs(n, options, batch, &bytes, NULL) != MPT_OK)
     return;
   network_bytes_text((double)bytes, whole, sizeof whole);
-  const long long fits = batch_that_fits(n, options, (size_t)info.memory_bytes, &bytes);
+  network_bytes_text((double)memory, device, sizeof device);
+  if (bytes < memory) { /* a smaller batch might not fit into what is left either */
+    snprintf(error->message + length, left,
+             "; a batch of %lld takes %s in all, of %s that the device has: other programs hold "
+             "the rest; end them, take another device, or make the batch smaller",
+             batch, whole, device);
+    return;
+  }
+  const long long fits = batch_that_fits(n, options, memory > 0 ? memory : SIZE_MAX, &bytes);
   network_bytes_text((double)bytes, smaller, sizeof smaller);
   if (fits > 0)
     snprintf(error->message + length, left,
