@@ -25,6 +25,7 @@ typedef const mpt_tensor *mpt_t; /* a tensor argument: a view, read or written a
   ENTRY(add, (mpt_queue *, mpt_t a, mpt_t b, mpt_t out, mpt_error *))                              \
   ENTRY(cast, (mpt_queue *, mpt_t x, int scale_exponent, mpt_t y, mpt_cast_counts *, mpt_error *)) \
   ENTRY(scale_measure, (mpt_queue *, mpt_t x, mpt_scale *, mpt_error *))                           \
+  ENTRY(scale_from_lite, (mpt_queue *, const mpt_lite *, mpt_scale *, mpt_error *))                \
   ENTRY(quantize, (mpt_queue *, mpt_t x, mpt_scale *, unsigned flags, mpt_t y, mpt_t y_transposed, \
                    mpt_error *))                                                                   \
   ENTRY(amax, (mpt_queue *, mpt_t x, uint32_t * amax_bits, mpt_error *))                           \

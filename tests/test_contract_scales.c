@@ -63,6 +63,15 @@ static void a_measured_scale_suits_its_tensor(contract *c) {
       assert_true(got.scale == ldexpf(1, e) && got.inverse == ldexpf(1, -e));
       assert_int_equal(got.amax_bits, bits > before.amax_bits ? bits : before.amax_bits);
       assert_int_equal(got.counts.count, 0);
+      /* and so does one from what its writer saw */
+      mpt_lite none = {0}, *lite = c_upload_bits(c, &none, sizeof none);
+      mpt_tensor written = c_tensor(c, MPT_FP32, NULL, C_SHAPE(n));
+      written.lite = lite;
+      C_RUN(mpt_copy, c->queue, &tx, &written);
+      device = put_scale(c, before);
+      C_RUN(mpt_scale_from_lite, c->queue, lite, device);
+      mpt_scale again = get_scale(c, device);
+      assert_memory_equal(&again, &got, sizeof got);
     }
 }
 

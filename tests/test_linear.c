@@ -9,6 +9,7 @@ typedef struct layer_data {
   int64_t rows, n, k;
   mpt_format in, out, grad_in;
   float *x, *w, *bias, *y, *dy, *dx, *dw, *db, *dw_start;
+  mpt_lite *x_lite, *dy_lite; /* of x and dy, or NULL */
 } layer_data;
 
 static layer_data layer_data_make(int64_t rows, int64_t n, int64_t k, mpt_precision fprop,
@@ -27,7 +28,9 @@ static layer_data layer_data_make(int64_t rows, int64_t n, int64_t k, mpt_precis
                   numbers((size_t)(rows * k)),
                   numbers((size_t)(n * k)),
                   numbers((size_t)n),
-                  numbers((size_t)(n * k))};
+                  numbers((size_t)(n * k)),
+                  NULL,
+                  NULL};
   fill(d.x, (size_t)(rows * k), key, 3.0f, d.in);
   fill(d.w, (size_t)(n * k), key + 1, 0.7f, MPT_FP32);
   fill(d.bias, (size_t)n, key + 2, 0.5f, MPT_FP32);
@@ -45,6 +48,7 @@ static void layer_data_free(layer_data *d) {
 static void run_forward(rig *r, int layer, layer_data *d) {
   mpt_tensor x = matrix(d->x, d->rows, d->k, d->in), w = matrix(d->w, d->n, d->k, MPT_FP32);
   mpt_tensor y = matrix(d->y, d->rows, d->n, d->out), b = vector(d->bias, d->n);
+  x.lite = d->x_lite;
   OK(mpt_linear_forward(r->session, layer, &x, &w, &b, &y, &ok_error));
 }
 
@@ -53,6 +57,7 @@ static void run_backward(rig *r, int layer, layer_data *d) {
   mpt_tensor dy = matrix(d->dy, d->rows, d->n, d->out), db = vector(d->db, d->n);
   mpt_tensor dx = matrix(d->dx, d->rows, d->k, d->grad_in);
   mpt_tensor dw = matrix(d->dw, d->n, d->k, MPT_FP32);
+  x.lite = d->x_lite, dy.lite = d->dy_lite;
   OK(mpt_linear_backward(r->session, layer, &dy, &x, &w, &dx, false, &dw, &db, &ok_error));
 }
 
@@ -350,6 +355,85 @@ static void gradients_accumulate_over_microbatches(void **unused) {
   close_session(&r);
 }
 
+/* As an operation that writes the tensor does. */
+static mpt_lite *seen_by_its_writer(rig *r, mpt_operand operand, float *data, int64_t rows,
+                                    int64_t columns) {
+  mpt_lite *lite = mpt_session_lite(r->session, 0, operand);
+  mpt_tensor written = matrix(data, rows, columns, MPT_BF16);
+  if (lite != NULL)
+    OK(mpt_collect_lite(r->queue, &written, lite, &ok_error));
+  return lite;
+}
+
+/* Three micro-batches of ever smaller numbers: a scale that minded an earlier one would be too
+ * small. Where statistics add them up, the later ones are measured. */
+static void scales_follow_from_what_writers_saw(void **unused) {
+  (void)unused;
+  enum { rows = 6, n = 5, k = 8 };
+  mpt_layer_policy policy = mpt_layer_policy_of(MPT_PRECISION_FP8);
+  for (int mode = MPT_STATISTICS_OFF; mode <= MPT_STATISTICS_FULL; mode++) {
+    rig r = {0};
+    mpt_session_config config = config_of(&r, &policy);
+    config.statistics = (mpt_statistics_mode)mode;
+    config.statistics_every = 1;
+    mpt_session_layer layer = linear("fc", rows, n, k);
+    open_session(&r, &config, &layer, 1);
+    layer_data d = layer_data_make(rows, n, k, MPT_PRECISION_FP8, MPT_PRECISION_FP8, 3);
+    d.in = d.out = d.grad_in = MPT_BF16;
+    for (int step = 0; step < 2; step++) {
+      OK(mpt_session_step_begin(r.session, step, &ok_error));
+      for (int batch = 0; batch < 3; batch++) {
+        if (batch > 0)
+          OK(mpt_session_microbatch(r.session, &ok_error));
+        memcpy(d.dw_start, d.dw, n * k * sizeof(float));
+        memset(d.db, 0, n * sizeof(float));
+        fill(d.x, rows * k, 20 + (uint64_t)batch, ldexpf(1.0f, -5 * batch - step), MPT_BF16);
+        fill(d.dy, rows * n, 30 + (uint64_t)batch, ldexpf(1.0f, -4 * batch - step), MPT_BF16);
+        d.x_lite = seen_by_its_writer(&r, MPT_INPUT, d.x, rows, k);
+        assert_non_null(d.x_lite);
+        run_forward(&r, 0, &d);
+        assert_true(mode == MPT_STATISTICS_LITE || d.x_lite->count == rows * k);
+        d.dy_lite = seen_by_its_writer(&r, MPT_GRAD_OUTPUT, d.dy, rows, n);
+        assert_non_null(d.dy_lite);
+        run_backward(&r, 0, &d);
+        check_layer(&d, &policy);
+        assert_true(mpt_session_lite(r.session, 0, MPT_INPUT) == NULL);
+      }
+      end_step(&r);
+    }
+    layer_data_free(&d);
+    close_session(&r);
+  }
+}
+
+/* What is not the amax that the writer left is seen in the copy: nothing is measured. */
+static void what_writers_saw_is_believed(void **unused) {
+  (void)unused;
+  enum { rows = 6, n = 5, k = 8 };
+  mpt_layer_policy policy = mpt_layer_policy_of(MPT_PRECISION_FP8);
+  mpt_layer_counters counters[2];
+  for (int lie = 0; lie < 2; lie++) {
+    rig r = {0};
+    mpt_session_config config = config_of(&r, &policy);
+    mpt_session_layer layer = linear("fc", rows, n, k);
+    open_session(&r, &config, &layer, 1);
+    layer_data d = layer_data_make(rows, n, k, MPT_PRECISION_FP8, MPT_PRECISION_FP8, 3);
+    d.in = MPT_BF16;
+    fill(d.x, rows * k, 20, 1.0f, MPT_BF16);
+    OK(mpt_session_step_begin(r.session, 0, &ok_error));
+    d.x_lite = seen_by_its_writer(&r, MPT_INPUT, d.x, rows, k);
+    assert_non_null(d.x_lite);
+    if (lie)
+      d.x_lite->amax_bits += 30u << 23; /* 2^30 times as large */
+    run_forward(&r, 0, &d);
+    OK(mpt_session_counters(r.session, 0, &counters[lie], &ok_error));
+    layer_data_free(&d);
+    close_session(&r);
+  }
+  assert_int_equal(counters[0].vanished[MPT_INPUT], 0);
+  assert_true(counters[1].vanished[MPT_INPUT] > rows * k / 2);
+}
+
 static void grad_input_is_added_to_when_asked(void **unused) {
   (void)unused;
   mpt_layer_policy policy = mpt_layer_policy_of(MPT_PRECISION_BF16);
@@ -450,6 +534,8 @@ int main(void) {
       cmocka_unit_test(layers_share_the_copies_of_one_input),
       cmocka_unit_test(a_copy_is_made_again_when_another_took_its_place),
       cmocka_unit_test(gradients_accumulate_over_microbatches),
+      cmocka_unit_test(scales_follow_from_what_writers_saw),
+      cmocka_unit_test(what_writers_saw_is_believed),
       cmocka_unit_test(grad_input_is_added_to_when_asked),
       cmocka_unit_test(what_a_cast_loses_is_counted),
       cmocka_unit_test(tensors_of_higher_rank_are_seen_as_matrices),

@@ -110,6 +110,7 @@ const mpt_backend mpt_backend_cpu = {
     .add = mpt_cpu_add,
     .cast = mpt_cpu_cast,
     .scale_measure = mpt_cpu_scale_measure,
+    .scale_from_lite = mpt_cpu_scale_from_lite,
     .quantize = mpt_cpu_quantize,
     .merge_statistics = mpt_cpu_merge_statistics,
     .amax = mpt_cpu_amax,

@@ -9,6 +9,13 @@ mpt_status mpt_cpu_scale_measure(mpt_queue *queue, mpt_t x, mpt_scale *scale, mp
   return MPT_OK;
 }
 
+mpt_status mpt_cpu_scale_from_lite(mpt_queue *queue, const mpt_lite *lite, mpt_scale *scale,
+                                   mpt_error *error) {
+  (void)queue, (void)error;
+  rule_scale_measured(scale, lite->amax_bits);
+  return MPT_OK;
+}
+
 typedef struct transpose_task {
   mpt_t from, to;
   int tasks;

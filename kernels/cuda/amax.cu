@@ -1,5 +1,5 @@
-/* amax: the integer maximum over magnitude bits, which cannot lose a NaN; and scale_measure, which
- * sets a scale from it where it was found. */
+/* amax: the integer maximum over magnitude bits, which cannot lose a NaN; scale_measure, which sets
+ * a scale from it where it was found; and scale_from_lite, where the tensor's writer found it. */
 #include "kernels/cuda/words.cuh"
 #include "kernels/step_rules.h"
 
@@ -53,4 +53,14 @@ mpt_status mpt_cuda_amax(mpt_queue *queue, mpt_t x, uint32_t *amax_bits, mpt_err
 mpt_status mpt_cuda_scale_measure(mpt_queue *queue, mpt_t x, mpt_scale *scale, mpt_error *error) {
   run(cuda_of(queue), x, NULL, scale);
   return CUDA_LAUNCHED("scale_measure", error);
+}
+
+static __global__ void take_amax(const mpt_lite *lite, mpt_scale *scale) {
+  rule_scale_measured(scale, lite->amax_bits);
+}
+
+mpt_status mpt_cuda_scale_from_lite(mpt_queue *queue, const mpt_lite *lite, mpt_scale *scale,
+                                    mpt_error *error) {
+  take_amax<<<1, 1, 0, cuda_of(queue)->stream>>>(lite, scale);
+  return CUDA_LAUNCHED("scale_from_lite", error);
 }

@@ -319,6 +319,7 @@ const mpt_backend mpt_backend_cuda = {
     .add = mpt_cuda_add,
     .cast = mpt_cuda_cast,
     .scale_measure = mpt_cuda_scale_measure,
+    .scale_from_lite = mpt_cuda_scale_from_lite,
     .quantize = mpt_cuda_quantize,
     .amax = mpt_cuda_amax,
     .collect = mpt_cuda_collect,

@@ -97,6 +97,9 @@ MPT_API mpt_status mpt_cast(mpt_queue *queue, const mpt_tensor *x, int scale_exp
  * scale->amax_bits up to it. */
 MPT_API mpt_status mpt_scale_measure(mpt_queue *queue, const mpt_tensor *x, mpt_scale *scale,
                                      mpt_error *error);
+/* The same from the extremes that whoever wrote x collected of it and of nothing else. */
+MPT_API mpt_status mpt_scale_from_lite(mpt_queue *queue, const mpt_lite *lite, mpt_scale *scale,
+                                       mpt_error *error);
 
 enum {
   MPT_QUANTIZE_COUNT = 1, /* add to scale->counts */

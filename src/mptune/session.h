@@ -118,10 +118,11 @@ MPT_API const mpt_step_state *mpt_session_state(const mpt_session *session);
  * the device: a step needs only mpt_session_state. */
 MPT_API float mpt_session_loss_scale(const mpt_session *session);
 
-/* Where the counts and extremes of an operand are due in this step: set it as the `lite` of the
- * tensor before the operation that writes it last, and of the tensor that the layer is then given,
- * and they are collected in the pass that writes, not in one of their own. NULL: none are due, or
- * full ones are. Sets no flag: the layer looks at a tensor without it itself. */
+/* Where the counts and extremes of an operand are due in this step, for lite statistics or for the
+ * current scale of an fp8 copy: set it as the `lite` of the tensor before the operation that writes
+ * it last, and of the tensor that the layer is then given, and they are collected in the pass that
+ * writes, not in one of their own. At most once for each tensor. NULL: none are due. Sets no flag:
+ * the layer looks at a tensor without it itself, with the same results. */
 MPT_API mpt_lite *mpt_session_lite(mpt_session *session, int layer, mpt_operand operand);
 
 /* output[rows, n] = input[rows, k] weight[n, k]^T + bias[n], in the layer's fprop formats; rounded

@@ -78,6 +78,14 @@ mpt_status mpt_scale_measure(mpt_queue *queue, const mpt_tensor *x, mpt_scale *s
   return c.status != MPT_OK ? c.status : queue->backend->scale_measure(queue, &view, scale, error);
 }
 
+mpt_status mpt_scale_from_lite(mpt_queue *queue, const mpt_lite *lite, mpt_scale *scale,
+                               mpt_error *error) {
+  op_check c = OP_CHECK(queue, scale_from_lite, error);
+  op_require(&c, lite != NULL, "lite is NULL");
+  op_require(&c, scale != NULL, "scale is NULL");
+  return c.status != MPT_OK ? c.status : queue->backend->scale_from_lite(queue, lite, scale, error);
+}
+
 mpt_status mpt_quantize(mpt_queue *queue, const mpt_tensor *x, mpt_scale *scale, unsigned flags,
                         const mpt_tensor *y, const mpt_tensor *y_transposed, mpt_error *error) {
   op_check c = OP_CHECK(queue, quantize, error);

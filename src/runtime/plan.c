@@ -120,6 +120,8 @@ static int plan_copy(mpt_session *session, int source, mpt_format format, mpt_sc
   }
   operand_copy *copy = &session->copies[session->copy_count];
   *copy = (operand_copy){.source = source, .format = format, .scaling = scaling};
+  if (is_fp8(format) && scaling.mode == MPT_SCALING_CURRENT)
+    session->sources[source].scaled = true;
   copy->parts[part].used_by = 1u << gemm;
   return session->copy_count++;
 }

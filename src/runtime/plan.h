@@ -57,6 +57,7 @@ typedef struct operand_source {
   int layer;             /* the first that reads it */
   int64_t rows, columns; /* at most; a weight's are exact */
   const void *data;      /* the tensor seen since it last changed, NULL before */
+  bool scaled;           /* an fp8 copy with current scaling is made from it */
   bool collected;        /* statistics hold something of this step */
   bool collected_here;   /* of this microbatch */
 } operand_source;
@@ -91,7 +92,8 @@ struct mpt_session {
   mpt_step_state *state;
   mpt_scale *scales;                 /* [copy_count] */
   mpt_statistics *source_statistics; /* [source_count] of this step, and one more: scratch */
-  mpt_lite *source_lite;             /* [source_count] the same where lite ones are collected */
+  mpt_lite *source_lite;             /* [source_count] the same where lite ones are collected, */
+                                     /* and else what current scales are taken from */
   char *ring; /* [ring_length][source_count] mpt_lite or mpt_statistics of steps before it */
   int64_t *overflows; /* [gradient_capacity] mpt_gradient_check's */
   size_t scales_offset, statistics_offset, lite_offset, ring_offset, overflows_offset;
@@ -107,7 +109,9 @@ struct mpt_session {
 
   mpt_statistics_mode statistics;
   int64_t statistics_every;
-  bool collecting; /* this step */
+  bool collecting;            /* this step */
+  bool lite_is_of_microbatch; /* source_lite holds nothing of another micro-batch of the step, */
+  bool lite_is_clear;         /* nothing at all */
   /* Statistics stay on the device until the ring is full or somebody asks. */
   int ring_length, ring_used;                  /* 1 on the CPU */
   int64_t ring_steps[SESSION_RING], kept_step; /* whose they are, and those of the last step ... */
@@ -151,10 +155,13 @@ mpt_status watch_operand(mpt_session *session, int layer, mpt_operand operand,
                          const mpt_tensor *tensor, mpt_error *error);
 /* The statistics of a step: cleared before it, kept after it, moved to the ring before the next. */
 mpt_status watch_begin(mpt_session *session, mpt_error *error);
+mpt_status watch_microbatch(mpt_session *session, mpt_error *error);
 mpt_status watch_keep(mpt_session *session, int64_t step, mpt_error *error);
 mpt_status watch_to_ring(mpt_session *session, mpt_error *error);
 /* Hands over everything that is kept; waits for the device. */
 mpt_status watch_deliver(mpt_session *session, mpt_error *error);
+/* Where a source's writer adds what it sees of it, NULL when nobody asks. */
+mpt_lite *watch_lite(mpt_session *session, int source);
 /* The gradients that a step ends with: which layers they belong to. */
 void watch_gradients(mpt_session *session, const mpt_tensor *const *gradients, int count);
 /* The state as of now, with the step that ended last counted. */

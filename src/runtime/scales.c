@@ -30,6 +30,12 @@ mpt_status session_scales_start(mpt_session *session, mpt_error *error) {
   return status;
 }
 
+/* Whether whoever wrote the tensor has looked at it, and at nothing else since it was cleared. */
+static bool is_seen(const mpt_session *session, const operand_copy *copy,
+                    const mpt_tensor *tensor) {
+  return session->lite_is_of_microbatch && tensor->lite == &session->source_lite[copy->source];
+}
+
 /* Current scaling takes the tensor's own amax. Delayed takes the largest of the steps before, and
  * sees this one's in the same pass as the cast; with none yet, the tensor's own. */
 mpt_status session_scale(mpt_session *session, operand_copy *copy, const mpt_tensor *tensor,
@@ -39,9 +45,11 @@ mpt_status session_scale(mpt_session *session, operand_copy *copy, const mpt_ten
   *flags = train ? MPT_QUANTIZE_COUNT : 0;
   if (delayed && train)
     copy->in_this_step = true;
+  mpt_scale *scale = &session->scales[copy - session->copies];
   if (!delayed || !copy->has_history)
-    return mpt_scale_measure(session->queue, tensor, &session->scales[copy - session->copies],
-                             error);
+    return is_seen(session, copy, tensor)
+               ? mpt_scale_from_lite(session->queue, tensor->lite, scale, error)
+               : mpt_scale_measure(session->queue, tensor, scale, error);
   if (train)
     *flags |= MPT_QUANTIZE_AMAX;
   return MPT_OK;

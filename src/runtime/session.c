@@ -210,11 +210,9 @@ bool mpt_session_collects(const mpt_session *session, int64_t step) {
 }
 
 mpt_lite *mpt_session_lite(mpt_session *session, int layer, mpt_operand operand) {
-  if (layer < 0 || layer >= session->layer_count || !session->layers[layer].has_gemm ||
-      !session->collecting || session->statistics != MPT_STATISTICS_LITE)
+  if (layer < 0 || layer >= session->layer_count || !session->layers[layer].has_gemm)
     return NULL;
-  int source = session->layers[layer].sources[operand];
-  return session->sources[source].collected_here ? NULL : &session->source_lite[source];
+  return watch_lite(session, session->layers[layer].sources[operand]);
 }
 
 mpt_status mpt_session_deliver(mpt_session *session, mpt_error *error) {

@@ -45,7 +45,7 @@ mpt_status mpt_session_microbatch(mpt_session *session, mpt_error *error) {
     return mpt_fail(error, MPT_ERROR_ARGUMENT,
                     "a micro-batch outside a step: call mpt_session_step_begin first");
   session_forget_activations(session);
-  return MPT_OK;
+  return session->mode == MPT_RUN_TRAIN ? watch_microbatch(session, error) : MPT_OK;
 }
 
 const mpt_step_state *mpt_session_state(const mpt_session *session) {

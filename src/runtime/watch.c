@@ -42,22 +42,62 @@ static char *in_ring(const mpt_session *session, int place) {
   return session->ring + (size_t)place * bytes_of_step(session);
 }
 
-/* What is collected of a step as a row of words, to be cleared or moved: bits, not numbers. */
-static mpt_tensor words_of(const mpt_session *session, void *of_sources) {
-  int64_t words = (int64_t)(bytes_of_step(session) / sizeof(float));
-  mpt_tensor view = mpt_tensor_of(of_sources, MPT_FP32, 1, &words);
+/* Memory of the device as a row of words, to be cleared or moved: bits, not numbers. */
+static mpt_tensor words_at(const mpt_session *session, void *data, size_t bytes) {
+  int64_t words = (int64_t)(bytes / sizeof(float));
+  mpt_tensor view = mpt_tensor_of(data, MPT_FP32, 1, &words);
   view.device = mpt_queue_device(session->queue);
   return view;
 }
 
+static mpt_status clear(mpt_session *session, void *data, size_t bytes, mpt_error *error) {
+  mpt_tensor all = words_at(session, data, bytes);
+  return mpt_fill(session->queue, &all, 0.0f, error);
+}
+
+static bool is_scaled(const mpt_session *session) {
+  for (int i = 0; i < session->source_count; i++)
+    if (session->sources[i].scaled && session->sources[i].operand != MPT_WEIGHT)
+      return true;
+  return false;
+}
+
+static mpt_status clear_lite(mpt_session *session, mpt_error *error) {
+  session->lite_is_of_microbatch = session->lite_is_clear = true;
+  return clear(session, session->source_lite, (size_t)session->source_count * sizeof(mpt_lite),
+               error);
+}
+
 mpt_status watch_begin(mpt_session *session, mpt_error *error) {
   MPT_RETURN_IF_FAILED(watch_to_ring(session, error));
-  if (!session->collecting)
-    return MPT_OK;
-  for (int i = 0; i < session->source_count; i++)
+  session->lite_is_of_microbatch = false;
+  for (int i = 0; session->collecting && i < session->source_count; i++)
     session->sources[i].collected = false;
-  mpt_tensor all = words_of(session, of_this_step(session));
-  return mpt_fill(session->queue, &all, 0.0f, error);
+  if (session->collecting && !collects_lite(session))
+    MPT_RETURN_IF_FAILED(clear(session, session->source_statistics, bytes_of_step(session), error));
+  bool lite = session->collecting && collects_lite(session);
+  return lite || is_scaled(session) ? clear_lite(session, error) : MPT_OK;
+}
+
+/* Statistics add up the micro-batches of a step, a scale is of one: where both are wanted, scales
+ * of all but the first are measured. */
+mpt_status watch_microbatch(mpt_session *session, mpt_error *error) {
+  if (session->lite_is_clear || !is_scaled(session))
+    return MPT_OK;
+  if (!session->collecting || !collects_lite(session))
+    return clear_lite(session, error);
+  session->lite_is_of_microbatch = false;
+  return MPT_OK;
+}
+
+mpt_lite *watch_lite(mpt_session *session, int source) {
+  const operand_source *s = &session->sources[source];
+  bool collected = session->collecting && collects_lite(session) && !s->collected_here;
+  bool scaled = session->lite_is_of_microbatch && s->scaled && s->data == NULL;
+  if (!session->in_step || session->mode != MPT_RUN_TRAIN || (!collected && !scaled))
+    return NULL;
+  session->lite_is_clear = false;
+  return &session->source_lite[source];
 }
 
 /* Once for each tensor: an input that layers share counts for all of them, micro-batches of a step
@@ -98,8 +138,9 @@ mpt_status watch_to_ring(mpt_session *session, mpt_error *error) {
     return MPT_OK;
   if (session->ring_length == 1 || session->ring_used == session->ring_length)
     return watch_deliver(session, error);
-  mpt_tensor from = words_of(session, of_this_step(session));
-  mpt_tensor to = words_of(session, in_ring(session, session->ring_used));
+  size_t bytes = bytes_of_step(session);
+  mpt_tensor from = words_at(session, of_this_step(session), bytes);
+  mpt_tensor to = words_at(session, in_ring(session, session->ring_used), bytes);
   MPT_RETURN_IF_FAILED(mpt_copy(session->queue, &from, &to, error));
   session->ring_steps[session->ring_used++] = session->kept_step;
   session->kept = false;
