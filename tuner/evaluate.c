@@ -299,7 +299,8 @@ static mpt_status train_watched(search *s, const candidate *c, uint64_t seed, co
                                 const run_hooks *hooks, train_result *result, timing_run *run,
                                 mpt_error *error) {
   run_watch watch = {.s = s, .label = c->label, .purpose = purpose, .seed = seed, .hooks = hooks};
-  watch.may_stop = strcmp(purpose, "candidate") == 0 && seed == s->reference_seed[0];
+  watch.may_stop =
+      s->may_give_up && strcmp(purpose, "candidate") == 0 && seed == s->reference_seed[0];
   /* Ten budgets of training loss behind, and half a percent of it at least: no verdict hangs on a
    * run that is this far off. */
   watch.hopeless = fmax(10 * s->margin, 0.5);
@@ -350,8 +351,9 @@ mpt_status search_train(search *s, candidate *c, uint64_t seed, const char *purp
   evaluation_key(s, c, seed, key);
   bool found = false;
   MPT_RETURN_IF_FAILED(store_find_evaluation(s->store, key, &found, evaluation, error));
-  bool enough = found;
-  if (found && hooks != NULL)
+  /* A search goes on as it began, so that its record of a run given up stays, too. */
+  bool enough = found && (s->may_give_up || !evaluation->stopped);
+  if (enough && hooks != NULL)
     MPT_RETURN_IF_FAILED(hooks->is_done(hooks->context, key, &enough, error));
   if (found && !enough)
     store_evaluation_clear(evaluation);

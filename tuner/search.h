@@ -65,6 +65,7 @@ typedef struct search {
   int reference_seeds; /* R */
   uint64_t reference_seed[SEARCH_MAX_SEEDS];
   double reference_metric[SEARCH_MAX_SEEDS];
+  bool may_give_up;         /* hopeless candidates end early */
   double *reference_losses; /* of the first seed, [steps] */
   char observed_key[65];    /* of the same run */
   double reference_mean, reference_deviation;

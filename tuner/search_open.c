@@ -209,6 +209,7 @@ mpt_status search_open(search *s, const workload *w, const tuner_options *option
   s->steps = options->evaluation_steps > 0 ? options->evaluation_steps : w->steps;
   s->sign = w->metric == METRIC_LOSS ? 1 : -1;
   s->equal_time = SEARCH_EQUAL_TIME;
+  s->may_give_up = true;
   MPT_RETURN_IF_FAILED(dataset_open(&w->data, &s->data, error));
   /* Before a directory is made for what cannot be trained. */
   if (w->batch > dataset_get_info(s->data)->training)

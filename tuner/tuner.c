@@ -178,6 +178,7 @@ mpt_status tuner_evaluate(const workload *w, const tuner_options *options,
   MPT_TRY(search_open(&s, &seeded, options, false, error));
   s.planned = seeds * (count + 1);
   MPT_TRY(stage_reference(&s, error));
+  s.may_give_up = false; /* what was asked for is trained to its end */
   summary->rows = calloc((size_t)count + 1, sizeof *summary->rows);
   evaluated = calloc((size_t)count + 1, sizeof *evaluated);
   if (summary->rows == NULL || evaluated == NULL) {
