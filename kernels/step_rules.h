@@ -64,26 +64,53 @@ MPT_RULE void rule_scale_measured(mpt_scale *scale, uint32_t amax_bits) {
 
 /* Delayed scaling: the largest amax of the last steps. An amax that is not finite says nothing of
  * the scale that the next steps need and stays out of the history. */
+MPT_RULE bool rule_scale_moves(const mpt_scale *scale, uint32_t amax_bits) {
+  return scale->delayed && amax_bits != 0 && amax_bits < RULE_INFINITY_BITS;
+}
+
+/* Entries of the history once this step's amax is in it, and what entry i is then. */
+MPT_RULE int rule_history_filled(const mpt_scale *scale) {
+  return scale->filled < scale->length ? scale->filled + 1 : scale->length;
+}
+MPT_RULE uint32_t rule_history_entry(const mpt_scale *scale, int i, uint32_t amax_bits) {
+  return i == scale->next ? amax_bits : scale->history[i];
+}
+MPT_RULE uint32_t rule_history_largest(const mpt_scale *scale, uint32_t amax_bits) {
+  uint32_t largest = 0;
+  for (int i = 0; i < rule_history_filled(scale); i++)
+    if (largest < rule_history_entry(scale, i, amax_bits))
+      largest = rule_history_entry(scale, i, amax_bits);
+  return largest;
+}
+
+/* The scale that rule_scale_step will set at the next step's begin, known as soon as this step has
+ * seen its amax; `largest` is that of the history with it. */
+MPT_RULE float rule_scale_coming(const mpt_scale *scale, uint32_t largest) {
+  if (!rule_scale_moves(scale, scale->amax_bits))
+    return scale->scale;
+  return rule_power_of_two(rule_scale_exponent(scale->max_finite, largest, scale->margin));
+}
+
+/* The amax that came ahead is that of the step which begins. */
 MPT_RULE void rule_scale_step(mpt_scale *scale, int64_t step, bool ended) {
   uint32_t amax_bits = ended ? scale->amax_bits : 0;
-  scale->amax_bits = 0;
   if (amax_bits >= RULE_INFINITY_BITS) {
     if (!scale->nonfinite)
       scale->nonfinite_step = step;
     scale->nonfinite = 1;
-    return;
   }
-  if (!scale->delayed || amax_bits == 0)
-    return;
-  scale->history[scale->next] = amax_bits;
-  scale->next = (scale->next + 1) % scale->length;
-  if (scale->filled < scale->length)
-    scale->filled++;
-  uint32_t largest = 0;
-  for (int i = 0; i < scale->filled; i++)
-    if (largest < scale->history[i])
-      largest = scale->history[i];
-  rule_scale_set(scale, largest);
+  if (rule_scale_moves(scale, amax_bits)) {
+    rule_scale_set(scale, rule_history_largest(scale, amax_bits));
+    int filled = rule_history_filled(scale);
+    scale->history[scale->next] = amax_bits;
+    scale->next = (scale->next + 1) % scale->length;
+    scale->filled = filled;
+  }
+  scale->amax_bits = scale->coming_bits;
+  if (scale->comes && !scale->delayed)
+    rule_scale_set(scale, scale->coming_bits);
+  scale->coming_bits = 0;
+  scale->comes = 0;
 }
 
 /* Counts the step that ended and moves the loss scale. */

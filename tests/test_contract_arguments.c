@@ -243,6 +243,16 @@ static void optimizers(contract *c) {
   half.shape[0] = 2;
   REFUSED(MPT_ERROR_SHAPE, "a copy has shape [2, 4]", mpt_adam_steps, c->queue, &p, 1, &args,
           &state);
+  mpt_tensor turned = c_tensor(c, MPT_BF16, NULL, C_SHAPE(4, 4));
+  p.copies[1] = (mpt_weight_copy){.transposed = &turned};
+  REFUSED(MPT_ERROR_SHAPE, "a transposed copy has shape [4, 4]", mpt_adam_steps, c->queue, &p, 1,
+          &args, &state);
+  turned.shape[1] = 3;
+  turned.strides[0] = 3;
+  REFUSED(MPT_ERROR_ARGUMENT, "a transposed copy is fp8", mpt_adam_steps, c->queue, &p, 1, &args,
+          &state);
+  p.copies[1] = (mpt_weight_copy){.flags = MPT_QUANTIZE_AMAX};
+  REFUSED(MPT_ERROR_ARGUMENT, "without a scale", mpt_adam_steps, c->queue, &p, 1, &args, &state);
   REFUSED(MPT_ERROR_ARGUMENT, "no gradients", mpt_gradient_check, c->queue, NULL, 0, 0, &state,
           NULL);
   REFUSED(MPT_ERROR_ARGUMENT, "a gradient is NULL", mpt_gradient_check, c->queue,

@@ -176,7 +176,7 @@ static adam_rows *make_rows(contract *c) {
   }
   for (int i = 0; i < PARAMETERS; i++)
     a->parameters[i] = (mpt_adam_parameter){&a->views[0][i], &a->views[1][i],     &a->views[2][i],
-                                            &a->views[3][i], i % 2 ? 0.1f : 0.0f, {{0}}};
+                                            &a->views[3][i], i % 2 ? 0.1f : 0.0f, {{0}, {0}}};
   return a;
 }
 
@@ -213,46 +213,148 @@ static void adam_steps_are_single_steps(contract *c) {
   check_steps(c, true, 1);
 }
 
-/* A parameter's copies hold its new weights, rounded, and its amax is seen. */
-static void check_copies(contract *c, int64_t n, mpt_format a, mpt_format b, int overflow) {
-  float *w = c_random(c, n), *zeros = c_floats(c, n), *expected = c_floats(c, n);
-  mpt_tensor weight = c_tensor(c, MPT_FP32, w, C_SHAPE(n));
-  mpt_tensor gradient = c_tensor(c, MPT_FP32, c_random(c, n), C_SHAPE(n));
-  mpt_tensor first = c_tensor(c, MPT_FP32, zeros, C_SHAPE(n));
-  mpt_tensor second = c_tensor(c, MPT_FP32, zeros, C_SHAPE(n));
-  mpt_tensor plain = c_tensor(c, a, NULL, C_SHAPE(n)), scaled = c_tensor(c, b, NULL, C_SHAPE(n));
-  mpt_scale scale = {.scale = 128, .inverse = 0x1p-7f, .format = (int32_t)b, .amax_bits = 5};
-  mpt_scale *device_scale = c_upload_bits(c, &scale, sizeof scale);
-  mpt_adam_parameter p = {&weight, &gradient, &first,
-                          &second, 0.1f,      {{&plain, NULL}, {&scaled, device_scale}}};
+/* A weight [rows, columns], and what an update of it needs. */
+typedef struct adam_weight {
+  mpt_tensor weight, gradient, first, second;
+  float *before;
+} adam_weight;
+
+static void make_weight(contract *c, adam_weight *a, int64_t rows, int64_t columns) {
+  int64_t n = rows * columns;
+  a->before = c_random(c, n);
+  a->weight = c_tensor(c, MPT_FP32, a->before, C_SHAPE(rows, columns));
+  a->gradient = c_tensor(c, MPT_FP32, c_random(c, n), C_SHAPE(rows, columns));
+  a->first = c_tensor(c, MPT_FP32, c_floats(c, n), C_SHAPE(rows, columns));
+  a->second = c_tensor(c, MPT_FP32, c_floats(c, n), C_SHAPE(rows, columns));
+}
+
+/* Updates it once, with those copies made, and begins the next step of `scales`; returns the new
+ * weights. */
+static float *update_weight(contract *c, const adam_weight *a, const mpt_weight_copy copies[2],
+                            mpt_scale *scales, int overflow) {
+  mpt_adam_parameter p = {&a->weight, &a->gradient, &a->first,
+                          &a->second, 0.1f,         {copies[0], copies[1]}};
   mpt_adam_args args = {
       .learning_rate = 0.01f, .beta1 = 0.9f, .beta2 = 0.99f, .epsilon = 1e-8f, .decoupled = true};
-  mpt_step_state state = {.loss_scale = 1, .clip = 1, .overflow = overflow};
-  C_RUN(mpt_adam_steps, c->queue, &p, 1, &args, c_upload_state(c, state));
-  float *got = c_read(c, &weight), amax = 0;
-  for (int64_t i = 0; i < n; i++)
-    amax = fmaxf(amax, fabsf(got[i]));
-  assert_true((memcmp(got, w, (size_t)n * sizeof *w) == 0) == (overflow != 0));
-  for (int64_t i = 0; i < n; i++)
-    expected[i] = mpt_format_round(a, got[i], true);
-  c_same_bits("the copy", c_read(c, &plain), expected, n);
-  for (int64_t i = 0; i < n; i++)
-    expected[i] = mpt_format_round(b, got[i] * 128, true);
-  c_same_bits("the scaled copy", c_read(c, &scaled), expected, n);
-  c_download_bits(c, device_scale, &scale, sizeof scale);
-  assert_memory_equal(&scale.amax_bits, &amax, sizeof amax);
+  mpt_step_state state = {.loss_scale = 1, .clip = 1, .overflow = overflow, .pending = 1};
+  mpt_step_state *device = c_upload_state(c, state);
+  C_RUN(mpt_adam_steps, c->queue, &p, 1, &args, device);
+  C_RUN(mpt_step_begin, c->queue, device, scales, 2);
+  float *got = c_read(c, &a->weight);
+  int64_t n = mpt_tensor_count(&a->weight);
+  assert_true((memcmp(got, a->before, (size_t)n * sizeof *got) == 0) == (overflow != 0));
+  return got;
+}
+
+static mpt_scale download_scale(contract *c, const mpt_scale *device) {
+  mpt_scale scale;
+  C_RUN(mpt_queue_synchronize, c->queue);
+  C_RUN(mpt_memory_download, c->queue, device, sizeof scale, &scale); /* holds an address */
+  c_hash(c, &scale.scale, sizeof scale.scale);
+  c_hash(c, &scale.counts, sizeof scale.counts);
+  return scale;
+}
+
+/* As mpt_quantize would make it of these weights in the step that has begun. */
+static void same_as_quantized(contract *c, const float *w, const mpt_weight_copy *copy,
+                              const mpt_scale *device) {
+  const mpt_tensor *shape = copy->tensor;
+  int64_t rows = shape->shape[0], columns = shape->shape[1], n = rows * columns;
+  mpt_scale scale = download_scale(c, device), fresh = scale;
+  fresh.counts = (mpt_cast_counts){0};
+  fresh.amax_bits = 0;
+  mpt_scale *again = c_upload_bits(c, &fresh, sizeof fresh);
+  mpt_tensor weight = c_tensor(c, MPT_FP32, w, C_SHAPE(rows, columns));
+  mpt_tensor expected = c_tensor(c, shape->format, NULL, C_SHAPE(rows, columns));
+  mpt_tensor turned = c_tensor(c, shape->format, NULL, C_SHAPE(columns, rows));
+  C_RUN(mpt_quantize, c->queue, &weight, again, MPT_QUANTIZE_COUNT | MPT_QUANTIZE_AMAX, &expected,
+        &turned);
+  fresh = download_scale(c, again);
+  c_same_bits("the copy", c_read(c, copy->tensor), c_read(c, &expected), n);
+  if (copy->transposed != NULL)
+    c_same_bits("its transpose", c_read(c, copy->transposed), c_read(c, &turned), n);
+  assert_memory_equal(&scale.counts, &fresh.counts, sizeof scale.counts);
+  assert_int_equal(scale.amax_bits, copy->flags & MPT_QUANTIZE_AMAX ? fresh.amax_bits : 0);
+}
+
+/* Copies hold the new weights, rounded, under the scale that the next step begins with. The one
+ * that is delayed leaves some saturated, and is seen in that step's amax. */
+static void check_copies(contract *c, int64_t rows, int64_t columns, mpt_format a, mpt_format b,
+                         int overflow) {
+  bool fp8 = b == MPT_FP8_E4M3 || b == MPT_FP8_E5M2;
+  uint32_t history[4];
+  for (int i = 0; i < 4; i++) {
+    float amax = 0.25f + (float)i / 8;
+    memcpy(&history[i], &amax, sizeof amax);
+  }
+  adam_weight w;
+  make_weight(c, &w, rows, columns);
+  mpt_tensor plain = c_tensor(c, a, NULL, C_SHAPE(rows, columns));
+  mpt_tensor scaled = c_tensor(c, b, NULL, C_SHAPE(rows, columns));
+  mpt_tensor transposed = c_tensor(c, b, NULL, C_SHAPE(columns, rows));
+  mpt_scale scales[2] = {
+      {.scale = 1, .inverse = 1, .format = (int32_t)a, .max_finite = mpt_format_get(a)->max_finite},
+      {.scale = 4,
+       .inverse = 0.25f,
+       .format = (int32_t)b,
+       .max_finite = mpt_format_get(b)->max_finite,
+       .delayed = 1,
+       .length = 4,
+       .filled = overflow ? 4 : 2,
+       .next = 2,
+       .history = c_upload_bits(c, history, sizeof history),
+       .amax_bits = history[3]}};
+  mpt_scale *device = c_upload_bits(c, scales, sizeof scales);
+  mpt_weight_copy copies[2] = {
+      {&plain, NULL, &device[0], MPT_QUANTIZE_COUNT},
+      {&scaled, fp8 ? &transposed : NULL, &device[1], MPT_QUANTIZE_COUNT | MPT_QUANTIZE_AMAX}};
+  float *got = update_weight(c, &w, copies, device, overflow);
+  assert_true(download_scale(c, &device[0]).scale == 1);
+  assert_true(!fp8 || download_scale(c, &device[1]).scale > 256);
+  for (int k = 0; k < 2; k++)
+    same_as_quantized(c, got, &copies[k], &device[k]);
 }
 
 static void copies_are_the_new_weights_rounded(contract *c) {
-  static const int64_t sizes[] = {1, 37, 20012};
-  for (int i = 0; i < 3; i++) {
-    check_copies(c, sizes[i], MPT_BF16, MPT_FP8_E4M3, 0);
-    check_copies(c, sizes[i], MPT_FP16, MPT_FP8_E5M2, 0);
-    check_copies(c, sizes[i], MPT_TF32, MPT_FP16, 1);
+  static const int64_t sizes[][2] = {{1, 1},    {1, 37},   {37, 1},    {5, 12},
+                                     {64, 128}, {80, 100}, {144, 203}, {271, 80}};
+  for (int i = 0; i < 8; i++) {
+    check_copies(c, sizes[i][0], sizes[i][1], MPT_BF16, MPT_FP8_E4M3, 0);
+    check_copies(c, sizes[i][0], sizes[i][1], MPT_FP16, MPT_FP8_E5M2, 0);
+    check_copies(c, sizes[i][0], sizes[i][1], MPT_FP16, MPT_FP8_E4M3, 1);
+    check_copies(c, sizes[i][0], sizes[i][1], MPT_FP8_E5M2, MPT_BF16, 0);
+  }
+}
+
+/* Of a scale that follows the weights themselves, the next step has what it would measure. */
+static void a_measured_weight_sets_the_scale_that_follows_it(contract *c) {
+  static const float sizes[] = {0, 1, 1000, INFINITY};
+  for (int i = 0; i < 4; i++) {
+    adam_weight w;
+    make_weight(c, &w, 30, 50);
+    w.before = c_floats(c, 1500);
+    w.before[700] = -sizes[i];
+    C_RUN(mpt_tensor_upload, c->queue, w.before, &w.weight);
+    mpt_scale scales[2] = {{.scale = 2, .inverse = 0.5f, .max_finite = 448, .amax_bits = 1},
+                           {.scale = 2, .inverse = 0.5f, .max_finite = 57344}};
+    mpt_scale *device = c_upload_bits(c, scales, sizeof scales);
+    mpt_scale *measured = c_upload_bits(c, scales, sizeof scales);
+    const mpt_weight_copy copies[2] = {{NULL, NULL, &device[0], MPT_QUANTIZE_AMAX},
+                                       {NULL, NULL, &device[1], MPT_QUANTIZE_AMAX}};
+    update_weight(c, &w, copies, device, 1);
+    for (int k = 0; k < 2; k++) {
+      C_RUN(mpt_scale_measure, c->queue, &w.weight, &measured[k]);
+      mpt_scale got = download_scale(c, &device[k]), expected = download_scale(c, &measured[k]);
+      assert_true(got.scale == expected.scale && got.inverse == expected.inverse);
+      assert_int_equal(got.amax_bits, i == 0 ? 0 : expected.amax_bits);
+      assert_int_equal(got.comes, 0);
+      assert_int_equal(got.counts.count, 0);
+    }
   }
 }
 
 CONTRACT_MAIN(CONTRACT_TEST(long_rows_become_their_gradient),
               CONTRACT_TEST(masked_classes_count_for_nothing),
               CONTRACT_TEST(many_gradients_are_one), CONTRACT_TEST(adam_steps_are_single_steps),
-              CONTRACT_TEST(copies_are_the_new_weights_rounded))
+              CONTRACT_TEST(copies_are_the_new_weights_rounded),
+              CONTRACT_TEST(a_measured_weight_sets_the_scale_that_follows_it))

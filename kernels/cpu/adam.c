@@ -2,6 +2,7 @@
  * w -= learning_rate / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + epsilon)
  * with weight decay in g, or, decoupled, w *= 1 - learning_rate weight_decay beforehand. */
 #include "kernels/cpu/cpu.h"
+#include "kernels/step_rules.h"
 #include <math.h>
 
 typedef struct adam_task {
@@ -71,11 +72,40 @@ static mpt_tensor one_row(mpt_t t) {
   return row;
 }
 
-static mpt_status copy_weight(mpt_queue *queue, mpt_t weight, mpt_t copy, mpt_scale *scale,
+/* A contiguous tensor as the matrix whose rows are its first dimension. */
+static mpt_tensor as_rows(mpt_t t) {
+  int64_t shape[2] = {t->shape[0], mpt_tensor_count(t) / t->shape[0]};
+  mpt_tensor rows = mpt_tensor_of(t->data, t->format, 2, shape);
+  rows.device = t->device;
+  return rows;
+}
+
+/* Under the scale that the next step will have; its amax belongs to that step. */
+static mpt_status copy_weight(mpt_queue *queue, mpt_t weight, const mpt_weight_copy *copy,
                               mpt_error *error) {
-  mpt_tensor to = one_row(copy);
-  return scale != NULL ? mpt_cpu_quantize(queue, weight, scale, MPT_QUANTIZE_AMAX, &to, NULL, error)
-                       : mpt_cpu_cast(queue, weight, 0, &to, NULL, error);
+  mpt_scale *scale = copy->scale, next = {.scale = 1.0f};
+  mpt_tensor from = as_rows(weight), rows = {0};
+  uint32_t amax_bits = 0;
+  if (scale != NULL) {
+    next.scale = rule_scale_coming(scale, rule_history_largest(scale, scale->amax_bits));
+    next.counts = scale->counts;
+  }
+  if (copy->tensor != NULL)
+    rows = as_rows(copy->tensor);
+  if (copy->tensor != NULL || copy->transposed != NULL)
+    MPT_RETURN_IF_FAILED(mpt_cpu_quantize(queue, &from, &next, copy->flags & MPT_QUANTIZE_COUNT,
+                                          copy->tensor != NULL ? &rows : NULL, copy->transposed,
+                                          error));
+  if (scale == NULL)
+    return MPT_OK;
+  scale->counts = next.counts;
+  if ((copy->flags & MPT_QUANTIZE_AMAX) == 0)
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(mpt_cpu_amax(queue, &from, &amax_bits, error));
+  if (scale->coming_bits < amax_bits)
+    scale->coming_bits = amax_bits;
+  scale->comes = 1;
+  return MPT_OK;
 }
 
 mpt_status mpt_cpu_adam_steps(mpt_queue *queue, const mpt_adam_parameter *parameters, int count,
@@ -90,9 +120,7 @@ mpt_status mpt_cpu_adam_steps(mpt_queue *queue, const mpt_adam_parameter *parame
     MPT_RETURN_IF_FAILED(
         mpt_cpu_adam_step(queue, &weight, &gradient, &first, &second, &own, state, error));
     for (int k = 0; k < 2; k++)
-      if (p->copies[k].tensor != NULL)
-        MPT_RETURN_IF_FAILED(
-            copy_weight(queue, &weight, p->copies[k].tensor, p->copies[k].scale, error));
+      MPT_RETURN_IF_FAILED(copy_weight(queue, p->weight, &p->copies[k], error));
   }
   return MPT_OK;
 }

@@ -5,14 +5,18 @@
  *
  * 28 bytes a weight are read and written, so one pass does everything: all parameters in one
  * launch, and copies in narrow formats from the registers that hold the new weights. The table of
- * parameters travels as the kernel's parameter, so that a graph captures it; blocks take chunks
- * in turn. */
+ * parameters travels as the kernel's parameter, so that a graph captures it; blocks take pieces in
+ * turn: PIECE elements in a row, or, where a copy is wanted transposed, tiles of SIDE x SIDE that
+ * turn in shared memory. */
 #include "kernels/cuda/any_format.cuh"
+#include "kernels/cuda/convert.cuh"
+#include "kernels/step_rules.h"
 
-enum { THREADS = 256, WIDTH = 4, CHUNK = 4 * THREADS * WIDTH };
+enum { THREADS = 256, WIDTH = 4, PIECE = 4 * THREADS * WIDTH, SIDE = 64 };
+enum { TILE_ROW = SIDE + WIDTH, UNIT = 16 }; /* bytes of shared memory, and of a store */
 
 struct adam_copy {
-  void *data; /* NULL: none */
+  void *data, *transposed; /* NULL: none */
   mpt_scale *scale;
 };
 
@@ -20,21 +24,24 @@ struct adam_entry {
   float *weight, *first, *second;
   const float *gradient;
   adam_copy copies[2];
-  int64_t count;
+  int64_t count, columns; /* columns of a tiled one */
   float weight_decay;
-  int32_t first_chunk; /* of all chunks of the launch */
-  uint8_t formats[2];  /* mpt_format, of copies */
-  bool vectors;        /* everything is aligned for WIDTH elements */
+  int32_t first_piece;          /* of all pieces of the launch */
+  uint8_t formats[2], flags[2]; /* of copies: mpt_format, MPT_QUANTIZE_ */
+  bool vectors;                 /* everything is aligned for WIDTH elements */
+  bool units;                   /* rows of transposed copies are for UNIT bytes */
 };
 
 /* FEW parameters fit into 4 KB of a kernel's parameters, MANY into 32 KB. */
 template <int MOST> struct adam_table {
-  int count, chunks;
+  int count, pieces;
   mpt_adam_args args;
   const mpt_step_state *state;
   adam_entry entries[MOST];
 };
-enum { FEW = 40, MANY = 330 };
+enum { FEW = 36, MANY = 290 };
+static_assert(sizeof(adam_table<FEW>) <= 4096 && sizeof(adam_table<MANY>) <= 32764,
+              "a kernel's parameters");
 
 /* What is the same for all parameters; in double, as far as the CPU has it so. */
 struct adam_constants {
@@ -84,10 +91,72 @@ static __device__ __forceinline__ adam_rule rule_of(const mpt_adam_args &a, cons
           a.epsilon};
 }
 
-template <int N>
-static __device__ __forceinline__ uint32_t update(const adam_entry &e, const adam_rule &rule,
-                                                  bool overflow, const float scales[2],
-                                                  int64_t at) {
+/* What is done with the weights of a piece, and what became of them. */
+struct copy_rule {
+  float scale, saturates, vanishes;
+  uint32_t saturated, vanished;
+};
+
+struct piece_copies {
+  copy_rule rule[2];
+  uint32_t amax;
+};
+
+/* The scale of the next step, by a warp. */
+static __device__ __forceinline__ float coming_scale(const mpt_scale *s) {
+  uint32_t largest = 0;
+  for (int i = threadIdx.x % 32; i < rule_history_filled(s); i += 32)
+    largest = max(largest, rule_history_entry(s, i, s->amax_bits));
+  return rule_scale_coming(s, __reduce_max_sync(0xFFFFFFFFu, largest));
+}
+
+static __device__ __forceinline__ piece_copies copies_begin(const adam_entry &e) {
+  piece_copies p = {};
+#pragma unroll
+  for (int c = 0; c < 2; c++) {
+    copy_rule &r = p.rule[c];
+    r.scale = e.copies[c].scale != NULL ? coming_scale(e.copies[c].scale) : 1.0f;
+    if (e.flags[c] & MPT_QUANTIZE_COUNT)
+      DISPATCH_ALL(e.formats[c], T,
+                   (r.saturates = Limits<T>::saturates, r.vanishes = Limits<T>::vanishes))
+  }
+  return p;
+}
+
+/* Looks first: most pieces raise nothing, and reads of one place do not queue as atomics do. */
+static __device__ __forceinline__ void copies_end(const adam_entry &e, const piece_copies &p,
+                                                  bool first) {
+#pragma unroll
+  for (int c = 0; c < 2; c++) {
+    mpt_scale *scale = e.copies[c].scale;
+    if (scale == NULL)
+      continue;
+    uint32_t amax = __reduce_max_sync(0xFFFFFFFFu, p.amax);
+    uint32_t saturated = __reduce_add_sync(0xFFFFFFFFu, p.rule[c].saturated);
+    uint32_t vanished = __reduce_add_sync(0xFFFFFFFFu, p.rule[c].vanished);
+    if (threadIdx.x % 32 != 0)
+      continue;
+    if (e.flags[c] & MPT_QUANTIZE_AMAX && *(volatile uint32_t *)&scale->coming_bits < amax)
+      atomicMax(&scale->coming_bits, amax);
+    if (saturated != 0)
+      atomicAdd((unsigned long long *)&scale->counts.saturated, (unsigned long long)saturated);
+    if (vanished != 0)
+      atomicAdd((unsigned long long *)&scale->counts.vanished, (unsigned long long)vanished);
+    if (!first || threadIdx.x != 0)
+      continue;
+    if (e.flags[c] & MPT_QUANTIZE_AMAX)
+      scale->comes = 1;
+    if (e.flags[c] & MPT_QUANTIZE_COUNT)
+      atomicAdd((unsigned long long *)&scale->counts.count, (unsigned long long)e.count);
+  }
+}
+
+/* N weights from element `at` on. What is wanted transposed goes to `tile` too, from byte `to` on.
+ */
+template <int N, bool TILES>
+static __device__ __forceinline__ void update(const adam_entry &e, const adam_rule &rule,
+                                              bool overflow, int64_t at, piece_copies &p,
+                                              uint8_t (*tile)[SIDE * TILE_ROW], int to) {
   float w[N], g[N], m[N], v[N];
   load_vector<Fp32, N>(e.weight + at, w);
   if (!overflow) {
@@ -101,78 +170,132 @@ static __device__ __forceinline__ uint32_t update(const adam_entry &e, const ada
     store_vector<Fp32, N>(e.first + at, m);
     store_vector<Fp32, N>(e.second + at, v);
   }
-  uint32_t amax = 0;
 #pragma unroll
   for (int i = 0; i < N; i++)
-    amax = max(amax, __float_as_uint(w[i]) & 0x7FFFFFFFu);
+    p.amax = max(p.amax, __float_as_uint(w[i]) & 0x7FFFFFFFu);
 #pragma unroll
-  for (int c = 0; c < 2; c++)
-    if (e.copies[c].data != NULL) {
-      float scaled[N];
-#pragma unroll
-      for (int i = 0; i < N; i++)
-        scaled[i] = w[i] * scales[c];
-      store_any<N>((mpt_format)e.formats[c], e.copies[c].data, at, scaled);
-    }
-  return amax;
-}
-
-/* Looks first: most chunks raise nothing, and reads of one place do not queue as atomics do. */
-static __device__ __forceinline__ void raise_amax(const adam_entry &e, uint32_t amax) {
-  if (e.copies[0].scale == NULL && e.copies[1].scale == NULL)
-    return;
-  amax = __reduce_max_sync(0xFFFFFFFFu, amax);
-  if (threadIdx.x % 32 != 0)
-    return;
   for (int c = 0; c < 2; c++) {
-    mpt_scale *scale = e.copies[c].scale;
-    if (scale != NULL && *(volatile uint32_t *)&scale->amax_bits < amax)
-      atomicMax(&scale->amax_bits, amax);
+    const adam_copy &copy = e.copies[c];
+    if (copy.data == NULL && (!TILES || copy.transposed == NULL))
+      continue;
+    copy_rule &r = p.rule[c];
+    float scaled[N];
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+      scaled[i] = w[i] * r.scale;
+      if (e.flags[c] & MPT_QUANTIZE_COUNT) {
+        r.saturated += fabsf(scaled[i]) >= r.saturates;
+        r.vanished += fabsf(scaled[i]) <= r.vanishes && w[i] != 0.0f;
+      }
+    }
+    if (copy.data != NULL)
+      store_any<N>((mpt_format)e.formats[c], copy.data, at, scaled);
+    if (TILES && copy.transposed != NULL) {
+      if (e.formats[c] == MPT_FP8_E4M3)
+        store_vector<E4m3, N>(tile[c] + to, scaled);
+      else
+        store_vector<E5m2, N>(tile[c] + to, scaled);
+    }
   }
 }
 
-static __device__ __forceinline__ void update_chunk(const adam_entry &e, const adam_rule &rule,
-                                                    bool overflow, int64_t begin) {
-  float scales[2];
-  uint32_t amax = 0;
-  int64_t end = begin + CHUNK < e.count ? begin + CHUNK : e.count;
-#pragma unroll
-  for (int c = 0; c < 2; c++)
-    scales[c] = e.copies[c].scale != NULL ? e.copies[c].scale->scale : 1.0f;
+static __device__ __forceinline__ void update_row(const adam_entry &e, const adam_rule &rule,
+                                                  bool overflow, int piece) {
+  int64_t begin = (int64_t)piece * PIECE;
+  int64_t end = begin + PIECE < e.count ? begin + PIECE : e.count;
   int64_t whole = e.vectors ? begin + (end - begin) / WIDTH * WIDTH : begin;
+  piece_copies p = copies_begin(e);
 #pragma unroll 2
   for (int64_t i = begin + (int64_t)threadIdx.x * WIDTH; i < whole; i += THREADS * WIDTH)
-    amax = max(amax, update<WIDTH>(e, rule, overflow, scales, i));
+    update<WIDTH, false>(e, rule, overflow, i, p, NULL, 0);
   for (int64_t i = whole + threadIdx.x; i < end; i += THREADS)
-    amax = max(amax, update<1>(e, rule, overflow, scales, i));
-  raise_amax(e, amax);
+    update<1, false>(e, rule, overflow, i, p, NULL, 0);
+  copies_end(e, p, piece == 0);
 }
 
-template <int MOST>
+/* Row `row` of the transpose, from column `column` on: UNIT elements of a tile's column. */
+static __device__ __forceinline__ void write_transposed(uint8_t *transposed, const uint8_t *tile,
+                                                        int64_t row, int64_t column, int64_t rows,
+                                                        int j, int unit, bool units) {
+  uint32_t word[UNIT / 4];
+  uint8_t *bytes = (uint8_t *)word, *out = transposed + row * rows + column;
+#pragma unroll
+  for (int i = 0; i < UNIT; i++)
+    bytes[i] = tile[(unit * UNIT + i) * TILE_ROW + j];
+  if (units && column < rows)
+    *(uint4 *)out = make_uint4(word[0], word[1], word[2], word[3]);
+  for (int i = 0; !units && i < UNIT && column + i < rows; i++)
+    out[i] = bytes[i];
+}
+
+static __device__ __forceinline__ void update_tile(const adam_entry &e, const adam_rule &rule,
+                                                   bool overflow, int piece) {
+  __shared__ alignas(16) uint8_t tile[2][SIDE * TILE_ROW];
+  constexpr int lanes = SIDE / WIDTH;
+  int across = (int)((e.columns + SIDE - 1) / SIDE);
+  int64_t rows = e.count / e.columns, row0 = (int64_t)(piece / across) * SIDE;
+  int64_t column0 = (int64_t)(piece % across) * SIDE;
+  int64_t column = column0 + threadIdx.x % lanes * WIDTH;
+  piece_copies p = copies_begin(e);
+#pragma unroll 2
+  for (int i = threadIdx.x / lanes; i < SIDE; i += THREADS / lanes) {
+    int64_t at = (row0 + i) * e.columns + column;
+    int to = i * TILE_ROW + threadIdx.x % lanes * WIDTH;
+    if (row0 + i >= rows)
+      break;
+    if (e.vectors && column < e.columns)
+      update<WIDTH, true>(e, rule, overflow, at, p, tile, to);
+    for (int k = 0; !e.vectors && k < WIDTH && column + k < e.columns; k++)
+      update<1, true>(e, rule, overflow, at + k, p, tile, to + k);
+  }
+  copies_end(e, p, piece == 0);
+  __syncthreads();
+  int unit = threadIdx.x % (SIDE / UNIT), j = threadIdx.x / (SIDE / UNIT);
+#pragma unroll
+  for (int c = 0; c < 2; c++)
+    if (e.copies[c].transposed != NULL && column0 + j < e.columns)
+      write_transposed((uint8_t *)e.copies[c].transposed, tile[c], column0 + j, row0 + unit * UNIT,
+                       rows, j, unit, e.units);
+  __syncthreads();
+}
+
+static __device__ __forceinline__ bool has_copies(const adam_entry &e) {
+  return e.copies[0].data != NULL || e.copies[0].transposed != NULL || e.copies[0].scale != NULL ||
+         e.copies[1].data != NULL || e.copies[1].transposed != NULL || e.copies[1].scale != NULL;
+}
+
+template <int MOST, bool TILES>
 static __global__ void __launch_bounds__(THREADS) adam(const __grid_constant__ adam_table<MOST> t) {
   __shared__ adam_constants constants;
   if (threadIdx.x == 0)
     constants = constants_of(t.args, t.state);
   __syncthreads();
-  for (int chunk = blockIdx.x; chunk < t.chunks; chunk += gridDim.x) {
+  for (int piece = blockIdx.x; piece < t.pieces; piece += gridDim.x) {
     int low = 0, high = t.count;
     while (high - low > 1) {
       int middle = (low + high) / 2;
-      if (t.entries[middle].first_chunk <= chunk)
+      if (t.entries[middle].first_piece <= piece)
         low = middle;
       else
         high = middle;
     }
     const adam_entry &e = t.entries[low];
-    if (constants.overflow && e.copies[0].data == NULL && e.copies[1].data == NULL)
+    adam_rule rule = rule_of(t.args, constants, e.weight_decay);
+    if (constants.overflow && !has_copies(e))
       continue;
-    update_chunk(e, rule_of(t.args, constants, e.weight_decay), constants.overflow != 0,
-                 (int64_t)(chunk - e.first_chunk) * CHUNK);
+    if constexpr (TILES)
+      update_tile(e, rule, constants.overflow != 0, piece - e.first_piece);
+    else
+      update_row(e, rule, constants.overflow != 0, piece - e.first_piece);
   }
 }
 
 static bool is_aligned(const void *data, size_t bytes) {
   return (uintptr_t)data % bytes == 0;
+}
+
+static bool is_tiled(const mpt_adam_parameter *p) {
+  return p->copies[0].transposed != NULL || p->copies[1].transposed != NULL;
 }
 
 static adam_entry entry_of(const mpt_adam_parameter *p) {
@@ -183,39 +306,59 @@ static adam_entry entry_of(const mpt_adam_parameter *p) {
   e.second = (float *)p->second_moment->data;
   e.count = mpt_tensor_count(p->weight);
   e.weight_decay = p->weight_decay;
+  int64_t rows = p->weight->shape[0], columns = e.count / rows;
+  e.columns = columns;
+  e.units = rows % UNIT == 0;
   e.vectors = is_aligned(e.weight, 16) && is_aligned(e.gradient, 16) && is_aligned(e.first, 16) &&
-              is_aligned(e.second, 16);
+              is_aligned(e.second, 16) && (!is_tiled(p) || columns % WIDTH == 0);
   for (int c = 0; c < 2; c++) {
-    mpt_t copy = p->copies[c].tensor;
-    if (copy == NULL)
+    mpt_t copy = p->copies[c].tensor, transposed = p->copies[c].transposed;
+    mpt_t either = copy != NULL ? copy : transposed;
+    e.copies[c].scale = p->copies[c].scale;
+    e.flags[c] = (uint8_t)p->copies[c].flags;
+    if (either == NULL)
       continue;
-    e.copies[c] = {copy->data, p->copies[c].scale};
-    e.formats[c] = (uint8_t)copy->format;
-    e.vectors = e.vectors && is_aligned(copy->data, (size_t)mpt_format_get(copy->format)->bits / 2);
+    e.formats[c] = (uint8_t)either->format;
+    e.copies[c].data = copy != NULL ? copy->data : NULL;
+    e.copies[c].transposed = transposed != NULL ? transposed->data : NULL;
+    e.units = e.units && is_aligned(e.copies[c].transposed, UNIT);
+    e.vectors =
+        e.vectors && is_aligned(e.copies[c].data, (size_t)mpt_format_get(either->format)->bits / 2);
   }
   return e;
 }
 
-template <int MOST>
+static int64_t pieces_of(const adam_entry *e, bool tiles) {
+  if (!tiles)
+    return divide_up(e->count, PIECE);
+  return divide_up(e->columns, SIDE) * divide_up(e->count / e->columns, SIDE);
+}
+
+/* The parameters that are tiled, or those that are not. */
+template <int MOST, bool TILES>
 static mpt_status run(cuda_context *c, const mpt_adam_parameter *parameters, int count,
                       const mpt_adam_args *args, const mpt_step_state *state, mpt_error *error) {
   adam_table<MOST> t;
   t.args = *args;
   t.state = state;
-  for (int done = 0; done < count; done += t.count) {
-    t.count = t.chunks = 0;
-    for (; t.count < MOST && done + t.count < count; t.count++) {
-      adam_entry e = entry_of(&parameters[done + t.count]);
-      int64_t chunks = divide_up(e.count, CHUNK);
-      if (chunks > INT32_MAX - t.chunks)
+  for (int done = 0; done < count;) {
+    t.count = t.pieces = 0;
+    for (; t.count < MOST && done < count; done++) {
+      if (is_tiled(&parameters[done]) != TILES)
+        continue;
+      adam_entry e = entry_of(&parameters[done]);
+      int64_t pieces = pieces_of(&e, TILES);
+      if (pieces > INT32_MAX - t.pieces)
         return mpt_fail(error, MPT_ERROR_ARGUMENT, "adam_steps: too many elements");
-      e.first_chunk = t.chunks;
-      t.chunks += (int)chunks;
-      t.entries[t.count] = e;
+      e.first_piece = t.pieces;
+      t.pieces += (int)pieces;
+      t.entries[t.count++] = e;
     }
     int most = 32 * c->multiprocessors; /* late blocks fill gaps that early ones leave */
-    int blocks = t.chunks < most ? t.chunks : most;
-    adam<MOST><<<blocks, THREADS, 0, c->stream>>>(t);
+    int blocks = t.pieces < most ? t.pieces : most;
+    if (blocks == 0)
+      continue;
+    adam<MOST, TILES><<<blocks, THREADS, 0, c->stream>>>(t);
     MPT_RETURN_IF_FAILED(CUDA_LAUNCHED("adam_steps", error));
   }
   return MPT_OK;
@@ -225,8 +368,12 @@ mpt_status mpt_cuda_adam_steps(mpt_queue *queue, const mpt_adam_parameter *param
                                const mpt_adam_args *args, const mpt_step_state *state,
                                mpt_error *error) {
   cuda_context *c = cuda_of(queue);
-  return count <= FEW ? run<FEW>(c, parameters, count, args, state, error)
-                      : run<MANY>(c, parameters, count, args, state, error);
+  if (count <= FEW) {
+    MPT_RETURN_IF_FAILED((run<FEW, false>(c, parameters, count, args, state, error)));
+    return run<FEW, true>(c, parameters, count, args, state, error);
+  }
+  MPT_RETURN_IF_FAILED((run<MANY, false>(c, parameters, count, args, state, error)));
+  return run<MANY, true>(c, parameters, count, args, state, error);
 }
 
 mpt_status mpt_cuda_adam_step(mpt_queue *queue, mpt_t weight, mpt_t gradient, mpt_t first_moment,
@@ -238,5 +385,5 @@ mpt_status mpt_cuda_adam_step(mpt_queue *queue, mpt_t weight, mpt_t gradient, mp
   p.first_moment = first_moment;
   p.second_moment = second_moment;
   p.weight_decay = args->weight_decay;
-  return run<FEW>(cuda_of(queue), &p, 1, args, state, error);
+  return run<FEW, false>(cuda_of(queue), &p, 1, args, state, error);
 }

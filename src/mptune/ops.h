@@ -73,7 +73,8 @@ typedef struct mpt_scale {
   int32_t nonfinite;      /* whether any of it was Inf or NaN, in any step so far */
   int64_t nonfinite_step; /* and the first such step */
   mpt_cast_counts counts; /* of all casts that count */
-  uint64_t unused;        /* scales of an array lie at 16 bytes */
+  uint32_t coming_bits;   /* amax of the values of the next step, where its producer has seen it */
+  int32_t comes;          /* whether it has */
 } mpt_scale;
 
 /* ---- memory ---- */
@@ -295,7 +296,8 @@ MPT_API mpt_status mpt_gradient_check(mpt_queue *queue, const mpt_tensor *const 
                                       int64_t *overflows, mpt_error *error);
 /* A new step: counts the one before when it is pending (applied and good_steps, or skipped), moves
  * the loss scale, pushes each scale's amax_bits into its history and takes its scale from there,
- * notes what was not finite; then clears overflow, clip and amax_bits. `count` scales. */
+ * notes what was not finite; then clears overflow and clip, and amax_bits becomes coming_bits: that
+ * sets a scale which is not delayed, if it came. `count` scales. */
 MPT_API mpt_status mpt_step_begin(mpt_queue *queue, mpt_step_state *state, mpt_scale *scales,
                                   int count, mpt_error *error);
 /* g = clip * grad / loss_scale + weight_decay * w; m = momentum * m + g; w -= learning_rate * m.
@@ -317,16 +319,22 @@ MPT_API mpt_status mpt_adam_step(mpt_queue *queue, const mpt_tensor *weight,
                                  const mpt_tensor *second_moment, const mpt_adam_args *args,
                                  const mpt_step_state *state, mpt_error *error);
 
-/* One parameter of a whole step: fp32 and contiguous. After the step each copy with a tensor holds
- * round(weight * scale), fp8 saturating, and scale->amax_bits moved up to the amax of the weight;
- * a scale of NULL is 1. That is so whether or not the update was skipped. */
+/* A copy of a weight for the next step, made from the new weight whether or not the update was
+ * skipped: round(weight * s), fp8 saturating, where s is 1 without a scale; with one, what
+ * mpt_step_begin will set it to if it is delayed, else what it is. Flags are mpt_quantize's, but
+ * the amax goes to coming_bits. Without tensors it is only measured. */
+typedef struct mpt_weight_copy {
+  const mpt_tensor *tensor;     /* shaped as the weight, contiguous; or NULL */
+  const mpt_tensor *transposed; /* fp8 [k, n] of a weight of n rows, contiguous; or NULL */
+  mpt_scale *scale;             /* or NULL */
+  unsigned flags;               /* 0 without a scale */
+} mpt_weight_copy;
+
+/* One parameter of a whole step: fp32 and contiguous. */
 typedef struct mpt_adam_parameter {
   const mpt_tensor *weight, *gradient, *first_moment, *second_moment;
-  float weight_decay; /* instead of mpt_adam_args' */
-  struct {
-    const mpt_tensor *tensor; /* shaped as the weight, contiguous; NULL: none */
-    mpt_scale *scale;
-  } copies[2];
+  float weight_decay;        /* instead of mpt_adam_args' */
+  mpt_weight_copy copies[2]; /* all zero: none */
 } mpt_adam_parameter;
 /* mpt_adam_step on every parameter, and their copies in the same pass. */
 MPT_API mpt_status mpt_adam_steps(mpt_queue *queue, const mpt_adam_parameter *parameters, int count,

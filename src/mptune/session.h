@@ -106,8 +106,9 @@ MPT_API bool mpt_session_collects(const mpt_session *session, int64_t step);
 MPT_API mpt_status mpt_session_deliver(mpt_session *session, mpt_error *error);
 
 /* ---- a step ---- */
-/* `step` counts from 0. Forgets all copies, of weights too; resets the overflow flag; the state
- * gets the loss scale of this step and counts the update of the step before as applied. */
+/* `step` counts from 0. Forgets all copies, of weights too but those that the optimizer made for
+ * this step (mpt_session_offer_copies); resets the overflow flag; the state gets the loss scale of
+ * this step and counts the update of the step before as applied. */
 MPT_API mpt_status mpt_session_step_begin(mpt_session *session, int64_t step, mpt_error *error);
 /* Between micro-batches of one step (gradient accumulation): forgets copies of activations. */
 MPT_API mpt_status mpt_session_microbatch(mpt_session *session, mpt_error *error);
@@ -147,10 +148,24 @@ MPT_API mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *
                                         int count, float max_norm, const mpt_step_state **state,
                                         mpt_error *error);
 
+/* Between a training step's end and mpt_adam_steps, on the parameters that are about to be given to
+ * it: fills `copies` of each that is a weight which this step's products read in a narrow format,
+ * so that the optimizer makes the copy that the next step will read (for fp8 with current scaling,
+ * finds its amax), and the next step need not read the weight in fp32. The tensors belong to the
+ * session. Results are the same bits as without; casts count where they are made, so
+ * mpt_layer_counters are ahead by those for the step to come. At most two copies of a parameter;
+ * others are made in the step, as are all of a parameter that is not given. */
+MPT_API mpt_status mpt_session_offer_copies(mpt_session *session, mpt_adam_parameter *parameters,
+                                            int count, mpt_error *error);
+/* Forgets the copies that the optimizer made. Call it between steps when weights change in another
+ * way (they are loaded, averaged, moved). mpt_session_set_mode and mpt_session_set_state do. */
+MPT_API mpt_status mpt_session_forget_weights(mpt_session *session, mpt_error *error);
+
 /* A step that the device is about to run again from a recording (mpt_queue_replay) which holds one
  * from mpt_session_step_begin to the optimizer: what the host keeps of a step. The recorded step
  * must have collected statistics just as this one does (mpt_session_collects, the mode unchanged):
- * keep two recordings, and call mpt_session_deliver before making one. */
+ * keep two recordings, and call mpt_session_deliver before making one. If it began with copies that
+ * the optimizer had made, so must this one. */
 MPT_API mpt_status mpt_session_step_again(mpt_session *session, int64_t step, mpt_error *error);
 
 /* ---- what happened ---- */

@@ -12,27 +12,19 @@ void session_forget(mpt_session *session, int source) {
       forget_copy(&session->copies[i]);
 }
 
-static void forget_where(mpt_session *session, bool weights) {
+void session_forget_activations(mpt_session *session) {
   for (int i = 0; i < session->source_count; i++) {
     operand_source *s = &session->sources[i];
-    if (s->operand == MPT_WEIGHT && !weights)
+    if (s->operand == MPT_WEIGHT)
       continue;
     s->data = NULL;
     s->collected_here = false;
   }
   for (int i = 0; i < session->copy_count; i++)
-    if (weights || session->sources[session->copies[i].source].operand != MPT_WEIGHT)
+    if (session->sources[session->copies[i].source].operand != MPT_WEIGHT)
       forget_copy(&session->copies[i]);
   for (int i = 0; i < session->layer_count; i++)
     session->layers[i].progress = LAYER_IDLE;
-}
-
-void session_forget_activations(mpt_session *session) {
-  forget_where(session, false);
-}
-
-void session_forget_all(mpt_session *session) {
-  forget_where(session, true);
 }
 
 static bool is_fp8(mpt_format format) {

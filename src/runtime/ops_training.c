@@ -147,17 +147,36 @@ mpt_status mpt_adam_step(mpt_queue *queue, const mpt_tensor *weight, const mpt_t
              : queue->backend->adam_step(queue, &v[0], &v[1], &v[2], &v[3], args, state, error);
 }
 
+static void check_copy(op_check *c, const mpt_weight_copy *copy, mpt_t weight) {
+  mpt_t rows = copy->tensor, transposed = copy->transposed;
+  if (rows != NULL) {
+    op_contiguous(c, "a copy", rows);
+    op_same_shape(c, "a copy", rows, weight);
+    op_apart(c, "a copy", rows, "weight", weight);
+  }
+  if (transposed != NULL) {
+    op_contiguous(c, "a transposed copy", transposed);
+    if (c->status == MPT_OK)
+      OP_SHAPE(c, "a transposed copy", transposed, mpt_tensor_count(weight) / weight->shape[0],
+               weight->shape[0]);
+    op_apart(c, "a transposed copy", transposed, "weight", weight);
+    op_require(c,
+               c->status != MPT_OK || transposed->format == MPT_FP8_E4M3 ||
+                   transposed->format == MPT_FP8_E5M2,
+               "a transposed copy is fp8");
+    if (rows != NULL)
+      op_format(c, "a transposed copy", transposed, rows->format);
+  }
+  op_require(c, copy->scale != NULL || copy->flags == 0, "a copy without a scale has no flags");
+}
+
 static void check_adam_parameter(op_check *c, const mpt_adam_parameter *p) {
   check_parameter(c, "weight", p->weight, p->weight);
   check_parameter(c, "gradient", p->gradient, p->weight);
   check_parameter(c, "first_moment", p->first_moment, p->weight);
   check_parameter(c, "second_moment", p->second_moment, p->weight);
   for (int k = 0; k < 2; k++)
-    if (p->copies[k].tensor != NULL) {
-      op_contiguous(c, "a copy", p->copies[k].tensor);
-      op_same_shape(c, "a copy", p->copies[k].tensor, p->weight);
-      op_apart(c, "a copy", p->copies[k].tensor, "weight", p->weight);
-    }
+    check_copy(c, &p->copies[k], p->weight);
 }
 
 mpt_status mpt_adam_steps(mpt_queue *queue, const mpt_adam_parameter *parameters, int count,

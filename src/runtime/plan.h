@@ -4,7 +4,8 @@
  * A *source* is a tensor that operands are made from: an input (one for all layers that share its
  * name), a weight, or a grad_output. A *copy* is a source in one operand format. Copies are planned
  * at open, made when a GEMM first needs one, and serve every GEMM that wants that format until the
- * source changes: a microbatch for inputs and grad_outputs, a step for weights.
+ * source changes: a microbatch for inputs and grad_outputs, a step for weights. Copies of weights
+ * that the optimizer makes for the next step (weights.c) are there when it begins.
  *
  * Where the device's fp8 products want both operands with k along rows (mpt_gemm_wants_rows_of_k),
  * an fp8 copy has two parts, as the source lies and transposed, made in one pass.
@@ -46,9 +47,12 @@ typedef struct operand_copy {
   mpt_format format;
   mpt_scaling scaling; /* fp8 only, else zero */
   copy_part parts[PART_COUNT];
-  size_t history;              /* offset in the workspace; delayed scaling only */
-  bool has_history;            /* a step has put something there, or a checkpoint */
-  bool in_this_step;           /* will at the end of this step */
+  size_t history;                 /* offset in the workspace; delayed scaling only */
+  bool has_history;               /* a step has put something there, or a checkpoint */
+  bool in_this_step;              /* will at the end of this step */
+  mpt_tensor offered[PART_COUNT]; /* of a weight: what the optimizer was given to write */
+  bool comes;    /* it makes the copy for the step that begins next, or measures for it */
+  bool measured; /* its amax came before this step began */
   uint64_t cast, cast_in_step; /* elements since open, and in the step at hand or the last */
 } operand_copy;
 
@@ -58,6 +62,7 @@ typedef struct operand_source {
   int64_t rows, columns; /* at most; a weight's are exact */
   const void *data;      /* the tensor seen since it last changed, NULL before */
   bool scaled;           /* an fp8 copy with current scaling is made from it */
+  bool comes;            /* of a weight: the optimizer makes copies for the step that begins next */
   bool collected;        /* statistics hold something of this step */
   bool collected_here;   /* of this microbatch */
 } operand_source;
@@ -100,6 +105,7 @@ struct mpt_session {
 
   mpt_run_mode mode;
   bool in_step;
+  bool began_with_copies;          /* of weights, from the optimizer: the step begun last here */
   bool pending;                    /* a step ended and mpt_step_begin has not counted it yet */
   int64_t step, first_step, ended; /* number of this step; of the first; how many ended */
   int gradient_capacity;
@@ -144,7 +150,11 @@ bool session_readable_as(mpt_device_kind device, mpt_format stored, mpt_format o
 /* A source got new values: forget its copies. */
 void session_forget(mpt_session *session, int source);
 void session_forget_activations(mpt_session *session);
-void session_forget_all(mpt_session *session);
+
+/* weights.c: a step begins: of copies of weights only those stay that the optimizer has made. */
+void session_weights_begin(mpt_session *session);
+/* Whether the optimizer has made any for the step that begins next. */
+bool session_weights_come(const mpt_session *session);
 
 /* loss_scale.c */
 mpt_status loss_scale_open(mpt_session *session, mpt_loss_scale_policy policy, int64_t steps,

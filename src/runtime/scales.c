@@ -46,6 +46,8 @@ mpt_status session_scale(mpt_session *session, operand_copy *copy, const mpt_ten
   if (delayed && train)
     copy->in_this_step = true;
   mpt_scale *scale = &session->scales[copy - session->copies];
+  if (!delayed && copy->measured)
+    return MPT_OK;
   if (!delayed || !copy->has_history)
     return is_seen(session, copy, tensor)
                ? mpt_scale_from_lite(session->queue, tensor->lite, scale, error)

@@ -188,8 +188,7 @@ mpt_status mpt_session_set_mode(mpt_session *session, mpt_run_mode mode, mpt_err
     session->pending = false;
   }
   session->mode = mode;
-  session_forget_all(session);
-  return MPT_OK;
+  return mpt_session_forget_weights(session, error);
 }
 
 mpt_status mpt_session_set_statistics(mpt_session *session, mpt_statistics_mode mode, int64_t every,

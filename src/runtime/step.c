@@ -20,7 +20,8 @@ mpt_status mpt_session_step_begin(mpt_session *session, int64_t step, mpt_error 
   if (session->in_step)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "step %lld begins before step %lld ended",
                     (long long)step, (long long)session->step);
-  session_forget_all(session);
+  session_forget_activations(session);
+  session_weights_begin(session);
   session->collecting = false;
   if (session->mode == MPT_RUN_TRAIN) {
     MPT_RETURN_IF_FAILED(mpt_step_begin(session->queue, session->state, session->scales,
@@ -97,6 +98,11 @@ mpt_status mpt_session_step_again(mpt_session *session, int64_t step, mpt_error 
     return mpt_fail(error, MPT_ERROR_ARGUMENT,
                     "step %lld cannot be run again from a recording: no training step has ended "
                     "before it",
+                    (long long)step);
+  if (session->began_with_copies && !session_weights_come(session))
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "step %lld cannot be run again from a recording: the copies of weights that it "
+                    "reads have been forgotten",
                     (long long)step);
   MPT_RETURN_IF_FAILED(watch_to_ring(session, error));
   if (mpt_session_collects(session, step))
@@ -256,6 +262,7 @@ mpt_status mpt_session_set_state(mpt_session *session, const void *bytes, size_t
       saved.applied < 0 || !(saved.loss_scale > 0.0f) || !histories_valid(session, at))
     return mpt_fail(error, MPT_ERROR_MISMATCH,
                     "the session's state was saved for other layers or another policy");
+  MPT_RETURN_IF_FAILED(mpt_session_forget_weights(session, error));
   for (int i = 0; i < session->copy_count; i++) {
     if (!is_delayed(&session->copies[i]))
       continue;

@@ -57,6 +57,7 @@ static mpt_status update_adam(network *n, const optimizer_spec *o, const float *
                         .beta2 = (float)o->beta2,
                         .epsilon = (float)o->epsilon,
                         .decoupled = o->kind == OPTIMIZER_ADAMW};
+  MPT_RETURN_IF_FAILED(mpt_session_offer_copies(n->session, n->updates, n->parameter_count, error));
   return mpt_adam_steps(n->queue, n->updates, n->parameter_count, &args, state, error);
 }
 
