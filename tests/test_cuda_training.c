@@ -179,11 +179,18 @@ static void same(const seen_run *a, const seen_run *b, bool values) {
   assert_int_equal(a->count, b->count);
   for (int i = 0; i < a->count; i++) {
     const seen_operand *x = &a->of[i], *y = &b->of[i];
-    assert_true(x->step == y->step && x->layer == y->layer && x->operand == y->operand &&
-                x->count == y->count);
-    if (values)
-      assert_true(x->zeros == y->zeros && x->amax_bits == y->amax_bits &&
-                  x->amin_bits == y->amin_bits);
+    if (x->step != y->step || x->layer != y->layer || x->operand != y->operand ||
+        x->count != y->count)
+      fail_msg("step %lld, layer %d, %s, %llu elements are not step %lld, layer %d, %s, %llu",
+               (long long)x->step, x->layer, mpt_operand_name(x->operand),
+               (unsigned long long)x->count, (long long)y->step, y->layer,
+               mpt_operand_name(y->operand), (unsigned long long)y->count);
+    if (values &&
+        (x->zeros != y->zeros || x->amax_bits != y->amax_bits || x->amin_bits != y->amin_bits))
+      fail_msg("step %lld, layer %d, %s: %llu zeros, %#x to %#x are not %llu, %#x to %#x",
+               (long long)x->step, x->layer, mpt_operand_name(x->operand),
+               (unsigned long long)x->zeros, x->amin_bits, x->amax_bits,
+               (unsigned long long)y->zeros, y->amin_bits, y->amax_bits);
   }
 }
 
