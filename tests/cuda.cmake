@@ -6,8 +6,10 @@ if(MPTUNE_CUDA)
 endif()
 set_target_properties(bench_statistics PROPERTIES LINKER_LANGUAGE C)
 
-# The file of chosen algorithms is tested without a GPU, but needs cuBLASLt's header.
+# Tests of what is inside the matrix product need cuBLASLt's header; the first needs no GPU.
 if(MPTUNE_CUDA)
-  target_compile_definitions(test_gemm_choice PRIVATE MPTUNE_CUDA)
-  target_include_directories(test_gemm_choice SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
+  foreach(name test_gemm_choice test_gemm_kernels)
+    target_compile_definitions(${name} PRIVATE MPTUNE_CUDA)
+    target_include_directories(${name} SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
+  endforeach()
 endif()
