@@ -13,3 +13,9 @@ if(MPTUNE_CUDA)
     target_include_directories(${name} SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
   endforeach()
 endif()
+
+# What pytorch_gemm.py loads.
+if(MPTUNE_CUDA)
+  add_library(gemm_module MODULE bench/gemm_module.c)
+  target_link_libraries(gemm_module PRIVATE mptune)
+endif()

@@ -86,7 +86,7 @@ void gemm_check_samples(cudaStream_t stream, const gemm_key *key, const void *a,
 #else
 #include "kernels/cuda/cublaslt.h"
 
-enum { GEMM_ASKED = 8, GEMM_CANDIDATES = 2 * GEMM_ASKED, GEMM_BUCKETS = 256, GEMM_PATH = 1024 };
+enum { GEMM_ASKED = 8, GEMM_CANDIDATES = 4 * GEMM_ASKED, GEMM_BUCKETS = 256, GEMM_PATH = 1024 };
 
 typedef struct gemm_plan {
   gemm_key key;
@@ -140,7 +140,7 @@ mpt_status gemm_tune(cuda_context *c, gemm_plan *plan,
 /* Sets g->choices: a file for each device, driver and cuBLASLt, none where the choice is not by
  * timing. */
 void gemm_choice_open(cuda_context *c);
-/* What was chosen for choice->key, by this process or another. */
+/* What was chosen by timing for choice->key, by this process or another. */
 bool gemm_choice_find(const cuda_context *c, gemm_choice *choice);
 /* Keeps a choice. Where another process was quicker, `choice` becomes what that one chose. */
 void gemm_choice_keep(const cuda_context *c, gemm_choice *choice);

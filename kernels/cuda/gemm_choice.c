@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 enum {
-  CHOICE_VERSION = 1, /* of candidates, checks and what is in a line */
+  CHOICE_VERSION = 2, /* of candidates, checks and what is in a line */
   CHOICE_DIGITS = 2 * sizeof(gemm_choice),
   CHOICE_LINE = CHOICE_DIGITS + 1 + 16 + 1 /* digits, blank, checksum, end of line */
 };
@@ -133,6 +133,8 @@ static void keep(int device, const gemm_choice *choice) {
 }
 
 bool gemm_choice_find(const cuda_context *c, gemm_choice *choice) {
+  if (!c->gemm->tune)
+    return false;
   if (recall(c->device, choice))
     return true;
   if (c->gemm->choices[0] == '\0' || !gemm_choice_read(c->gemm->choices, choice))
@@ -142,6 +144,8 @@ bool gemm_choice_find(const cuda_context *c, gemm_choice *choice) {
 }
 
 void gemm_choice_keep(const cuda_context *c, gemm_choice *choice) {
+  if (!c->gemm->tune)
+    return;
   if (c->gemm->choices[0] != '\0')
     gemm_choice_share(c->gemm->choices, choice);
   keep(c->device, choice);

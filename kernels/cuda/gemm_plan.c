@@ -147,8 +147,7 @@ cublasStatus_t gemm_run(cuda_context *c, const gemm_plan *plan,
 
 /* ---- candidates ---- */
 static cublasStatus_t prefer(const cublaslt *lt, cublasLtMatmulPreference_t preference,
-                             const gemm_key *k) {
-  size_t workspace = CUDA_GEMM_BYTES;
+                             const gemm_key *k, size_t workspace) {
   /* no partial sums in the output's format */
   uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
   const struct {
@@ -189,6 +188,22 @@ static void ask(const struct cuda_gemm *g, const gemm_plan *plan,
   }
 }
 
+/* With a workspace the heuristic fills its list with algorithms that split k, also where one that
+ * needs none is faster: those it proposes without are candidates too. */
+static cublasStatus_t ask_with_workspaces(const struct cuda_gemm *g, const gemm_plan *plan,
+                                          cublasLtMatmulPreference_t preference,
+                                          cublasLtMatmulHeuristicResult_t *results, int *count) {
+  cublasStatus_t result = prefer(&g->lt, preference, &plan->key, CUDA_GEMM_BYTES);
+  if (result == CUBLAS_STATUS_SUCCESS)
+    ask(g, plan, preference, results, count);
+  if (result != CUBLAS_STATUS_SUCCESS || *count == 0 || !g->tune)
+    return result;
+  result = prefer(&g->lt, preference, &plan->key, 0);
+  if (result == CUBLAS_STATUS_SUCCESS)
+    ask(g, plan, preference, results, count);
+  return result;
+}
+
 /* The heuristic knows fewer fast algorithms with a bias than without, and those without are able to
  * add one: they are candidates too. */
 static mpt_status candidates_of(const struct cuda_gemm *g, const gemm_plan *plan,
@@ -199,14 +214,13 @@ static mpt_status candidates_of(const struct cuda_gemm *g, const gemm_plan *plan
   *count = 0;
   MPT_RETURN_IF_FAILED(
       cublaslt_check(&g->lt, g->lt.MatmulPreferenceCreate(&preference), what, error));
-  cublasStatus_t result = prefer(&g->lt, preference, &plan->key);
-  if (result == CUBLAS_STATUS_SUCCESS)
-    ask(g, plan, preference, results, count);
+  cublasStatus_t result = ask_with_workspaces(g, plan, preference, results, count);
   if (result == CUBLAS_STATUS_SUCCESS && plan->key.bias && *count > 0 && g->tune) {
     result = set(&g->lt, plan, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_DEFAULT);
     if (result == CUBLAS_STATUS_SUCCESS)
-      ask(g, plan, preference, results, count);
-    result = set(&g->lt, plan, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+      result = ask_with_workspaces(g, plan, preference, results, count);
+    if (result == CUBLAS_STATUS_SUCCESS)
+      result = set(&g->lt, plan, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
   }
   g->lt.MatmulPreferenceDestroy(preference);
   return cublaslt_check(&g->lt, result, what, error);

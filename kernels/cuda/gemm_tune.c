@@ -208,7 +208,7 @@ static int rounds_in(const search *s, const int *which, int count, double second
   return rounds < 3 ? 3 : rounds < ROUNDS ? (int)rounds | 1 : ROUNDS;
 }
 
-/* Graphs of the candidates that single runs, which tell twice as long from as long, leave. */
+/* Graphs of the candidates that single runs leave, which are wrong by some 10 us. */
 static mpt_status shortlist(search *s, int which[GEMM_CANDIDATES], int *near, mpt_error *error) {
   double fastest = s->candidates[0].seconds;
   for (int i = 0; i < s->count; i++)
@@ -217,7 +217,7 @@ static mpt_status shortlist(search *s, int which[GEMM_CANDIDATES], int *near, mp
   *near = 0;
   for (int i = 0; i < s->count; i++) {
     candidate *x = &s->candidates[i];
-    if (i > 0 && x->seconds > 1.5 * fastest + 5e-6)
+    if (i > 0 && x->seconds > 1.15 * fastest + 20e-6)
       continue;
     double fit = graph_seconds / x->seconds;
     x->products = fit < 1 ? 1 : fit < MOST_PRODUCTS ? (int)fit : MOST_PRODUCTS;
