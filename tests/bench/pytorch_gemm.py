@@ -171,7 +171,7 @@ def measure(p, stream, tuned, first):
     products = max(1, min(100, int(1 / once)))
     if products > 1:
         graphs = {name: capture(run, products, stream) for name, run in runs.items()}
-    times = replays(graphs, list(runs), ROUNDS if once < 2 else 3)
+    times = replays(graphs, list(runs), ROUNDS)
     return {name: statistics.median(v) / products for name, v in times.items()}, choosing
 
 
