@@ -227,8 +227,8 @@ static void run_adam(void *context) {
   check(mpt_adam_steps(queue, r->parameters, r->count, &args, r->state, &error));
 }
 
-static double take_copy(mpt_tensor *copy, mpt_format format, int64_t rows, int64_t columns) {
-  *copy = mpt_tensor_of(NULL, format, 2, (int64_t[]){rows, columns});
+static double take_copy(mpt_tensor *copy, mpt_format format, int64_t m, int64_t n) {
+  *copy = mpt_tensor_of(NULL, format, 2, (int64_t[]){m, n});
   copy->device = mpt_queue_device(queue);
   copy->data = take(mpt_tensor_bytes(copy));
   return (double)mpt_tensor_bytes(copy);
