@@ -31,6 +31,7 @@ typedef const mpt_tensor *mpt_t; /* a tensor argument: a view, read or written a
   ENTRY(amax, (mpt_queue *, mpt_t x, uint32_t * amax_bits, mpt_error *))                           \
   ENTRY(collect, (mpt_queue *, mpt_t x, bool full, mpt_statistics *, mpt_error *))                 \
   ENTRY(collect_lite, (mpt_queue *, mpt_t x, mpt_lite *, mpt_error *))                             \
+  ENTRY(collect_all, (mpt_queue *, const mpt_collection *collections, int count, mpt_error *))     \
   ENTRY(merge_statistics,                                                                          \
         (mpt_queue *, mpt_statistics * into, mpt_statistics * from, mpt_error *))                  \
   ENTRY(quantization_error, (mpt_queue *, mpt_t x, mpt_format, int scale_exponent,                 \

@@ -265,6 +265,11 @@ static void conversion(contract *c) {
   REFUSED(MPT_ERROR_ARGUMENT, "exponent is 127", mpt_cast, c->queue, &x, 127, &x, NULL);
   REFUSED(MPT_ERROR_ARGUMENT, "amax_bits is NULL", mpt_amax, c->queue, &x, NULL);
   REFUSED(MPT_ERROR_ARGUMENT, "statistics is NULL", mpt_collect, c->queue, &x, true, NULL);
+  mpt_collection both[] = {{.x = &x, .lite = (mpt_lite *)&a}, {.x = &x, .full = (void *)&b}};
+  REFUSED(MPT_ERROR_ARGUMENT, "no tensors", mpt_collect_all, c->queue, both, 0);
+  REFUSED(MPT_ERROR_ARGUMENT, "of both kinds", mpt_collect_all, c->queue, both, 2);
+  both[1].lite = both[0].lite;
+  REFUSED(MPT_ERROR_ARGUMENT, "one of lite and full", mpt_collect_all, c->queue, both, 2);
   REFUSED(MPT_ERROR_ARGUMENT, "format is unknown", mpt_quantization_error, c->queue, &x,
           MPT_FORMAT_COUNT, 0, &a, &b);
 }

@@ -153,38 +153,62 @@ static void operations_on_rows(contract *c) {
       rows_of(c, stored[i], c_integer(c, 1, 70), columns[k]);
 }
 
-/* Queries, keys and values packed in one tensor: what each view gets adds up. */
-static void attention(contract *c) {
-  enum { B = 2, T = 37, C = 64 };
-  for (int i = 0; i < STORED; i++) {
-    mpt_format f = stored[i];
-    mpt_tensor packed = drawn(c, f, 0, C_SHAPE(B, T, 3 * C)), parts[3], grads[3];
-    mpt_tensor g = drawn(c, f, 0, C_SHAPE(B, T, C));
-    mpt_tensor lse = c_tensor(c, MPT_FP32, NULL, C_SHAPE(B, 2, T));
-    watched y = output(c, f, C_SHAPE(B, T, C)), whole = output(c, f, C_SHAPE(B, T, 3 * C));
-    size_t element = c_on_gpu(c) ? (size_t)mpt_format_get(f)->bits / 8 : sizeof(float);
-    for (int k = 0; k < 3; k++) {
-      parts[k] = packed, grads[k] = whole.y;
-      parts[k].shape[2] = grads[k].shape[2] = C;
-      parts[k].data = (char *)packed.data + (size_t)(k * C) * element;
-      grads[k].data = (char *)whole.y.data + (size_t)(k * C) * element;
+typedef struct attention_case {
+  int64_t batch, length, depth;
+  int heads;
+  bool causal, packed;
+} attention_case;
+
+/* Packed: queries, keys and values in one tensor, so what the gradients' three views get adds up.
+ */
+static void attend(contract *c, attention_case k, mpt_format f, mpt_format products) {
+  int64_t width = k.heads * k.depth, whole = k.packed ? 3 * width : width;
+  size_t element = c_on_gpu(c) ? (size_t)mpt_format_get(f)->bits / 8 : sizeof(float);
+  mpt_tensor from[3], parts[3], grads[3], g = drawn(c, f, 0, C_SHAPE(k.batch, k.length, width));
+  mpt_tensor lse = c_tensor(c, MPT_FP32, NULL, C_SHAPE(k.batch, k.heads, k.length));
+  watched y = output(c, f, C_SHAPE(k.batch, k.length, width)), to[3];
+  for (int i = 0; i < 3; i++) {
+    int at = k.packed ? 0 : i;
+    if (i == at) {
+      from[i] = drawn(c, f, 0, C_SHAPE(k.batch, k.length, whole));
+      to[i] = output(c, f, C_SHAPE(k.batch, k.length, whole));
     }
-    mpt_attention_args args = {.query = &parts[0],
-                               .key = &parts[1],
-                               .value = &parts[2],
-                               .y = &y.y,
-                               .lse = &lse,
-                               .heads = 2,
-                               .causal = true,
-                               .format = f};
-    C_RUN(mpt_attention_forward, c->queue, &args);
-    check(c, &y);
-    mpt_tensor forward = y.y;
-    forward.lite = NULL;
-    args.y = &forward;
-    C_RUN(mpt_attention_backward, c->queue, &args, &g, &grads[0], &grads[1], &grads[2]);
-    check(c, &whole);
+    parts[i] = from[at], grads[i] = to[at].y;
+    parts[i].shape[2] = grads[i].shape[2] = width;
+    parts[i].data = (char *)parts[i].data + (size_t)((i - at) * width) * element;
+    grads[i].data = (char *)grads[i].data + (size_t)((i - at) * width) * element;
   }
+  mpt_attention_args args = {.query = &parts[0],
+                             .key = &parts[1],
+                             .value = &parts[2],
+                             .y = &y.y,
+                             .lse = &lse,
+                             .heads = k.heads,
+                             .causal = k.causal,
+                             .format = products};
+  C_RUN(mpt_attention_forward, c->queue, &args);
+  check(c, &y);
+  mpt_tensor forward = y.y;
+  forward.lite = NULL;
+  args.y = &forward;
+  C_RUN(mpt_attention_backward, c->queue, &args, &g, &grads[0], &grads[1], &grads[2]);
+  for (int i = 0; i < (k.packed ? 1 : 3); i++)
+    check(c, &to[i]);
+}
+
+/* Every way in which a GPU stores rows: 16-byte pieces of heads of 32, 64 and 128 channels, other
+ * heads element by element, in the format of the products or another. Sequences end inside blocks.
+ */
+static void attention(contract *c) {
+  static const attention_case cases[] = {{2, 37, 32, 2, true, true},   {1, 1, 64, 1, true, false},
+                                         {1, 129, 64, 2, true, true},  {2, 64, 64, 2, false, false},
+                                         {1, 70, 128, 2, true, true},  {1, 33, 40, 2, false, true},
+                                         {2, 19, 100, 1, true, false}, {1, 21, 160, 1, true, true}};
+  static const mpt_format products[] = {MPT_FP32, MPT_TF32, MPT_BF16, MPT_FP16};
+  for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
+    for (int i = 0; i < STORED; i++)
+      for (size_t j = 0; j < sizeof products / sizeof *products; j++)
+        attend(c, cases[k], stored[i], products[j]);
 }
 
 static void products(contract *c) {

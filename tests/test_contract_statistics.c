@@ -181,24 +181,73 @@ static void amax_sees_infinity_and_nan(contract *c) {
   }
 }
 
+static void check_statistics(contract *c, mpt_statistics s, const float *x, int64_t n, int full) {
+  double absolute, near = sum_tolerance(c);
+  mpt_statistics plain = plain_statistics(x, n, &absolute);
+  assert_int_equal(s.count, plain.count);
+  assert_int_equal(s.zeros, plain.zeros);
+  assert_int_equal(s.nans, plain.nans);
+  assert_int_equal(s.infinities, plain.infinities);
+  assert_int_equal(s.amax_bits, plain.amax_bits);
+  assert_int_equal(s.amin_bits, plain.amin_bits);
+  assert_int_equal(s.full, full);
+  if (!full)
+    return;
+  assert_memory_equal(s.histogram, plain.histogram, sizeof s.histogram);
+  assert_true(fabs(s.sum - plain.sum) <= near * absolute);
+  assert_true(fabs(s.sum_of_squares - plain.sum_of_squares) <= near * plain.sum_of_squares);
+}
+
 static void check_collect(contract *c, const float *x, int64_t n) {
   mpt_tensor tx = c_tensor(c, MPT_FP32, x, C_SHAPE(n));
-  double absolute;
-  mpt_statistics plain = plain_statistics(x, n, &absolute);
+  for (int full = 0; full < 2; full++)
+    check_statistics(c, collect_of(c, &tx, full), x, n, full);
+}
+
+/* Of many tensors in one pass: more than one launch takes, of several formats, some of which begin
+ * inside a word of 16 bytes. */
+static void collect_all_is_collect_of_each(contract *c) {
+  enum { MANY = 300 };
+  static const mpt_format formats[] = {MPT_FP32, MPT_BF16, MPT_FP16, MPT_FP8_E5M2};
+  static mpt_tensor x[MANY];
+  static mpt_collection to[MANY];
+  static float *values[MANY];
+  static int64_t lengths[MANY];
   for (int full = 0; full < 2; full++) {
-    mpt_statistics s = collect_of(c, &tx, full);
-    assert_int_equal(s.count, plain.count);
-    assert_int_equal(s.zeros, plain.zeros);
-    assert_int_equal(s.nans, plain.nans);
-    assert_int_equal(s.infinities, plain.infinities);
-    assert_int_equal(s.amax_bits, plain.amax_bits);
-    assert_int_equal(s.amin_bits, plain.amin_bits);
-    assert_int_equal(s.full, full);
-    if (full) {
-      assert_memory_equal(s.histogram, plain.histogram, sizeof s.histogram);
-      double near = sum_tolerance(c);
-      assert_true(fabs(s.sum - plain.sum) <= near * absolute);
-      assert_true(fabs(s.sum_of_squares - plain.sum_of_squares) <= near * plain.sum_of_squares);
+    for (int i = 0; i < MANY; i++) {
+      mpt_format f = formats[i < MANY - 20 ? i / 100 : c_integer(c, 0, 3)];
+      int64_t n = lengths[i] = counts[c_integer(c, 0, COUNTS - 1)] + 1;
+      values[i] = draw(c, n, i % 3);
+      for (int64_t k = 0; k < n; k++)
+        values[i][k] = mpt_format_round(f, values[i][k], true);
+      x[i] = c_tensor(c, f, values[i], C_SHAPE(n));
+      if (i % 4 == 3) { /* all but the first */
+        x[i].data = (char *)x[i].data + mpt_tensor_bytes(&x[i]) / (size_t)n;
+        x[i].shape[0] = --lengths[i];
+        values[i]++;
+      }
+      mpt_lite none = {0};
+      to[i] = (mpt_collection){.x = &x[i]};
+      if (full)
+        to[i].full = c_device(c, sizeof(mpt_statistics));
+      else
+        to[i].lite = c_upload_bits(c, &none, sizeof none);
+    }
+    for (int times = 1; times <= 2; times++) { /* lite is added to */
+      C_RUN(mpt_collect_all, c->queue, to, MANY);
+      for (int i = 0; i < MANY; i++) {
+        mpt_statistics s;
+        mpt_lite lite;
+        if (full) {
+          c_download_bits(c, to[i].full, &s, sizeof s);
+        } else {
+          c_download_bits(c, to[i].lite, &lite, sizeof lite);
+          s = mpt_lite_statistics(&lite);
+          s.count /= (uint64_t)times, s.zeros /= (uint64_t)times;
+          s.nans /= (uint64_t)times, s.infinities /= (uint64_t)times;
+        }
+        check_statistics(c, s, values[i], lengths[i], full);
+      }
     }
   }
 }
@@ -342,6 +391,7 @@ CONTRACT_MAIN(CONTRACT_TEST(cast_rounds_scales_and_counts),
               CONTRACT_TEST(cast_counts_at_the_limits), CONTRACT_TEST(views_of_rows_are_honoured),
               CONTRACT_TEST(amax_is_the_integer_maximum), CONTRACT_TEST(amax_sees_infinity_and_nan),
               CONTRACT_TEST(collect_counts_everything), CONTRACT_TEST(collect_of_one_kind_of_value),
+              CONTRACT_TEST(collect_all_is_collect_of_each),
               CONTRACT_TEST(merged_statistics_are_those_of_both),
               CONTRACT_TEST(quantization_error_is_the_sum_of_squares),
               CONTRACT_TEST(comparison_is_the_sum_of_products),

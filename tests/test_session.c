@@ -436,15 +436,18 @@ static void the_first_value_that_is_not_finite_is_named(void **unused) {
   config.statistics = MPT_STATISTICS_LITE;
   mpt_session_layer layers[2] = {linear("a", 2, 2, 2), linear("b", 2, 2, 2)};
   open_session(&r, &config, layers, 2);
-  float x[4] = {1, 2, 3, 4}, y[4], z[4], w[4] = {1, 1, 1, 1};
+  float x[4] = {1, 2, 3, 4}, y[4], z[4], wa[4] = {1, 1, 1, 1}, wb[4] = {1, 1, 1, 1};
   mpt_tensor tx = matrix(x, 2, 2, MPT_FP32), ty = matrix(y, 2, 2, MPT_BF16);
-  mpt_tensor tz = matrix(z, 2, 2, MPT_BF16), tw = matrix(w, 2, 2, MPT_FP32);
+  mpt_tensor tz = matrix(z, 2, 2, MPT_BF16);
+  mpt_tensor ta = matrix(wa, 2, 2, MPT_FP32), tb = matrix(wb, 2, 2, MPT_FP32);
   for (int step = 0; step < 3; step++) {
+    if (step > 0)
+      wb[2] = NAN;
+    if (step > 1)
+      wa[2] = NAN; /* comes first, but too late */
     begin(&r, step);
-    OK(mpt_linear_forward(r.session, 0, &tx, &tw, NULL, &ty, &ok_error));
-    if (step == 1)
-      w[2] = NAN; /* seen by b only, in this step */
-    OK(mpt_linear_forward(r.session, 1, &ty, &tw, NULL, &tz, &ok_error));
+    OK(mpt_linear_forward(r.session, 0, &tx, &ta, NULL, &ty, &ok_error));
+    OK(mpt_linear_forward(r.session, 1, &ty, &tb, NULL, &tz, &ok_error));
     OK(mpt_session_step_end(r.session, NULL, 0, 0.0f, NULL, &ok_error));
     assert_int_equal(mpt_session_get_report(r.session).nonfinite_step, step == 0 ? -1 : 1);
   }

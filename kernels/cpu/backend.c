@@ -116,6 +116,7 @@ const mpt_backend mpt_backend_cpu = {
     .amax = mpt_cpu_amax,
     .collect = mpt_cpu_collect,
     .collect_lite = mpt_cpu_collect_lite,
+    .collect_all = mpt_cpu_collect_all,
     .quantization_error = mpt_cpu_quantization_error,
     .compare = mpt_cpu_compare,
     .gemm = mpt_cpu_gemm,

@@ -127,3 +127,17 @@ mpt_status mpt_cpu_collect_lite(mpt_queue *queue, mpt_t x, mpt_lite *lite, mpt_e
     lite->amin_negated = 0u - seen.amin_bits;
   return MPT_OK;
 }
+
+mpt_status mpt_cpu_collect_all(mpt_queue *queue, const mpt_collection *collections, int count,
+                               mpt_error *error) {
+  for (int i = 0; i < count; i++) {
+    const mpt_collection *c = &collections[i];
+    mpt_tensor row = *c->x;
+    row.rank = 2;
+    row.shape[0] = 1, row.shape[1] = row.strides[0] = mpt_tensor_count(c->x);
+    row.strides[1] = 1;
+    MPT_RETURN_IF_FAILED(c->lite != NULL ? mpt_cpu_collect_lite(queue, &row, c->lite, error)
+                                         : mpt_cpu_collect(queue, &row, true, c->full, error));
+  }
+  return MPT_OK;
+}

@@ -83,6 +83,14 @@ template <> inline Array<Any> array_of<Any>(mpt_t t) {
   return {t->data, t->format};
 }
 
+/* Of a tensor of which only this is left, on the device. */
+template <class T> static __device__ __forceinline__ mpt_format format_of(const Array<T> &) {
+  return T::format;
+}
+template <> __device__ __forceinline__ mpt_format format_of<Any>(const Array<Any> &array) {
+  return array.format;
+}
+
 /* The format of all these tensors, or MPT_FORMAT_COUNT when they differ. */
 template <class... Rest> static inline mpt_format common_format(mpt_t first, Rest... rest) {
   mpt_format format = first->format;

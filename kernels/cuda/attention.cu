@@ -80,8 +80,12 @@ static void prepare(const cuda_context *c, const attention_problem &p, bool dire
 }
 
 static attention_matrix matrix_of(mpt_t x) {
-  return {(char *)x->data, x->strides[0], x->strides[1], x->format,
-          (int)mpt_format_get(x->format)->bits / 8};
+  return {(char *)x->data,
+          x->strides[0],
+          x->strides[1],
+          x->format,
+          (int)mpt_format_get(x->format)->bits / 8,
+          x->lite};
 }
 
 static attention_problem problem_of(const mpt_attention_args *args) {

@@ -8,14 +8,15 @@
 #ifndef MPT_KERNELS_CUDA_ATTENTION_CUH
 #define MPT_KERNELS_CUDA_ATTENTION_CUH
 
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/lite.cuh"
 
 /* [B, T, heads * depth]; strides in elements. */
 struct attention_matrix {
   char *data;
   int64_t batch, row;
   mpt_format format;
-  int bytes; /* of an element */
+  int bytes;      /* of an element */
+  mpt_lite *lite; /* of what is written there; NULL: nobody asks */
 };
 
 struct attention_problem {
@@ -42,13 +43,13 @@ template <class Kernel> static inline void allow_shared(Kernel *kernel, int byte
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
 }
 
-/* Bytes of shared memory that a block may have: on any device of capability 8.0 or more, on this.
- */
-constexpr int LEAST_SHARED = 99 << 10;
+/* Bytes of shared memory that a block may have for tiles, beside add_head_tally's own, which are
+ * aligned as tiles are: on any device of capability 8.0 or more, on this. */
+constexpr int TALLY_SHARED = 1024, LEAST_SHARED = (99 << 10) - TALLY_SHARED;
 static inline int most_shared(const cuda_context *c) {
-  int bytes = LEAST_SHARED;
+  int bytes = LEAST_SHARED + TALLY_SHARED;
   cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, c->device);
-  return bytes;
+  return bytes - TALLY_SHARED;
 }
 
 /* The head's first element in row `row`. */
@@ -69,10 +70,37 @@ static __device__ __forceinline__ void store_any(mpt_format format, char *row, i
   DISPATCH_ALL(format, X, reinterpret_cast<typename X::stored *>(row)[i] = X::store(x))
 }
 
+/* What a block has written of `x`, or of `times` matrices for the same statistics, by `seen` of
+ * each of its threads, all of which come here; the first block counts the elements of all. */
+static __device__ __forceinline__ void add_head_tally(const attention_problem &p,
+                                                      const attention_matrix &x, const tally &seen,
+                                                      int times = 1) {
+  if (x.lite != NULL)
+    add_block_tally(seen, (int64_t)times * p.pairs * p.length * p.depth, x.lite);
+}
+
+/* Gradients of keys and values that one block writes: the second is tallied with the first where
+ * both are for the same statistics, as in a packed tensor. */
+static __device__ __forceinline__ int add_key_tally(const attention_problem &p, tally &seen) {
+  if (p.grad_key.lite == p.grad_value.lite)
+    return 2;
+  add_head_tally(p, p.grad_key, seen);
+  seen = EMPTY_TALLY;
+  return 1;
+}
+
 /* x as it enters a product. */
 static __device__ __forceinline__ float round_any(mpt_format format, float x) {
   DISPATCH_ALL(format, X, x = X::load(X::store(x)))
   return x;
+}
+
+/* The i-th element at `row` of x, looked at where x asks for it. */
+static __device__ __forceinline__ void store_seen(const attention_matrix &x, char *row, int i,
+                                                  float value, tally &seen) {
+  store_any(x.format, row, i, value);
+  if (x.lite != NULL)
+    tally_value(seen, round_any(x.format, value));
 }
 
 #endif

@@ -126,8 +126,11 @@ static __global__ void __launch_bounds__(backward_shape<T, D, true, ROOMY>::THRE
       for (int e = 0; e < 4; e++)
         dk[i][j][e] *= p.scale;
   int offset = warp * 16 * MT * row_bytes<T, D>;
-  store_rows<T, D, MT, DIRECT>(p, p.grad_key, pair, warp_first, dk, tile_k + offset);
-  store_rows<T, D, MT, DIRECT>(p, p.grad_value, pair, warp_first, dv, tile_v + offset);
+  tally seen = EMPTY_TALLY;
+  store_rows<T, D, MT, DIRECT>(p, p.grad_key, pair, warp_first, dk, tile_k + offset, seen);
+  int matrices = add_key_tally(p, seen);
+  store_rows<T, D, MT, DIRECT>(p, p.grad_value, pair, warp_first, dv, tile_v + offset, seen);
+  add_head_tally(p, p.grad_value, seen, matrices);
 }
 
 template <class T, int D, bool DIRECT, bool ROOMY>
@@ -226,8 +229,10 @@ static __global__ void __launch_bounds__(backward_shape<T, D, false, ROOMY>::THR
 #pragma unroll
       for (int e = 0; e < 4; e++)
         dq[i][j][e] *= p.scale;
+  tally seen = EMPTY_TALLY;
   store_rows<T, D, MT, DIRECT>(p, p.grad_query, pair, warp_first, dq,
-                               tile_q + warp * 16 * MT * row_bytes<T, D>);
+                               tile_q + warp * 16 * MT * row_bytes<T, D>, seen);
+  add_head_tally(p, p.grad_query, seen);
 }
 
 template <class T, int D, bool DIRECT, bool ROOMY>

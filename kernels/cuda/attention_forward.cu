@@ -134,8 +134,10 @@ static __global__ void __launch_bounds__(forward_shape<T, D, ROOMY>::THREADS,
         y[i][j][2 * half + 1] *= share;
       }
     }
+  tally seen = EMPTY_TALLY;
   store_rows<T, D, MT, DIRECT>(p, p.y, pair, warp_first, y,
-                               tile_q + warp * 16 * MT * row_bytes<T, D>);
+                               tile_q + warp * 16 * MT * row_bytes<T, D>, seen);
+  add_head_tally(p, p.y, seen);
 }
 
 template <class T, int D, bool DIRECT, bool ROOMY>

@@ -272,9 +272,9 @@ static __device__ __forceinline__ void round_tile(char *tile) {
 
 /* c of multiply_columns_tf32: a thread has eight neighbouring columns of every 32. */
 template <int D, int MT, bool DIRECT>
-static __device__ __forceinline__ void store_rows_tf32(const attention_problem &p,
-                                                       const attention_matrix &x, int pair,
-                                                       int first, const float (&c)[MT][D / 8][4]) {
+static __device__ __forceinline__ void
+store_rows_tf32(const attention_problem &p, const attention_matrix &x, int pair, int first,
+                const float (&c)[MT][D / 8][4], tally &seen) {
   int lane = threadIdx.x % 32;
 #pragma unroll
   for (int i = 0; i < MT; i++)
@@ -299,25 +299,29 @@ static __device__ __forceinline__ void store_rows_tf32(const attention_problem &
               for (int n = 0; n < 4; n++)
                 y[n] = Tf32::store(y[n]);
             reinterpret_cast<float4 *>(to)[column / 4] = make_float4(y[0], y[1], y[2], y[3]);
+            if (x.lite != NULL)
+#pragma unroll
+              for (int n = 0; n < 4; n++)
+                tally_value(seen, y[n]);
           } else {
 #pragma unroll
             for (int n = 0; n < 4; n++)
               if (column + n < p.depth)
-                store_any(x.format, to, column + n, y[n]);
+                store_seen(x, to, column + n, y[n], seen);
           }
         }
     }
 }
 
-/* A warp's c [16 MT, D] to rows first.. of a head of x, rounded. Direct: through `tile`, 16 MT rows
- * of shared memory that only this warp uses. */
+/* A warp's c [16 MT, D] to rows first.. of a head of x, rounded, and looked at where x asks for it.
+ * Direct: through `tile`, 16 MT rows of shared memory that only this warp uses. */
 template <class T, int D, int MT, bool DIRECT>
-static __device__ __forceinline__ void store_rows(const attention_problem &p,
-                                                  const attention_matrix &x, int pair, int first,
-                                                  const float (&c)[MT][D / 8][4], char *tile) {
+static __device__ __forceinline__ void
+store_rows(const attention_problem &p, const attention_matrix &x, int pair, int first,
+           const float (&c)[MT][D / 8][4], char *tile, tally &seen) {
   int lane = threadIdx.x % 32;
   if constexpr (T::format == MPT_TF32) {
-    store_rows_tf32<D, MT, DIRECT>(p, x, pair, first, c);
+    store_rows_tf32<D, MT, DIRECT>(p, x, pair, first, c, seen);
   } else if constexpr (DIRECT) {
     __syncwarp();
 #pragma unroll
@@ -332,13 +336,18 @@ static __device__ __forceinline__ void store_rows(const attention_problem &p,
     __syncwarp();
     constexpr int CHUNKS = D / 8, EACH = 32 / CHUNKS;
     int chunk = lane % CHUNKS;
+    lane_extremes lanes = {0, 0xFFFFFFFFu};
 #pragma unroll
     for (int i = 0; i < 16 * MT / EACH; i++) {
       int row = i * EACH + lane / CHUNKS;
       uint4 bytes = *reinterpret_cast<const uint4 *>(tile + tile_offset<T, D>(row, chunk));
-      if (first + row < p.length)
+      if (first + row < p.length) {
         *reinterpret_cast<uint4 *>(head_row(p, x, pair, first + row) + chunk * 16) = bytes;
+        if (x.lite != NULL)
+          tally_word<T>(seen, bytes, lanes);
+      }
     }
+    take_extremes<T>(seen, lanes);
   } else {
 #pragma unroll
     for (int i = 0; i < MT; i++)
@@ -354,7 +363,7 @@ static __device__ __forceinline__ void store_rows(const attention_problem &p,
           for (int e = 0; e < 2; e++) {
             int column = 8 * j + lane % 4 * 2 + e;
             if (column < p.depth)
-              store_any(x.format, to, column, c[i][j][2 * half + e]);
+              store_seen(x, to, column, c[i][j][2 * half + e], seen);
           }
       }
   }

@@ -95,7 +95,7 @@ static __device__ __forceinline__ void write_scores(const attention_problem &p, 
 template <int D, int R>
 static __device__ __forceinline__ void
 write_rows(const attention_problem &p, const attention_matrix &x, int pair, int first,
-           const float (&sums)[R][D / SIDE], const float (&factor)[R]) {
+           const float (&sums)[R][D / SIDE], const float (&factor)[R], tally &seen) {
   int tx = threadIdx.x % SIDE, ty = threadIdx.x / SIDE;
 #pragma unroll
   for (int i = 0; i < R; i++) {
@@ -107,7 +107,7 @@ write_rows(const attention_problem &p, const attention_matrix &x, int pair, int 
     for (int c = 0; c < D / SIDE; c++) {
       int column = 64 * (c / 4) + 4 * tx + c % 4;
       if (column < p.depth)
-        store_any(x.format, to, column, sums[i][c] * factor[i]);
+        store_seen(x, to, column, sums[i][c] * factor[i], seen);
     }
   }
 }
@@ -177,7 +177,9 @@ static __global__ void __launch_bounds__(THREADS)
     if (tx == 0 && row < p.length)
       p.lse[(int64_t)pair * p.length + row] = largest[i] + logf(total[i]);
   }
-  write_rows<D>(p, p.y, pair, first, sums, share);
+  tally seen = EMPTY_TALLY;
+  write_rows<D>(p, p.y, pair, first, sums, share, seen);
+  add_head_tally(p, p.y, seen);
 }
 
 /* Gradients of a block of rows of one side, over blocks of the other: keys and values over
@@ -234,9 +236,15 @@ static __global__ void __launch_bounds__(THREADS)
     factor[i] = p.scale;
     one[i] = 1.0f;
   }
-  write_rows<D>(p, KEYS ? p.grad_key : p.grad_query, pair, first, sums, factor);
-  if constexpr (KEYS)
-    write_rows<D>(p, p.grad_value, pair, first, sums_v, one);
+  tally seen = EMPTY_TALLY;
+  write_rows<D>(p, KEYS ? p.grad_key : p.grad_query, pair, first, sums, factor, seen);
+  if constexpr (KEYS) {
+    int matrices = add_key_tally(p, seen);
+    write_rows<D>(p, p.grad_value, pair, first, sums_v, one, seen);
+    add_head_tally(p, p.grad_value, seen, matrices);
+  } else {
+    add_head_tally(p, p.grad_query, seen);
+  }
 }
 
 template <int D> static void launch_forward(const cuda_context *c, const attention_problem &p) {

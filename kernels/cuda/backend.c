@@ -24,6 +24,7 @@ static void cuda_close(void *opaque) {
   cuda_gemm_close(c);
   cudaFree(c->scratch);
   cudaFree(c->tickets);
+  cudaFree(c->bins);
   cudaFree(c->gemm_workspace);
   cudaFree(c->fault);
   cudaFreeHost(c->staging);
@@ -45,6 +46,9 @@ static mpt_status take_memory(cuda_context *c, mpt_error *error) {
   size_t tickets = CUDA_TICKETS * sizeof *c->tickets;
   MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc((void **)&c->tickets, tickets), what, error));
   MPT_RETURN_IF_FAILED(cuda_check(cudaMemsetAsync(c->tickets, 0, tickets, c->stream), what, error));
+  size_t bins = MPT_EXPONENT_BINS * sizeof *c->bins;
+  MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc((void **)&c->bins, bins), what, error));
+  MPT_RETURN_IF_FAILED(cuda_check(cudaMemsetAsync(c->bins, 0, bins, c->stream), what, error));
   MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc((void **)&c->fault, sizeof *c->fault), what, error));
   MPT_RETURN_IF_FAILED(
       cuda_check(cudaMemsetAsync(c->fault, 0, sizeof *c->fault, c->stream), what, error));
@@ -293,7 +297,8 @@ const mpt_backend mpt_backend_cuda = {
     .fuses_lite = SERVES_LITE(add) | SERVES_LITE(accumulate_tensor) |
                   SERVES_LITE(activation_forward) | SERVES_LITE(activation_backward) |
                   SERVES_LITE(dropout) | SERVES_LITE(layernorm_forward) |
-                  SERVES_LITE(layernorm_backward) | SERVES_LITE(cross_entropy),
+                  SERVES_LITE(layernorm_backward) | SERVES_LITE(attention_forward) |
+                  SERVES_LITE(attention_backward) | SERVES_LITE(cross_entropy),
     .device_count = cuda_device_count,
     .device_describe = cuda_device_describe,
     .device_observe = cuda_device_observe,
@@ -324,6 +329,7 @@ const mpt_backend mpt_backend_cuda = {
     .amax = mpt_cuda_amax,
     .collect = mpt_cuda_collect,
     .collect_lite = mpt_cuda_collect_lite,
+    .collect_all = mpt_cuda_collect_all,
     .merge_statistics = mpt_cuda_merge_statistics,
     .quantization_error = mpt_cuda_quantization_error,
     .compare = mpt_cuda_compare,

@@ -198,11 +198,13 @@ static __device__ __forceinline__ void write_vector(const rows_task &t, const ro
     __stcs((uint4 *)((stored *)t.grad.data + index), word);
     if (SEEN) {
       int at = label - row.first_of(v);
-      if (at >= 0 && at < N)
+      if (at >= 0 && at < N) {
 #pragma unroll
         for (int i = 0; i < N; i++)
           x[i] -= i == at ? g.scale : 0.0f;
-      seen.see(x);
+        store_vector<X, N>((stored *)&word, x);
+      }
+      seen.see_word(word);
     }
   } else {
 #pragma unroll

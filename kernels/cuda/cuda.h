@@ -40,6 +40,7 @@ typedef struct cuda_context {
   char name[256];
   void *scratch;        /* [CUDA_SCRATCH_BYTES], 256-byte aligned, contents undefined */
   uint32_t *tickets;    /* [CUDA_TICKETS] zero between operations: "am I the last block?" */
+  uint64_t *bins;       /* [MPT_EXPONENT_BINS] zero between operations: blocks add to them */
   void *gemm_workspace; /* [CUDA_GEMM_BYTES] */
   cuda_fault *fault;    /* device */
   char *staging;        /* pinned host [CUDA_STAGING_BYTES], a ring */

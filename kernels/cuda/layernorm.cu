@@ -33,66 +33,77 @@ template <int WARPS> static __device__ __forceinline__ float row_sum(float x, fl
   return x;
 }
 
-/* `lite`, where SEEN: what is written is looked at, and every warp goes on to the end, where blocks
- * add up what their warps saw. */
+/* `lite`, where SEEN: what is written is looked at; then teams of warps walk over rows, the next on
+ * its way, so that few blocks have to add what they saw. Without, a team has one row. */
 template <class T, int VECTORS, int WARPS, bool SEEN>
 static __global__ void __launch_bounds__(FORWARD_THREADS)
     normalize(Array<T> x, const float *__restrict__ gamma, const float *__restrict__ beta,
               float epsilon, Array<T> y, float *mean_out, float *rstd_out, norm_rows s,
               mpt_lite *lite) {
   __shared__ float shared[2][FORWARD_THREADS / 32];
-  constexpr int threads = 32 * WARPS;
-  const int rank = threadIdx.x % threads;
-  const int64_t row = (int64_t)blockIdx.x * (FORWARD_THREADS / threads) + threadIdx.x / threads;
-  const bool present = WARPS == FORWARD_THREADS / 32 || row < s.rows;
-  if (!SEEN && !present)
-    return;
-  const int n = present ? (int)s.n : 0;
-  tally seen = EMPTY_TALLY;
+  constexpr int threads = 32 * WARPS, teams = FORWARD_THREADS / threads;
+  const int rank = threadIdx.x % threads, mine = threadIdx.x / threads;
+  output_tally<T> seen(format_of(y));
   const float share = 1.0f / (float)s.n;
-  float v[VECTORS][WIDTH] = {}, mean = 0.0f, rstd = 0.0f;
+  Packed<WIDTH> ahead[VECTORS];
+  auto fetch = [&](int64_t row) {
 #pragma unroll
-  for (int k = 0; k < VECTORS; k++)
-    if ((k * threads + rank) * WIDTH < n)
-      x.load(row * s.x + (k * threads + rank) * WIDTH, v[k]);
+    for (int k = 0; k < VECTORS; k++)
+      if ((k * threads + rank) * WIDTH < (int)s.n)
+        x.fetch(row * s.x + (k * threads + rank) * WIDTH, ahead[k]);
+  };
+  const int64_t step = (int64_t)gridDim.x * teams;
+  int64_t row = (int64_t)blockIdx.x * teams + mine;
+  if (row < s.rows)
+    fetch(row);
+  for (; row - mine < s.rows; row += step) {
+    const int n = row < s.rows ? (int)s.n : 0; /* the last rows may be too few for all teams */
+    float v[VECTORS][WIDTH] = {}, mean = 0.0f, rstd = 0.0f;
 #pragma unroll
-  for (int k = 0; k < VECTORS; k++)
+    for (int k = 0; k < VECTORS; k++)
+      if ((k * threads + rank) * WIDTH < n)
+        x.open(ahead[k], v[k]);
+    if (SEEN && row + step < s.rows)
+      fetch(row + step);
 #pragma unroll
-    for (int i = 0; i < WIDTH; i++)
-      mean += v[k][i];
-  mean = row_sum<WARPS>(mean, shared[0]) * share;
-#pragma unroll
-  for (int k = 0; k < VECTORS; k++)
-    if ((k * threads + rank) * WIDTH < n)
-#pragma unroll
-      for (int i = 0; i < WIDTH; i++) {
-        v[k][i] -= mean;
-        rstd = fmaf(v[k][i], v[k][i], rstd);
-      }
-  rstd = 1.0f / sqrtf(fmaf(row_sum<WARPS>(rstd, shared[1]), share, epsilon));
-  if (rank == 0 && present) {
-    mean_out[row] = mean;
-    rstd_out[row] = rstd;
-  }
-#pragma unroll
-  for (int k = 0; k < VECTORS; k++) {
-    int column = (k * threads + rank) * WIDTH;
-    if (column >= n)
-      break;
-    float g[WIDTH], b[WIDTH];
-    load_vector<Fp32>(gamma + column, g);
-    load_vector<Fp32>(beta + column, b);
-#pragma unroll
-    for (int i = 0; i < WIDTH; i++)
-      v[k][i] = fmaf(v[k][i] * rstd, g[i], b[i]);
-    y.store(row * s.y + column, v[k]);
-    if (SEEN)
+    for (int k = 0; k < VECTORS; k++)
 #pragma unroll
       for (int i = 0; i < WIDTH; i++)
-        tally_value(seen, as_stored<T>(y, v[k][i]));
+        mean += v[k][i];
+    mean = row_sum<WARPS>(mean, shared[0]) * share;
+#pragma unroll
+    for (int k = 0; k < VECTORS; k++)
+      if ((k * threads + rank) * WIDTH < n)
+#pragma unroll
+        for (int i = 0; i < WIDTH; i++) {
+          v[k][i] -= mean;
+          rstd = fmaf(v[k][i], v[k][i], rstd);
+        }
+    rstd = 1.0f / sqrtf(fmaf(row_sum<WARPS>(rstd, shared[1]), share, epsilon));
+    if (rank == 0 && n > 0) {
+      mean_out[row] = mean;
+      rstd_out[row] = rstd;
+    }
+#pragma unroll
+    for (int k = 0; k < VECTORS; k++) {
+      int column = (k * threads + rank) * WIDTH;
+      if (column >= n)
+        break;
+      float g[WIDTH], b[WIDTH];
+      load_vector<Fp32>(gamma + column, g);
+      load_vector<Fp32>(beta + column, b);
+#pragma unroll
+      for (int i = 0; i < WIDTH; i++)
+        v[k][i] = fmaf(v[k][i] * rstd, g[i], b[i]);
+      y.store(row * s.y + column, v[k]);
+      if (SEEN)
+        seen.see(v[k]);
+    }
+    if (!SEEN)
+      return;
   }
   if (SEEN)
-    add_block_tally(seen, s.rows * s.n, lite);
+    seen.add(s.rows * s.n, lite);
 }
 
 /* One block for each row, which it reads three times. */
@@ -313,12 +324,20 @@ struct forward_call {
 };
 
 template <class T, int VECTORS, int WARPS> static void normalize_rows(const forward_call &f) {
-  unsigned blocks = (unsigned)divide_up(f.s.rows, FORWARD_THREADS / (32 * WARPS));
+  int64_t blocks = divide_up(f.s.rows, FORWARD_THREADS / (32 * WARPS));
+  bool seen = f.y->lite != NULL;
+  if (seen) { /* as many as run at one time */
+    int each = 1;
+    cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, normalize<T, VECTORS, WARPS, true>,
+                                                  FORWARD_THREADS, 0);
+    int64_t stay = (int64_t)each * f.c->multiprocessors;
+    blocks = blocks < stay ? blocks : stay;
+  }
 #define NORMALIZE(SEEN)                                                                            \
-  normalize<T, VECTORS, WARPS, SEEN><<<blocks, FORWARD_THREADS, 0, f.c->stream>>>(                 \
+  normalize<T, VECTORS, WARPS, SEEN><<<(unsigned)blocks, FORWARD_THREADS, 0, f.c->stream>>>(       \
       array_of<T>(f.x), f.gamma, f.beta, f.epsilon, array_of<T>(f.y), f.mean, f.rstd, f.s,         \
       f.y->lite)
-  if (f.y->lite != NULL)
+  if (seen)
     NORMALIZE(true);
   else
     NORMALIZE(false);

@@ -6,9 +6,9 @@
 #include "kernels/cuda/array.cuh"
 #include "kernels/cuda/tally.cuh"
 
-/* Adds what the block's threads tallied; its first block adds the grid's `count`
- * elements. Every thread of the block takes part. */
-static __device__ __forceinline__ void add_block_tally(const tally &t, int64_t count, mpt_lite *s) {
+/* Adds what the block's threads tallied, of what counts as `count` elements. Every thread of the
+ * block takes part. */
+static __device__ __forceinline__ void add_block_share(const tally &t, int64_t count, mpt_lite *s) {
   __shared__ uint32_t zeros, nans, infinities, most, least;
   if (threadIdx.x == 0) {
     zeros = nans = infinities = most = 0;
@@ -30,40 +30,38 @@ static __device__ __forceinline__ void add_block_tally(const tally &t, int64_t c
     atomicMin(&least, l);
   }
   __syncthreads();
-  bool first = blockIdx.x == 0 && blockIdx.y == 0;
   if (threadIdx.x == 0)
-    add_tally({zeros, nans, infinities, most, least, 0, 0}, first ? (uint64_t)count : 0, s);
+    add_tally({zeros, nans, infinities, most, least, 0, 0}, (uint64_t)count, s);
 }
 
-/* A value as an array stores it. */
-template <class T> static __device__ __forceinline__ float as_stored(const Array<T> &, float x) {
-  return T::load(T::store(x));
-}
-template <> __device__ __forceinline__ float as_stored<Any>(const Array<Any> &array, float x) {
-  DISPATCH_ALL(array.format, T, (x = T::load(T::store(x))))
-  return x;
+/* The same where `count` is of the whole grid: its first block counts for all. */
+static __device__ __forceinline__ void add_block_tally(const tally &t, int64_t count, mpt_lite *s) {
+  add_block_share(t, blockIdx.x == 0 && blockIdx.y == 0 ? count : 0, s);
 }
 
-/* What a thread that writes chunks of N elements saw of them, as they are stored. */
+/* What a thread that writes N elements at a time saw of them, as they are stored. */
 template <class T> struct output_tally {
   tally seen = EMPTY_TALLY;
   lane_extremes lanes = {0, 0xFFFFFFFFu};
 
   __device__ __forceinline__ explicit output_tally(mpt_format) {}
 
+  __device__ __forceinline__ void see_word(const uint4 &word) { tally_word<T>(seen, word, lanes); }
+
+  /* Packed as store_vector packs them, so that this costs nothing where both are called. */
   template <int N> __device__ __forceinline__ void see(const float (&x)[N]) {
-    constexpr int each = 16 / Lanes<T>::size, words = N / each;
-    static_assert(N % each == 0, "whole words");
+    constexpr int bytes = N * (int)sizeof(typename T::stored);
+    static_assert(Lanes<T>::size >= 2 && bytes % 4 == 0, "whole registers of magnitudes");
     typename T::stored stored[N];
 #pragma unroll
-    for (int i = 0; i < N; i++)
-      stored[i] = T::store(x[i]);
+    for (int i = 0; i < N; i += 2)
+      store_pair<T>(stored + i, x[i], x[i + 1 < N ? i + 1 : i], i + 1 < N);
+    uint32_t m[bytes / 4];
+    memcpy(m, stored, bytes);
 #pragma unroll
-    for (int i = 0; i < words; i++) {
-      uint4 word;
-      memcpy(&word, stored + i * each, sizeof word);
-      tally_word<T>(seen, word, lanes);
-    }
+    for (int i = 0; i < bytes / 4; i++)
+      m[i] &= Lanes<T>::size == 4 ? 0x7FFFFFFFu : 0x7FFF7FFFu;
+    tally_magnitudes<T>(seen, m, lanes);
   }
 
   /* Every thread of the block; `count` is the grid's. */
@@ -73,20 +71,19 @@ template <class T> struct output_tally {
   }
 };
 
-template <> struct output_tally<Any> {
-  tally seen = EMPTY_TALLY;
+/* As the fp32 numbers that they stand for. */
+template <> struct output_tally<Any> : output_tally<Fp32> {
   mpt_format format;
 
-  __device__ __forceinline__ explicit output_tally(mpt_format stored) : format(stored) {}
+  __device__ __forceinline__ explicit output_tally(mpt_format stored)
+      : output_tally<Fp32>(stored), format(stored) {}
 
   template <int N> __device__ __forceinline__ void see(const float (&x)[N]) {
-#pragma unroll
-    for (int i = 0; i < N; i++)
-      DISPATCH_ALL(format, T, (tally_value(seen, T::load(T::store(x[i])))))
-  }
-
-  __device__ __forceinline__ void add(int64_t count, mpt_lite *s) {
-    add_block_tally(seen, count, s);
+    float y[N];
+#define AS_STORED _Pragma("unroll") for (int i = 0; i < N; i++) y[i] = T::load(T::store(x[i]))
+    DISPATCH_ALL(format, T, AS_STORED)
+#undef AS_STORED
+    output_tally<Fp32>::see(y);
   }
 };
 

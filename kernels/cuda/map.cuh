@@ -7,14 +7,11 @@
 
 enum { MAP_WIDTH = 8, MAP_THREADS = 256 };
 
-/* z = f of the i-th vector. */
-template <class T, class F>
-static __device__ __forceinline__ void map_vector(const F &f, const Array<T> &a, const Array<T> &b,
-                                                  int64_t i, float (&z)[MAP_WIDTH]) {
-  float x[MAP_WIDTH], y[MAP_WIDTH] = {};
-  a.load(i * MAP_WIDTH, x);
-  if (F::inputs == 2)
-    b.load(i * MAP_WIDTH, y);
+/* z = f of the elements of the i-th vector. */
+template <class F>
+static __device__ __forceinline__ void map_vector(const F &f, const float (&x)[MAP_WIDTH],
+                                                  const float (&y)[MAP_WIDTH], int64_t i,
+                                                  float (&z)[MAP_WIDTH]) {
 #pragma unroll
   for (int e = 0; e < MAP_WIDTH; e++)
     z[e] = f(x[e], y[e], i * MAP_WIDTH + e);
@@ -26,24 +23,48 @@ static __global__ void __launch_bounds__(MAP_THREADS)
   int64_t i = (int64_t)blockIdx.x * MAP_THREADS + threadIdx.x;
   if (i >= vectors)
     return;
-  float z[MAP_WIDTH];
-  map_vector(f, a, b, i, z);
+  float x[MAP_WIDTH], y[MAP_WIDTH] = {}, z[MAP_WIDTH];
+  a.load(i * MAP_WIDTH, x);
+  if (F::inputs == 2)
+    b.load(i * MAP_WIDTH, y);
+  map_vector(f, x, y, i, z);
   out.store(i * MAP_WIDTH, z);
 }
 
-/* The same, and counts and extremes of the output: by fewer blocks that stay, since each adds what
- * it saw to the statistics in the end. */
-enum { MAP_LITE_BLOCKS = 8 }; /* a multiprocessor */
+/* The same, and counts and extremes of the output: several vectors for each thread, all on their
+ * way before the first is used, since what blocks add to the statistics in the end goes to one
+ * place, a block in 2 ns. */
+template <class T> struct map_chunk {
+  static constexpr int vectors = sizeof(typename T::stored) == 2 ? 4 : 2;
+};
+template <> struct map_chunk<Any> { static constexpr int vectors = 2; };
 
 template <class T, class F>
 static __global__ void __launch_bounds__(MAP_THREADS)
-    map_vectors_lite(F f, Array<T> a, Array<T> b, Array<T> out, int64_t vectors, mpt_format format,
-                     mpt_lite *s) {
-  output_tally<T> seen(format);
-  int64_t step = (int64_t)gridDim.x * MAP_THREADS;
-  for (int64_t i = (int64_t)blockIdx.x * MAP_THREADS + threadIdx.x; i < vectors; i += step) {
-    float z[MAP_WIDTH];
-    map_vector(f, a, b, i, z);
+    map_vectors_lite(F f, Array<T> a, Array<T> b, Array<T> out, int64_t vectors, mpt_lite *s) {
+  constexpr int each = map_chunk<T>::vectors;
+  output_tally<T> seen(format_of(out));
+  int64_t first = (int64_t)blockIdx.x * (MAP_THREADS * each) + threadIdx.x;
+  Packed<MAP_WIDTH> from_a[each], from_b[each];
+#pragma unroll
+  for (int k = 0; k < each; k++) {
+    int64_t i = first + k * MAP_THREADS;
+    if (i >= vectors)
+      break;
+    a.fetch(i * MAP_WIDTH, from_a[k]);
+    if (F::inputs == 2)
+      b.fetch(i * MAP_WIDTH, from_b[k]);
+  }
+#pragma unroll
+  for (int k = 0; k < each; k++) {
+    int64_t i = first + k * MAP_THREADS;
+    if (i >= vectors)
+      break;
+    float x[MAP_WIDTH], y[MAP_WIDTH] = {}, z[MAP_WIDTH];
+    a.open(from_a[k], x);
+    if (F::inputs == 2)
+      b.open(from_b[k], y);
+    map_vector(f, x, y, i, z);
     out.store(i * MAP_WIDTH, z);
     seen.see(z);
   }
@@ -95,9 +116,9 @@ template <class F> static void map(cuda_context *c, F f, mpt_t a, mpt_t b, mpt_t
     if (vectors > 0 && out->lite != NULL)
       DISPATCH_COMMON(common_format(a, b, out), T,
                       (map_vectors_lite<T, F>
-                       <<<map_blocks(c, vectors, MAP_LITE_BLOCKS), MAP_THREADS, 0, c->stream>>>(
-                           f, array_of<T>(a), array_of<T>(b), array_of<T>(out), vectors,
-                           out->format, out->lite)))
+                       <<<(unsigned)divide_up(vectors, MAP_THREADS * map_chunk<T>::vectors),
+                          MAP_THREADS, 0, c->stream>>>(f, array_of<T>(a), array_of<T>(b),
+                                                       array_of<T>(out), vectors, out->lite)))
     else if (vectors > 0)
       DISPATCH_COMMON(common_format(a, b, out), T,
                       (map_vectors<T, F>

@@ -24,7 +24,7 @@ typedef tally_of<uint64_t> long_tally;
 #define EMPTY_TALLY                                                                                \
   { 0, 0, 0, 0, 0xFFFFFFFFu, 0, 0 }
 
-/* Extremes as they are stored, in one or two lanes. */
+/* Extremes as they are stored, in one or two lanes; the least is of what is not zero. */
 struct lane_extremes {
   uint32_t most, least;
 };
@@ -43,33 +43,47 @@ static __device__ __forceinline__ void tally_value(tally &t, float x) {
   t.least = min(t.least, bits - 1);
 }
 
-/* Tallies a word and returns its largest magnitude, as stored. */
-template <class T>
-static __device__ __forceinline__ uint32_t tally_word(tally &t, const uint4 &word,
-                                                      lane_extremes &lanes) {
-  constexpr int registers = Lanes<T>::registers;
-  uint32_t m[registers], pairs = 0, largest = 0;
-  Lanes<T>::split(word, m);
+/* Counts the zeros in N registers of magnitudes and returns the least of the others, all bits set
+ * where there is none. */
+template <class T, int N>
+static __device__ __forceinline__ uint32_t count_zeros(tally &t, const uint32_t (&m)[N]) {
+  uint32_t pairs = 0, least = 0xFFFFFFFFu;
 #pragma unroll
-  for (int i = 0; i < registers; i++) {
-    largest = Lanes<T>::larger(largest, m[i]);
+  for (int i = 0; i < N; i++) {
     if (Lanes<T>::size == 4) {
       pairs += m[i] == 0;
-      lanes.least = min(lanes.least, m[i] - 1);
+      least = min(least, m[i] == 0 ? 0xFFFFFFFFu : m[i]);
     } else { /* as fp16 magnitudes: only that of zero equals it */
       __half2 halves;
       memcpy(&halves, &m[i], sizeof halves);
       uint32_t zero = __heq2_mask(halves, __half2half2(__ushort_as_half(0)));
       pairs += zero & 0x00010001u;
-      lanes.least = __vminu2(lanes.least, m[i] | zero);
+      least = __vminu2(least, m[i] | zero);
     }
   }
   t.zeros += Lanes<T>::size == 4 ? pairs : (pairs & 0xFFFFu) + (pairs >> 16);
+  return least;
+}
+
+/* Tallies the magnitudes in N registers and returns the largest, as stored. Their extremes say
+ * whether there is anything else to count among them. */
+template <class T, int N>
+static __device__ __forceinline__ uint32_t tally_magnitudes(tally &t, const uint32_t (&m)[N],
+                                                            lane_extremes &lanes) {
+  uint32_t largest = m[0], least = m[0];
+#pragma unroll
+  for (int i = 1; i < N; i++) {
+    largest = Lanes<T>::larger(largest, m[i]);
+    least = Lanes<T>::smaller(least, m[i]);
+  }
+  if (Lanes<T>::smallest(least) == 0)
+    least = count_zeros<T>(t, m);
+  lanes.least = Lanes<T>::smaller(lanes.least, least);
   lanes.most = Lanes<T>::larger(lanes.most, largest);
   largest = Lanes<T>::largest(largest);
   if (largest >= Odd<T>::least)
 #pragma unroll
-    for (int i = 0; i < registers; i++) {
+    for (int i = 0; i < N; i++) {
       if (Lanes<T>::size == 4) {
         count_odd(t, m[i]);
       } else {
@@ -80,14 +94,20 @@ static __device__ __forceinline__ uint32_t tally_word(tally &t, const uint4 &wor
   return largest;
 }
 
+template <class T>
+static __device__ __forceinline__ uint32_t tally_word(tally &t, const uint4 &word,
+                                                      lane_extremes &lanes) {
+  uint32_t m[Lanes<T>::registers];
+  Lanes<T>::split(word, m);
+  return tally_magnitudes<T>(t, m, lanes);
+}
+
 /* Adds the extremes of lanes, as those of fp32. */
 template <class T>
 static __device__ __forceinline__ void take_extremes(tally &t, const lane_extremes &lanes) {
   uint32_t smallest = Lanes<T>::smallest(lanes.least);
   t.most = max(t.most, Lanes<T>::widen(Lanes<T>::largest(lanes.most)));
-  if (Lanes<T>::size == 4)
-    t.least = min(t.least, smallest);
-  else if (smallest != 0xFFFFu)
+  if (smallest != (Lanes<T>::size == 4 ? 0xFFFFFFFFu : 0xFFFFu))
     t.least = min(t.least, Lanes<T>::widen(smallest) - 1);
 }
 

@@ -38,11 +38,17 @@ static __device__ __forceinline__ int64_t word_at(const word_walk &w, int64_t i)
   return row * w.words_to_row + ((uint32_t)i - row * (uint32_t)w.words_in_row);
 }
 
+/* Which of the blocks that share a walk this one is. */
+struct walk_share {
+  int block, blocks;
+};
+
 /* f(word) for this thread's words, U of them on their way at a time. */
 template <int U, class F>
-static __device__ __forceinline__ void each_word(const word_walk &w, const void *x, F f) {
-  int64_t step = (int64_t)gridDim.x * blockDim.x * U;
-  for (int64_t i = (int64_t)blockIdx.x * blockDim.x * U + threadIdx.x; i < w.words; i += step) {
+static __device__ __forceinline__ void each_word(const word_walk &w, const void *x, walk_share s,
+                                                 F f) {
+  int64_t step = (int64_t)s.blocks * blockDim.x * U;
+  for (int64_t i = (int64_t)s.block * blockDim.x * U + threadIdx.x; i < w.words; i += step) {
     uint4 word[U];
 #pragma unroll
     for (int u = 0; u < U; u++)
@@ -55,15 +61,25 @@ static __device__ __forceinline__ void each_word(const word_walk &w, const void 
   }
 }
 
+/* The same for a walk that the whole grid shares. */
+template <int U, class F>
+static __device__ __forceinline__ void each_word(const word_walk &w, const void *x, F f) {
+  each_word<U>(w, x, {(int)blockIdx.x, (int)gridDim.x}, f);
+}
+
 /* f(value) for this thread's elements of the rest. */
 template <class T, class F>
-static __device__ __forceinline__ void each_of_rest(const word_walk &w, const void *x, F f) {
-  int64_t step = (int64_t)gridDim.x * blockDim.x;
-  for (int64_t i = w.first + (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < w.count;
-       i += step) {
+static __device__ __forceinline__ void each_of_rest(const word_walk &w, const void *x, walk_share s,
+                                                    F f) {
+  int64_t step = (int64_t)s.blocks * blockDim.x;
+  for (int64_t i = w.first + (int64_t)s.block * blockDim.x + threadIdx.x; i < w.count; i += step) {
     int64_t row = i / w.columns;
     f(T::load(((const typename T::stored *)x)[row * w.stride + (i - row * w.columns)]));
   }
+}
+template <class T, class F>
+static __device__ __forceinline__ void each_of_rest(const word_walk &w, const void *x, F f) {
+  each_of_rest<T>(w, x, {(int)blockIdx.x, (int)gridDim.x}, f);
 }
 
 /* Blocks for a walk: `most` for each multiprocessor, fewer for what is small. */

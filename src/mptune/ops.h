@@ -120,6 +120,18 @@ MPT_API mpt_status mpt_collect(mpt_queue *queue, const mpt_tensor *x, bool full,
 /* Adds the counts and extremes of x to `lite`. */
 MPT_API mpt_status mpt_collect_lite(mpt_queue *queue, const mpt_tensor *x, mpt_lite *lite,
                                     mpt_error *error);
+/* A contiguous tensor, and where what is collected of it goes: added to `lite`, or `full`, as
+ * above.
+ */
+typedef struct mpt_collection {
+  const mpt_tensor *x;
+  mpt_lite *lite;       /* or NULL */
+  mpt_statistics *full; /* or NULL */
+} mpt_collection;
+/* What mpt_collect_lite, or mpt_collect in full, finds in each of `count` tensors, in one pass over
+ * all: of one kind, and each with a place of its own. */
+MPT_API mpt_status mpt_collect_all(mpt_queue *queue, const mpt_collection *collections, int count,
+                                   mpt_error *error);
 /* Adds what `from` holds to `into`, as mpt_statistics_merge does; clears `from`. */
 MPT_API mpt_status mpt_merge_statistics(mpt_queue *queue, mpt_statistics *into,
                                         mpt_statistics *from, mpt_error *error);

@@ -148,6 +148,21 @@ mpt_status mpt_collect_lite(mpt_queue *queue, const mpt_tensor *x, mpt_lite *lit
   return c.status != MPT_OK ? c.status : queue->backend->collect_lite(queue, &view, lite, error);
 }
 
+mpt_status mpt_collect_all(mpt_queue *queue, const mpt_collection *collections, int count,
+                           mpt_error *error) {
+  op_check c = OP_CHECK(queue, collect_all, error);
+  op_require(&c, collections != NULL && count >= 1, "there are no tensors");
+  for (int i = 0; c.status == MPT_OK && i < count; i++) {
+    op_contiguous(&c, "x", collections[i].x);
+    op_require(&c, (collections[i].lite == NULL) != (collections[i].full == NULL),
+               "one of lite and full is expected");
+    op_require(&c, (collections[i].lite == NULL) == (collections[0].lite == NULL),
+               "tensors of both kinds");
+  }
+  return c.status != MPT_OK ? c.status
+                            : queue->backend->collect_all(queue, collections, count, error);
+}
+
 mpt_status mpt_quantization_error(mpt_queue *queue, const mpt_tensor *x, mpt_format format,
                                   int scale_exponent, double *error_squared, double *signal_squared,
                                   mpt_error *error) {

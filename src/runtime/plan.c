@@ -227,8 +227,10 @@ mpt_status session_plan(mpt_session *session, mpt_error *error) {
   session->backward_order = calloc(count, sizeof *session->backward_order);
   session->gradient_data = calloc(gradients, sizeof *session->gradient_data);
   session->gradient_layer = calloc(gradients, sizeof *session->gradient_layer);
+  session->collections = calloc(count, sizeof *session->collections);
   if (session->sources == NULL || session->copies == NULL || session->backward_order == NULL ||
-      session->gradient_data == NULL || session->gradient_layer == NULL)
+      session->gradient_data == NULL || session->gradient_layer == NULL ||
+      session->collections == NULL)
     return mpt_fail_memory(error, "the session's plan", count * sizeof *session->sources);
 
   for (int i = 0; i < session->layer_count; i++) {
@@ -269,6 +271,7 @@ void session_release(mpt_session *session) {
   free(session->backward_order);
   free(session->gradient_data);
   free(session->gradient_layer);
+  free(session->collections);
   free(session->delivered);
   free(session->layers);
   free(session);

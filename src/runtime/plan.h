@@ -65,6 +65,8 @@ typedef struct operand_source {
   bool comes;            /* of a weight: the optimizer makes copies for the step that begins next */
   bool collected;        /* statistics hold something of this step */
   bool collected_here;   /* of this microbatch */
+  mpt_tensor weight;     /* a weight that is looked at when the step ends, where ... */
+  bool due;              /* ... it is due */
 } operand_source;
 
 typedef enum layer_progress { LAYER_IDLE, LAYER_FORWARD, LAYER_BACKWARD } layer_progress;
@@ -122,6 +124,7 @@ struct mpt_session {
   int ring_length, ring_used;                  /* 1 on the CPU */
   int64_t ring_steps[SESSION_RING], kept_step; /* whose they are, and those of the last step ... */
   bool kept;                                   /* ... which are not in the ring yet */
+  mpt_collection *collections;                 /* [layer_count] room for the weights of a step */
   void *delivered; /* host [ring_length][source_count] of either, where they arrive */
   mpt_statistics_sink *on_statistics;
   void *context;
@@ -163,6 +166,8 @@ mpt_status loss_scale_open(mpt_session *session, mpt_loss_scale_policy policy, i
 /* watch.c: statistics of a step, and the first value that was not finite. */
 mpt_status watch_operand(mpt_session *session, int layer, mpt_operand operand,
                          const mpt_tensor *tensor, mpt_error *error);
+/* The weights of a step, all in one pass. */
+mpt_status watch_weights(mpt_session *session, mpt_error *error);
 /* The statistics of a step: cleared before it, kept after it, moved to the ring before the next. */
 mpt_status watch_begin(mpt_session *session, mpt_error *error);
 mpt_status watch_microbatch(mpt_session *session, mpt_error *error);

@@ -84,8 +84,10 @@ mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *const *g
     session_scales_step_end(session);
     session->ended++;
     session->pending = true;
-    if (session->collecting)
+    if (session->collecting) {
+      MPT_RETURN_IF_FAILED(watch_weights(session, error));
       MPT_RETURN_IF_FAILED(watch_keep(session, session->step, error));
+    }
   }
   session->in_step = false;
   if (state != NULL)

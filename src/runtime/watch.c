@@ -72,7 +72,7 @@ mpt_status watch_begin(mpt_session *session, mpt_error *error) {
   MPT_RETURN_IF_FAILED(watch_to_ring(session, error));
   session->lite_is_of_microbatch = false;
   for (int i = 0; session->collecting && i < session->source_count; i++)
-    session->sources[i].collected = false;
+    session->sources[i].collected = session->sources[i].due = false;
   if (session->collecting && !collects_lite(session))
     MPT_RETURN_IF_FAILED(clear(session, session->source_statistics, bytes_of_step(session), error));
   bool lite = session->collecting && collects_lite(session);
@@ -100,19 +100,26 @@ mpt_lite *watch_lite(mpt_session *session, int source) {
   return &session->source_lite[source];
 }
 
+static bool in_one_piece(const mpt_tensor *matrix) {
+  return matrix->shape[0] == 1 || matrix->strides[0] == matrix->shape[1];
+}
+
 /* Once for each tensor: an input that layers share counts for all of them, micro-batches of a step
- * are added up, a weight is the same in all. Where whoever wrote the tensor has looked at it for
- * the session, there is nothing left to do. */
+ * are added up, a weight is the same in all and stays so until the step ends. */
 mpt_status watch_operand(mpt_session *session, int layer, mpt_operand operand,
                          const mpt_tensor *tensor, mpt_error *error) {
   int index = session->layers[layer].sources[operand];
   operand_source *source = &session->sources[index];
   if (!session->collecting || source->collected_here)
     return MPT_OK;
-  if (collects_lite(session)) {
-    if (tensor->lite != &session->source_lite[index])
-      MPT_RETURN_IF_FAILED(
-          mpt_collect_lite(session->queue, tensor, &session->source_lite[index], error));
+  if (tensor->lite == &session->source_lite[index] && collects_lite(session)) {
+    /* its writer has looked at it */
+  } else if (operand == MPT_WEIGHT && in_one_piece(tensor)) {
+    source->weight = *tensor;
+    source->due = true;
+  } else if (collects_lite(session)) {
+    MPT_RETURN_IF_FAILED(
+        mpt_collect_lite(session->queue, tensor, &session->source_lite[index], error));
   } else {
     mpt_statistics *of_source = &session->source_statistics[index];
     mpt_statistics *scratch = &session->source_statistics[session->source_count];
@@ -123,6 +130,21 @@ mpt_status watch_operand(mpt_session *session, int layer, mpt_operand operand,
   }
   source->collected = source->collected_here = true;
   return MPT_OK;
+}
+
+mpt_status watch_weights(mpt_session *session, mpt_error *error) {
+  int count = 0;
+  for (int i = 0; i < session->source_count; i++) {
+    operand_source *source = &session->sources[i];
+    if (!source->due)
+      continue;
+    source->due = false;
+    session->collections[count++] =
+        (mpt_collection){.x = &source->weight,
+                         .lite = collects_lite(session) ? &session->source_lite[i] : NULL,
+                         .full = collects_lite(session) ? NULL : &session->source_statistics[i]};
+  }
+  return count > 0 ? mpt_collect_all(session->queue, session->collections, count, error) : MPT_OK;
 }
 
 /* On a GPU they stay where the step left them, so that it is not waited for; the next step's begin
