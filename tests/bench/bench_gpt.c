@@ -6,7 +6,10 @@
  * A case is a precision (all-tf32, all-bf16, all-fp16, all-fp8), `rule` (fp8 where torchao's rule
  * on weight shapes allows it, bf16 elsewhere), or fp8 in layers whose names end so, bf16 elsewhere:
  * fp8:qkv,fc1,fc2. A word +delayed after it takes delayed scaling. Data are random token ids: times
- * do not depend on them. Statistics: +lite or +full, at every step, or +full50 at every 50th.
+ * do not depend on them. Statistics: +lite or +full, at every step, or +full50 at every 50th: then
+ * STEPS must be 104 or more, so that one of the last 50 collects from a recording made before, and
+ * the time is the mean of those, in which steps that have nothing to do with it count as their
+ * median: a run's noise is larger than what is sought.
  *
  * The cases take turns for several rounds, so that what changes on the card changes for all.
  * pytorch_gpt.py beside it runs the same networks in PyTorch. Exits 2 without a GPU.
@@ -92,9 +95,13 @@ static void make_case(bench_case *c, const char *text, const graph *g, mpt_error
     c->every = 50;
 }
 
-/* The median over all steps but the first, which find how to run each product. */
+/* Steps whose times count: all but the first, which find how to run each product. Of a case that
+ * collects now and then a step that does, and the next, which begins by moving what was collected,
+ * are dear. */
+enum { WARM = 4 };
 typedef struct watch {
-  int64_t steps, seen;
+  int64_t first, steps, seen, every, dear_steps;
+  double dear; /* seconds of all those */
   double *seconds, loss, joules;
   int64_t since; /* the step at whose end `joules` began to count */
 } watch;
@@ -107,12 +114,17 @@ static double joules_now(void) {
 
 static bool on_step(void *context, const train_step *step) {
   watch *w = context;
-  if (step->step >= 4 && isfinite(step->seconds))
-    w->seconds[w->seen++] = step->seconds;
+  bool dear = w->every > 1 && step->step % w->every <= 1;
+  if (step->step >= w->first && isfinite(step->seconds)) {
+    w->dear += dear ? step->seconds : 0;
+    w->dear_steps += dear;
+    if (!dear)
+      w->seconds[w->seen++] = step->seconds;
+  }
   w->loss = step->loss;
-  if (step->step == 4 || step->step + 1 == w->steps) {
+  if (step->step == w->first || step->step + 1 == w->steps) {
     double now = joules_now();
-    w->joules = step->step == 4 ? now : (now - w->joules) / (double)(step->step - w->since);
+    w->joules = step->step == w->first ? now : (now - w->joules) / (double)(step->step - w->since);
     w->since = step->step;
   }
   return step->step + 1 < w->steps;
@@ -125,7 +137,10 @@ static int by_value(const void *a, const void *b) {
 
 static mpt_status run_case(bench_case *c, train_options options, int64_t steps, mpt_error *error) {
   train_result result;
-  watch w = {.steps = steps, .seconds = calloc((size_t)steps + 1, sizeof(double))};
+  watch w = {.first = c->every > 1 ? steps - c->every : WARM,
+             .steps = steps,
+             .every = c->every,
+             .seconds = calloc((size_t)steps + 1, sizeof(double))};
   if (w.seconds == NULL)
     return MPT_ERROR_MEMORY;
   options.assignment = c->assignment;
@@ -136,13 +151,11 @@ static mpt_status run_case(bench_case *c, train_options options, int64_t steps, 
   options.context = &w;
   mpt_status status = train_run(&options, &result, error);
   if (status == MPT_OK) {
-    double sum = 0;
-    for (int64_t i = 0; i < w.seen; i++)
-      sum += w.seconds[i];
     qsort(w.seconds, (size_t)w.seen, sizeof *w.seconds, by_value);
-    /* of a case that has dear steps now and then, the mean says what they cost */
-    double typical = c->every > 1 ? sum / (double)w.seen : w.seconds[w.seen / 2];
-    c->seconds = w.seen > 0 && typical < c->seconds ? typical : c->seconds;
+    double typical = w.seen > 0 ? w.seconds[w.seen / 2] : INFINITY;
+    if (c->every > 1)
+      typical += (w.dear - (double)w.dear_steps * typical) / (double)c->every;
+    c->seconds = typical < c->seconds ? typical : c->seconds;
     c->joules = w.joules;
     c->memory = result.memory_bytes;
     c->loss = w.loss;
@@ -185,8 +198,14 @@ int main(int argc, char **argv) {
           MPT_OK)
     return fail(&error);
   int count = argc > 3 ? argc - 3 : (int)(sizeof usual / sizeof *usual);
-  for (int i = 0; i < count; i++)
+  for (int i = 0; i < count; i++) {
     make_case(&cases[i], argc > 3 ? argv[3 + i] : usual[i], g, &error);
+    if (cases[i].every > 1 && atoll(argv[2]) < 2 * cases[i].every + WARM) {
+      fprintf(stderr, "bench_gpt: %s takes %lld steps or more\n", cases[i].text,
+              (long long)(2 * cases[i].every + WARM));
+      return 2;
+    }
+  }
   train_options options = train_options_default();
   options.workload = w;
   options.graph = g;

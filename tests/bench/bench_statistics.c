@@ -103,7 +103,7 @@ static mpt_status run_amax(bench *b, const mpt_tensor *x, mpt_format format, mpt
 
 static mpt_status run_lite(bench *b, const mpt_tensor *x, mpt_format format, mpt_error *error) {
   (void)format;
-  return mpt_collect(b->queue, x, false, b->statistics, error);
+  return mpt_collect_lite(b->queue, x, b->statistics, error); /* as sessions do */
 }
 
 static mpt_status run_full(bench *b, const mpt_tensor *x, mpt_format format, mpt_error *error) {
