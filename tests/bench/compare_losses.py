@@ -173,7 +173,7 @@ def print_table(options):
 
 
 def words(text):
-    return text.split(",")
+    return text.split(",") if text else []
 
 
 def main():
@@ -182,7 +182,8 @@ def main():
     parser.add_argument("--mptune", default="build/release/mptune", help="the program")
     parser.add_argument("--workloads", default="profiles/workloads", help="where they are")
     parser.add_argument("--results", default="build/loss-curves", help="folder of the runs")
-    parser.add_argument("--backends", type=words, default=["cpu", "cuda"])
+    parser.add_argument("--backends", type=words, default=["cpu", "cuda"],
+                        help="where to train; '' compares what is there")
     parser.add_argument("--only", type=words, default=list(WORKLOADS), help="workloads")
     parser.add_argument("--policies", type=words, default=list(POLICIES))
     parser.add_argument("--seeds", type=int, default=8, help="how many, from 1 up")
