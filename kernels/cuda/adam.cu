@@ -237,7 +237,7 @@ static __device__ __forceinline__ void update_tile(const adam_entry &e, const ad
   int64_t column0 = (int64_t)(piece % across) * SIDE;
   int64_t column = column0 + threadIdx.x % lanes * WIDTH;
   piece_copies p = copies_begin(e);
-#pragma unroll 2
+#pragma unroll 4
   for (int i = threadIdx.x / lanes; i < SIDE; i += THREADS / lanes) {
     int64_t at = (row0 + i) * e.columns + column;
     int to = i * TILE_ROW + threadIdx.x % lanes * WIDTH;
