@@ -23,9 +23,10 @@ list(APPEND MPTUNE_CUDA_FLAGS --generate-code=arch=compute_${MPTUNE_PTX},code=co
 target_compile_options(mptune_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${MPTUNE_CUDA_FLAGS}>)
 
 # Where results must be the CPU's bit for bit, or those of the same kernel when it collects
-# statistics as well, the compiler does not choose which products and sums to contract.
-foreach(name copy cast quantize scale amax collect collect_all
-             quantization_error add activation dropout layernorm embedding cross_entropy)
+# statistics or makes copies as well, the compiler does not choose which products and sums to
+# contract.
+foreach(name copy cast quantize scale amax collect collect_all quantization_error
+             add activation dropout layernorm embedding cross_entropy adam sgd)
   if(EXISTS ${CMAKE_SOURCE_DIR}/kernels/cuda/${name}.cu)
     set_property(SOURCE kernels/cuda/${name}.cu APPEND PROPERTY COMPILE_OPTIONS --fmad=false)
   endif()
