@@ -86,7 +86,13 @@ void gemm_check_samples(cudaStream_t stream, const gemm_key *key, const void *a,
 #else
 #include "kernels/cuda/cublaslt.h"
 
-enum { GEMM_ASKED = 8, GEMM_CANDIDATES = 4 * GEMM_ASKED, GEMM_BUCKETS = 256, GEMM_PATH = 1024 };
+enum {
+  GEMM_ASKED = 8, /* proposals of the heuristic at a time */
+  GEMM_WORKSPACES = 3,
+  GEMM_CANDIDATES = 2 * GEMM_WORKSPACES * GEMM_ASKED, /* with and without a bias */
+  GEMM_BUCKETS = 256,
+  GEMM_PATH = 1024
+};
 
 typedef struct gemm_plan {
   gemm_key key;

@@ -188,20 +188,22 @@ static void ask(const struct cuda_gemm *g, const gemm_plan *plan,
   }
 }
 
-/* With a workspace the heuristic fills its list with algorithms that split k, also where one that
- * needs none is faster: those it proposes without are candidates too. */
+/* What the heuristic proposes depends on the workspace it may use: with much of it, it fills its
+ * list with algorithms that split k, also where one that does not is faster. So it is asked again.
+ */
 static cublasStatus_t ask_with_workspaces(const struct cuda_gemm *g, const gemm_plan *plan,
                                           cublasLtMatmulPreference_t preference,
                                           cublasLtMatmulHeuristicResult_t *results, int *count) {
-  cublasStatus_t result = prefer(&g->lt, preference, &plan->key, CUDA_GEMM_BYTES);
-  if (result == CUBLAS_STATUS_SUCCESS)
+  static const size_t workspaces[GEMM_WORKSPACES] = {CUDA_GEMM_BYTES, 1 << 20, 0};
+  for (int i = 0; i < (g->tune ? GEMM_WORKSPACES : 1); i++) {
+    cublasStatus_t result = prefer(&g->lt, preference, &plan->key, workspaces[i]);
+    if (result != CUBLAS_STATUS_SUCCESS)
+      return result;
     ask(g, plan, preference, results, count);
-  if (result != CUBLAS_STATUS_SUCCESS || *count == 0 || !g->tune)
-    return result;
-  result = prefer(&g->lt, preference, &plan->key, 0);
-  if (result == CUBLAS_STATUS_SUCCESS)
-    ask(g, plan, preference, results, count);
-  return result;
+    if (*count == 0) /* nor would it with less */
+      break;
+  }
+  return CUBLAS_STATUS_SUCCESS;
 }
 
 /* The heuristic knows fewer fast algorithms with a bias than without, and those without are able to

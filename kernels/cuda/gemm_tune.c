@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum {
-  ROUNDS = 9,
+  ROUNDS = 15,
   FINALISTS = 3, /* beside the heuristic's first */
   EVENTS = GEMM_CANDIDATES * ROUNDS + 1,
   MOST_PRODUCTS = 30,    /* in a graph */
@@ -20,8 +20,8 @@ enum {
 };
 static const double graph_seconds = 300e-6, /* a graph's length, for short products */
     first_seconds = 10e-3,                  /* of all candidates: fewer rounds for long products */
-    final_seconds = 20e-3,                  /* of the best of them */
-    noise = 0.005;                          /* shorter by less is not shorter */
+    final_seconds = 20e-3,                  /* of the best of them, and of the last two */
+    noise = 0.01;                           /* shorter by less is not shorter */
 
 double gemm_median(double *values, int count) {
   for (int i = 1; i < count; i++)
@@ -260,7 +260,7 @@ static mpt_status rank(search *s, mpt_error *error) {
   bool better = winner->seconds < (1 - noise) * first->seconds;
   if (better) {
     const int pair[] = {0, which[best]};
-    MPT_RETURN_IF_FAILED(time_rounds(s, pair, 2, rounds_in(s, pair, 2, first_seconds), error));
+    MPT_RETURN_IF_FAILED(time_rounds(s, pair, 2, rounds_in(s, pair, 2, final_seconds), error));
     better = winner->seconds < (1 - noise) * first->seconds;
   }
   s->plan->first_seconds = first->seconds;
