@@ -145,27 +145,34 @@ typedef struct search {
   int count;
 } search;
 
-/* Seconds of one run, or less than 0 where the library or the device refuses it. What a refusal
- * leaves behind on the device ends the queue, so that is an error. */
-static mpt_status run_once(search *s, candidate *x, mpt_error *error) {
+/* Single runs are wrong by some 10 us: what is at most so long may be the fastest. */
+static double near_to(double fastest) {
+  return 1.15 * fastest + 20e-6;
+}
+
+/* Seconds of a run, or less than 0 where the library or the device refuses it. The first one may
+ * load the kernel, for 3 ms and more, so there is a second unless the first was short or is out of
+ * the question. What a refusal leaves behind on the device ends the queue, so that is an error. */
+static mpt_status run_once(search *s, candidate *x, double fastest, mpt_error *error) {
   cudaStream_t stream = s->c->gemm->stream;
   float milliseconds = 0;
   x->seconds = -1;
-  for (int warm = 0; warm < 2; warm++) {
+  for (int run = 0; run < 2; run++) {
     cudaEventRecord(s->events[0], stream);
     if (gemm_run(s->c, s->plan, x->algorithm, stream, &s->buffers.data[0]) !=
         CUBLAS_STATUS_SUCCESS) {
       cudaGetLastError();
+      x->seconds = -1;
       return MPT_OK;
     }
     cudaEventRecord(s->events[1], stream);
     MPT_RETURN_IF_FAILED(
         cuda_check(cudaStreamSynchronize(stream), "trying a matrix product", error));
     cudaEventElapsedTime(&milliseconds, s->events[0], s->events[1]);
-    if (milliseconds > 3.0f) /* too long for the first run's costs to matter */
+    x->seconds = 1e-3 * (double)milliseconds;
+    if (x->seconds <= near_to(fastest) || x->seconds > 1.5 * fastest + 10e-3)
       break;
   }
-  x->seconds = 1e-3 * (double)milliseconds;
   return MPT_OK;
 }
 
@@ -208,7 +215,7 @@ static int rounds_in(const search *s, const int *which, int count, double second
   return rounds < 3 ? 3 : rounds < ROUNDS ? (int)rounds | 1 : ROUNDS;
 }
 
-/* Graphs of the candidates that single runs leave, which are wrong by some 10 us. */
+/* Graphs of the candidates that single runs leave. */
 static mpt_status shortlist(search *s, int which[GEMM_CANDIDATES], int *near, mpt_error *error) {
   double fastest = s->candidates[0].seconds;
   for (int i = 0; i < s->count; i++)
@@ -217,7 +224,7 @@ static mpt_status shortlist(search *s, int which[GEMM_CANDIDATES], int *near, mp
   *near = 0;
   for (int i = 0; i < s->count; i++) {
     candidate *x = &s->candidates[i];
-    if (i > 0 && x->seconds > 1.15 * fastest + 20e-6)
+    if (i > 0 && x->seconds > near_to(fastest))
       continue;
     double fit = graph_seconds / x->seconds;
     x->products = fit < 1 ? 1 : fit < MOST_PRODUCTS ? (int)fit : MOST_PRODUCTS;
@@ -344,11 +351,14 @@ static mpt_status choose(search *s, const cublasLtMatmulHeuristicResult_t *resul
   for (size_t i = 0; i < EVENTS; i++)
     MPT_RETURN_IF_FAILED(cuda_check(cudaEventCreate(&s->events[i]), what, error));
   MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc((void **)&s->wrong, sizeof *s->wrong), what, error));
+  double fastest = 0; /* of those that ran */
   for (int i = 0; i < count; i++) {
     candidate *x = &s->candidates[s->count];
     *x = (candidate){.algorithm = &results[i].algo, .rank = i};
-    MPT_RETURN_IF_FAILED(run_once(s, x, error));
-    s->count += x->seconds >= 0;
+    MPT_RETURN_IF_FAILED(run_once(s, x, fastest, error));
+    if (x->seconds < 0)
+      continue;
+    fastest = s->count++ == 0 || x->seconds < fastest ? x->seconds : fastest;
   }
   s->plan->candidates = s->count;
   if (s->c->gemm->tune && s->count > 1)
