@@ -58,6 +58,18 @@ static mpt_tensor drawn(contract *c, mpt_format format, int special, int rank,
   return c_tensor(c, format, x, rank, shape);
 }
 
+/* The same without what is special, but every fifth channel may be zero. */
+static mpt_tensor channels(contract *c, mpt_format format, bool zeros, int rank,
+                           const int64_t *shape) {
+  mpt_tensor t = drawn(c, format, 0, rank, shape);
+  int64_t n = mpt_tensor_count(&t);
+  float *x = c_read(c, &t);
+  for (int64_t i = 0; zeros && i < n; i++)
+    if (i % shape[rank - 1] % 5 == 0)
+      x[i] = 0.0f;
+  return c_tensor(c, format, x, rank, shape);
+}
+
 static void elements(contract *c, mpt_format in, mpt_format out, int64_t n) {
   mpt_tensor x = drawn(c, in, 2, C_SHAPE(n)), b = drawn(c, in, 2, C_SHAPE(n));
   watched w = output(c, out, C_SHAPE(n));
@@ -164,13 +176,16 @@ typedef struct attention_case {
 static void attend(contract *c, attention_case k, mpt_format f, mpt_format products) {
   int64_t width = k.heads * k.depth, whole = k.packed ? 3 * width : width;
   size_t element = c_on_gpu(c) ? (size_t)mpt_format_get(f)->bits / 8 : sizeof(float);
-  mpt_tensor from[3], parts[3], grads[3], g = drawn(c, f, 0, C_SHAPE(k.batch, k.length, width));
+  bool zeros = c_integer(c, 0, 1), special = c_integer(c, 0, 3) == 0;
+  mpt_tensor from[3], parts[3], grads[3];
+  mpt_tensor g = channels(c, f, zeros, C_SHAPE(k.batch, k.length, width));
   mpt_tensor lse = c_tensor(c, MPT_FP32, NULL, C_SHAPE(k.batch, k.heads, k.length));
   watched y = output(c, f, C_SHAPE(k.batch, k.length, width)), to[3];
   for (int i = 0; i < 3; i++) {
     int at = k.packed ? 0 : i;
     if (i == at) {
-      from[i] = drawn(c, f, 0, C_SHAPE(k.batch, k.length, whole));
+      from[i] = special ? drawn(c, f, 1, C_SHAPE(k.batch, k.length, whole))
+                        : channels(c, f, zeros, C_SHAPE(k.batch, k.length, whole));
       to[i] = output(c, f, C_SHAPE(k.batch, k.length, whole));
     }
     parts[i] = from[at], grads[i] = to[at].y;
