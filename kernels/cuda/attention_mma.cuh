@@ -335,23 +335,17 @@ store_rows(const attention_problem &p, const attention_matrix &x, int pair, int 
               pack<T>(c[i][j][2 * half], c[i][j][2 * half + 1]);
     __syncwarp();
     constexpr int CHUNKS = D / 8, EACH = 32 / CHUNKS;
-    int chunk = lane % CHUNKS, part = lane / CHUNKS;
+    int chunk = lane % CHUNKS;
     lane_extremes lanes = {0, 0xFFFFFFFFu};
 #pragma unroll
     for (int i = 0; i < 16 * MT / EACH; i++) {
-      int row = i * EACH + part;
+      int row = i * EACH + lane / CHUNKS;
       uint4 bytes = *reinterpret_cast<const uint4 *>(tile + tile_offset<T, D>(row, chunk));
       if (first + row < p.length) {
         *reinterpret_cast<uint4 *>(head_row(p, x, pair, first + row) + chunk * 16) = bytes;
         if (x.lite != NULL)
-          widen_extremes<T>(lanes, bytes);
+          tally_word<T>(seen, bytes, lanes);
       }
-    }
-    if (x.lite != NULL && !are_usual<T>(lanes)) { /* there is something to count: again */
-      lanes = {0, 0xFFFFFFFFu};
-      for (int row = part; row < 16 * MT && first + row < p.length; row += EACH)
-        tally_word<T>(seen, *reinterpret_cast<const uint4 *>(tile + tile_offset<T, D>(row, chunk)),
-                      lanes);
     }
     take_extremes<T>(seen, lanes);
   } else {

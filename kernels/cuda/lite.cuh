@@ -14,12 +14,9 @@ static __device__ __forceinline__ void add_block_share(const tally &t, int64_t c
     zeros = nans = infinities = most = 0;
     least = 0xFFFFFFFFu;
   }
-  uint32_t z = 0, n = 0, i = 0;
-  if (__any_sync(0xFFFFFFFFu, (t.zeros | t.nans | t.infinities) != 0)) {
-    z = __reduce_add_sync(0xFFFFFFFFu, (uint32_t)t.zeros);
-    n = __reduce_add_sync(0xFFFFFFFFu, (uint32_t)t.nans);
-    i = __reduce_add_sync(0xFFFFFFFFu, (uint32_t)t.infinities);
-  }
+  uint32_t z = __reduce_add_sync(0xFFFFFFFFu, (uint32_t)t.zeros);
+  uint32_t n = __reduce_add_sync(0xFFFFFFFFu, (uint32_t)t.nans);
+  uint32_t i = __reduce_add_sync(0xFFFFFFFFu, (uint32_t)t.infinities);
   uint32_t m = __reduce_max_sync(0xFFFFFFFFu, t.most);
   uint32_t l = __reduce_min_sync(0xFFFFFFFFu, t.least);
   __syncthreads();

@@ -102,23 +102,6 @@ static __device__ __forceinline__ uint32_t tally_word(tally &t, const uint4 &wor
   return tally_magnitudes<T>(t, m, lanes);
 }
 
-/* The extremes of a word alone, zeros among them. */
-template <class T>
-static __device__ __forceinline__ void widen_extremes(lane_extremes &lanes, const uint4 &word) {
-  uint32_t m[Lanes<T>::registers];
-  Lanes<T>::split(word, m);
-#pragma unroll
-  for (int i = 0; i < Lanes<T>::registers; i++) {
-    lanes.most = Lanes<T>::larger(lanes.most, m[i]);
-    lanes.least = Lanes<T>::smaller(lanes.least, m[i]);
-  }
-}
-
-/* Whether extremes, zeros among them, are such that all is finite and nothing zero. */
-template <class T> static __device__ __forceinline__ bool are_usual(const lane_extremes &lanes) {
-  return Lanes<T>::smallest(lanes.least) != 0 && Lanes<T>::largest(lanes.most) < Odd<T>::least;
-}
-
 /* Adds the extremes of lanes, as those of fp32. */
 template <class T>
 static __device__ __forceinline__ void take_extremes(tally &t, const lane_extremes &lanes) {

@@ -7,8 +7,8 @@
  * on weight shapes allows it, bf16 elsewhere), or fp8 in layers whose names end so, bf16 elsewhere:
  * fp8:qkv,fc1,fc2. A word +delayed after it takes delayed scaling. Data are random token ids: times
  * do not depend on them. Statistics: +lite or +full, at every step, or +full50 at every 50th: then
- * STEPS must be 104 or more, so that one of the last 50 collects from a recording made before, and
- * the time is the mean of those, in which steps that have nothing to do with it count as their
+ * STEPS must be 104 or more, so that a step of the second half collects from a recording made
+ * before, and the time is a mean in which steps that have nothing to do with it count as their
  * median: a run's noise is larger than what is sought.
  *
  * The cases take turns for several rounds, so that what changes on the card changes for all.
@@ -95,10 +95,9 @@ static void make_case(bench_case *c, const char *text, const graph *g, mpt_error
     c->every = 50;
 }
 
-/* Steps whose times count: all but the first, which find how to run each product. Of a case that
- * collects now and then a step that does, and the next, which begins by moving what was collected,
- * are dear. */
-enum { WARM = 4 };
+/* Steps of the second half count, for all cases alike: the first find how to run each product, and
+ * a card that gets warm gets slower. Of a case that collects now and then, a step that does is
+ * dear, and the next, which begins by moving what was collected. */
 typedef struct watch {
   int64_t first, steps, seen, every, dear_steps;
   double dear; /* seconds of all those */
@@ -137,7 +136,7 @@ static int by_value(const void *a, const void *b) {
 
 static mpt_status run_case(bench_case *c, train_options options, int64_t steps, mpt_error *error) {
   train_result result;
-  watch w = {.first = c->every > 1 ? steps - c->every : WARM,
+  watch w = {.first = steps / 2,
              .steps = steps,
              .every = c->every,
              .seconds = calloc((size_t)steps + 1, sizeof(double))};
@@ -154,7 +153,7 @@ static mpt_status run_case(bench_case *c, train_options options, int64_t steps, 
     qsort(w.seconds, (size_t)w.seen, sizeof *w.seconds, by_value);
     double typical = w.seen > 0 ? w.seconds[w.seen / 2] : INFINITY;
     if (c->every > 1)
-      typical += (w.dear - (double)w.dear_steps * typical) / (double)c->every;
+      typical += 2.0 * (w.dear / (double)w.dear_steps - typical) / (double)c->every;
     c->seconds = typical < c->seconds ? typical : c->seconds;
     c->joules = w.joules;
     c->memory = result.memory_bytes;
@@ -200,9 +199,9 @@ int main(int argc, char **argv) {
   int count = argc > 3 ? argc - 3 : (int)(sizeof usual / sizeof *usual);
   for (int i = 0; i < count; i++) {
     make_case(&cases[i], argc > 3 ? argv[3 + i] : usual[i], g, &error);
-    if (cases[i].every > 1 && atoll(argv[2]) < 2 * cases[i].every + WARM) {
+    if (cases[i].every > 1 && atoll(argv[2]) < 2 * cases[i].every + 4) {
       fprintf(stderr, "bench_gpt: %s takes %lld steps or more\n", cases[i].text,
-              (long long)(2 * cases[i].every + WARM));
+              (long long)(2 * cases[i].every + 4));
       return 2;
     }
   }
