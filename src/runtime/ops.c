@@ -152,7 +152,7 @@ mpt_status mpt_collect_all(mpt_queue *queue, const mpt_collection *collections, 
                            mpt_error *error) {
   op_check c = OP_CHECK(queue, collect_all, error);
   op_require(&c, collections != NULL && count >= 1, "there are no tensors");
-  for (int i = 0; c.status == MPT_OK && i < count; i++) {
+  for (int i = 0; collections != NULL && c.status == MPT_OK && i < count; i++) {
     op_contiguous(&c, "x", collections[i].x);
     op_require(&c, (collections[i].lite == NULL) != (collections[i].full == NULL),
                "one of lite and full is expected");

@@ -199,10 +199,10 @@ int main(int argc, char **argv) {
   int count = argc > 3 ? argc - 3 : (int)(sizeof usual / sizeof *usual);
   for (int i = 0; i < count; i++) {
     make_case(&cases[i], argc > 3 ? argv[3 + i] : usual[i], g, &error);
-    if (cases[i].every > 1 && atoll(argv[2]) < 2 * cases[i].every + 4) {
-      fprintf(stderr, "bench_gpt: %s takes %lld steps or more\n", cases[i].text,
-              (long long)(2 * cases[i].every + 4));
-      return 2;
+    long long least = 2 * cases[i].every + 4;
+    if (cases[i].every > 1 && atoll(argv[2]) < least) {
+      fprintf(stderr, "bench_gpt: %s takes %lld steps or more\n", cases[i].text, least);
+      exit(2);
     }
   }
   train_options options = train_options_default();
