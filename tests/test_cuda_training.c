@@ -58,6 +58,18 @@ enum { DELAYED = MPT_PRECISION_COUNT, IN_TURN, POLICIES };
 static const mpt_precision in_turn[] = {MPT_PRECISION_BF16, MPT_PRECISION_FP32, MPT_PRECISION_FP8,
                                         MPT_PRECISION_TF32, MPT_PRECISION_FP16};
 
+static train_options options_of(test_model *m, const graph *g, const dataset *data,
+                                const mpt_layer_policy *assignment, const char *backend) {
+  train_options o = train_options_default();
+  o.workload = &m->w;
+  o.graph = g;
+  o.data = data;
+  o.assignment = assignment;
+  o.steps = STEPS;
+  o.backend = backend;
+  return o;
+}
+
 static void train(test_model *m, const graph *g, const dataset *data, int policy,
                   mpt_scaling scaling, const char *backend, train_result *result) {
   mpt_layer_policy assignment[TEST_MAX_LAYERS];
@@ -68,13 +80,7 @@ static void train(test_model *m, const graph *g, const dataset *data, int policy
                                                             : (mpt_precision)policy);
     assignment[i].scaling = scaling;
   }
-  train_options o = train_options_default();
-  o.workload = &m->w;
-  o.graph = g;
-  o.data = data;
-  o.assignment = assignment;
-  o.steps = STEPS;
-  o.backend = backend;
+  train_options o = options_of(m, g, data, assignment, backend);
   require(train_run(&o, result, &error), &error);
 }
 
@@ -157,13 +163,7 @@ static void collect(test_model *m, const graph *g, const dataset *data, const ch
   mpt_error error = {0};
   for (int i = 0; i < g->layer_count; i++)
     assignment[i] = mpt_layer_policy_of(in_turn[i % 5]);
-  train_options o = train_options_default();
-  o.workload = &m->w;
-  o.graph = g;
-  o.data = data;
-  o.assignment = assignment;
-  o.steps = STEPS;
-  o.backend = backend;
+  train_options o = options_of(m, g, data, assignment, backend);
   o.statistics = mode;
   o.statistics_every = every;
   o.on_statistics = see;

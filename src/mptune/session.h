@@ -126,10 +126,10 @@ MPT_API float mpt_session_loss_scale(const mpt_session *session);
  * the layer looks at a tensor without it itself, with the same results. */
 MPT_API mpt_lite *mpt_session_lite(mpt_session *session, int layer, mpt_operand operand);
 
-/* A training step's weights stay as they are, and where they are, until it ends: then their
- * statistics are collected.
- * output[rows, n] = input[rows, k] weight[n, k]^T + bias[n], in the layer's fprop formats; rounded
- * to output's format, which is mpt_session_output_format. rows may be at most the planned. */
+/* output[rows, n] = input[rows, k] weight[n, k]^T + bias[n], in the layer's fprop formats; rounded
+ * to output's format, which is mpt_session_output_format. rows may be at most the planned. The
+ * weight stays as it is, and where it is, until the step ends: then its statistics are collected.
+ */
 MPT_API mpt_status mpt_linear_forward(mpt_session *session, int layer, const mpt_tensor *input,
                                       const mpt_tensor *weight, const mpt_tensor *bias,
                                       const mpt_tensor *output, mpt_error *error);
