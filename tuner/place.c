@@ -61,6 +61,11 @@ static mpt_status check_here(const workload *w, const char *backend, mpt_error *
   return MPT_OK;
 }
 
+static void append(mpt_error *error, const char *advice) {
+  const size_t length = strlen(error->message);
+  snprintf(error->message + length, sizeof error->message - length, "%s", advice);
+}
+
 /* The profile of the device at hand, which ranks what was not measured yet: where mptune bench
  * writes it, else among the others. */
 static mpt_status load_own(const mpt_device_info *info, bool force, profile **p, mpt_error *error) {
@@ -79,9 +84,13 @@ static mpt_status load_own(const mpt_device_info *info, bool force, profile **p,
   if (status == MPT_OK)
     status = profile_check_device(*p, info, &why);
   if (status == MPT_ERROR_MISMATCH && force) { /* its prices rank only; times are measured */
-    mpt_log_warning("%s", why.message);
+    mpt_log_warning("%s; it is taken all the same, to rank what is not measured yet (mptune bench "
+                    "measures this device)",
+                    why.message);
     return MPT_OK;
   }
+  if (status == MPT_ERROR_MISMATCH)
+    append(&why, "; measure this device (mptune bench), or --force it");
   if (status != MPT_OK && error != NULL)
     *error = why;
   if (status != MPT_OK) {

@@ -39,9 +39,7 @@ mpt_status profile_check_device(const profile *p, const mpt_device_info *here, m
   if (differences.failed)
     status = mpt_fail_memory(error, "a comparison of devices", 512);
   else if (differences.length > 0)
-    status = mpt_fail(error, MPT_ERROR_MISMATCH,
-                      "device profile '%s' was measured elsewhere: %s; measure this device (mptune "
-                      "bench), or --force it",
+    status = mpt_fail(error, MPT_ERROR_MISMATCH, "device profile '%s' was measured elsewhere: %s",
                       p->name, differences.data);
   mpt_text_free(&differences);
   return status;
