@@ -116,6 +116,48 @@ static double total(const graph *g, mpt_precision precision, const optimizer_spe
 }
 
 /* The bytes of an MLP by hand: relu, tanh and bias gradients, loss, adam. */
+/* all-FORMAT: what has a format of its own in it, what follows stored alike, and what only passes
+ * the data on in fp32, unless it is pinned. */
+static void a_uniform_policy_leaves_the_data_alone(void **state) {
+  (void)state;
+  test_model m;
+  test_model_begin(&m, LOSS_CROSS_ENTROPY);
+  m.info = (dataset_info){.rank = 3, .shape = {1, 4, 4}, .classes = 3};
+  test_layer(&m, "flatten", "flat", NULL);
+  test_linear(&m, "fc1", 16);
+  test_layer(&m, "relu", "act", NULL);
+  test_linear(&m, "head", 3);
+  graph *g = build(&m, 4);
+  pin_spec pin = {.layers = "flat", .precision = MPT_PRECISION_BF16};
+  static const mpt_precision stored[MPT_PRECISION_COUNT] = {
+      [MPT_PRECISION_FP32] = MPT_PRECISION_FP32,
+      [MPT_PRECISION_TF32] = MPT_PRECISION_FP32,
+      [MPT_PRECISION_BF16] = MPT_PRECISION_BF16,
+      [MPT_PRECISION_FP16] = MPT_PRECISION_FP16,
+      [MPT_PRECISION_FP8] = MPT_PRECISION_BF16};
+  for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
+    for (int fast = 0; fast < 2; fast++) {
+      mpt_layer_policy all[4], gemm = mpt_layer_policy_of((mpt_precision)q),
+                               fp32 = mpt_layer_policy_of(MPT_PRECISION_FP32),
+                               follower = mpt_layer_policy_of(stored[q]);
+      if (fast && q == MPT_PRECISION_FP8)
+        gemm.gemm[MPT_FPROP].accumulate = MPT_ACCUMULATE_FAST;
+      graph_uniform(&m.w, g, (mpt_precision)q, fast, all);
+      assert_true(mpt_layer_policy_equal(&all[0], &fp32));
+      assert_true(mpt_layer_policy_equal(&all[1], &gemm));
+      assert_true(mpt_layer_policy_equal(&all[2], &follower));
+      assert_true(mpt_layer_policy_equal(&all[3], &gemm));
+      m.w.pins = &pin, m.w.pin_count = 1;
+      assert_true(graph_is_chosen(&m.w, g, 0));
+      graph_uniform(&m.w, g, (mpt_precision)q, fast, all);
+      assert_true(mpt_layer_policy_equal(&all[0], &follower));
+      m.w.pin_count = 0;
+      assert_false(graph_is_chosen(&m.w, g, 0));
+    }
+  }
+  graph_free(g);
+}
+
 static void passes_count_what_is_read_and_written(void **state) {
   (void)state;
   test_model m;
@@ -258,6 +300,7 @@ int main(void) {
       cmocka_unit_test(a_cnn_lowers_to_products),
       cmocka_unit_test(a_gpt_has_its_sizes_tied_or_not),
       cmocka_unit_test(edges_are_stored_as_the_design_says),
+      cmocka_unit_test(a_uniform_policy_leaves_the_data_alone),
       cmocka_unit_test(passes_count_what_is_read_and_written),
       cmocka_unit_test(attention_has_its_operations),
       cmocka_unit_test(errors_name_the_layer_and_its_place),

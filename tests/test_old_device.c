@@ -48,12 +48,13 @@ static void a_format_that_the_gpu_lacks_is_refused_by_layer(void **state) {
   mpt_error error = {0};
   mpt_policy *policy = NULL;
   mpt_layer_policy assignment;
+  bool fast;
   mpt_resolve_options resolve = mpt_resolve_options_default();
   const mpt_layer_info layer = {
       .name = "head", .kind = "linear", .rank = 2, .shape = {16, 16}, .rows = 32};
   gpu.name = "NVIDIA Middle-Aged";
   gpu.capability = "8.0";
-  assert_int_equal(place_formats("cuda", 0, &resolve.device_formats, &error), MPT_OK);
+  assert_int_equal(place_formats("cuda", 0, &resolve.device_formats, &fast, &error), MPT_OK);
   assert_int_equal(mpt_policy_uniform(MPT_PRECISION_FP8, &policy, &error), MPT_OK);
   assert_int_equal(mpt_policy_resolve(policy, &layer, 1, &resolve, &assignment, &error),
                    MPT_ERROR_UNSUPPORTED);
@@ -63,6 +64,12 @@ static void a_format_that_the_gpu_lacks_is_refused_by_layer(void **state) {
   assert_int_equal(mpt_policy_uniform(MPT_PRECISION_BF16, &policy, &error), MPT_OK);
   assert_int_equal(mpt_policy_resolve(policy, &layer, 1, &resolve, &assignment, &error), MPT_OK);
   mpt_policy_free(policy);
+  assert_false(fast);
+  gpu.capability = "8.9";
+  assert_int_equal(place_formats("cuda", 0, &resolve.device_formats, &fast, &error), MPT_OK);
+  assert_true(fast);
+  assert_int_equal(place_formats("cpu", 0, &resolve.device_formats, &fast, &error), MPT_OK);
+  assert_false(fast);
 }
 
 /* A search for a device that has fp8, trained on one that lacks it, leaves fp8 out. */

@@ -83,10 +83,9 @@ static void evaluate_what_was_given_up(const workload *w, const tuner_options *o
   mpt_error error = {0};
   mpt_policy *policy = NULL;
   tuner_summary summary = {0};
-  const char *const labels[] = {"all-fp8"};
   assert_int_equal(mpt_policy_uniform(MPT_PRECISION_FP8, &policy, &error), MPT_OK);
-  const mpt_policy *const policies[] = {policy};
-  if (tuner_evaluate(w, options, policies, labels, 1, 2, &summary, &error) != MPT_OK)
+  const tuner_policy given = {.label = "all-fp8", .policy = policy, .uniform = true};
+  if (tuner_evaluate(w, options, &given, 1, 2, &summary, &error) != MPT_OK)
     fail_msg("%s", error.message);
   assert_int_equal(summary.row_count, 2);
   assert_true(isfinite(summary.rows[1].worse_by));

@@ -92,6 +92,7 @@ static void the_example_is_read_in_every_part(void **state) {
   assert_string_equal(mpt_policy_name(policy), "gpt2-124m-h200");
   assert_int_equal(mpt_policy_default(policy), MPT_PRECISION_BF16);
   assert_int_equal(mpt_policy_rule_count(policy), 3);
+  assert_true(mpt_policy_has_loss_scale(policy));
   assert_int_equal(mpt_policy_loss_scale(policy).mode, MPT_LOSS_SCALE_DYNAMIC);
   assert_true(mpt_policy_loss_scale(policy).initial == 65536.0f);
   int count;
@@ -126,8 +127,12 @@ static void only_schema_and_default_are_required(void **state) {
   const mpt_policy_result r = mpt_policy_get_result(policy);
   assert_int_equal(r.verdict, MPT_VERDICT_UNVERIFIED);
   assert_true(isnan(r.worse_by) && isnan(r.upper_bound) && isnan(r.step_time_ratio));
+  assert_false(mpt_policy_has_loss_scale(policy)); /* and what is written does not say more */
   assert_true(mpt_policy_loss_scale(policy).mode == MPT_LOSS_SCALE_DYNAMIC);
   assert_true(mpt_policy_loss_scale(policy).initial == 65536.0f);
+  char *text = text_of(policy);
+  assert_string_equal(text, HEAD);
+  free(text);
   mpt_policy_free(policy);
   refuse("default: bf16\n", 1, 1, "schema is missing");
   refuse("schema: mptune/policy@1\n", 1, 1, "default is missing");
@@ -526,7 +531,6 @@ static void provenance_takes_text_and_refuses_the_rest(void **state) {
   char *text = text_of(policy);
   assert_string_equal(text,
                       "schema: mptune/policy@1\nname: fp8\ndefault: fp8\n"
-                      "loss_scale: {mode: dynamic, initial: 6.5536e+04}\n"
                       "provenance:\n  tool: \"two\"\n  date: \"2026-01-01\"\n"
                       "  result: {verdict: fail, worse_by: -1.0e-03, confidence: 9.5e-01, "
                       "step_time_ratio: 3.333333333333333e-01, time: predicted, steps: 10}\n");

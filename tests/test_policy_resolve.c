@@ -273,8 +273,13 @@ static void diff_names_what_is_decided_differently(void **state) {
   char *text = NULL;
   assert_int_equal(mpt_policy_diff(from, to, layers, 3, NULL, &text, NULL), MPT_OK);
   assert_string_equal(text, "a fp8 -> fprop=fp8,dgrad=fp8,wgrad=bf16\nb bf16 -> fp8\n"
-                            "loss_scale dynamic 6.5536e+04 -> none\n");
+                            "loss_scale unset -> none\n");
   free(text);
+  mpt_policy *said = parse(HEAD "loss_scale: {}\nrules: [{layers: [a], format: fp8}]\n");
+  assert_int_equal(mpt_policy_diff(said, from, layers, 3, NULL, &text, NULL), MPT_OK);
+  assert_string_equal(text, "loss_scale dynamic 6.5536e+04 -> unset\n");
+  free(text);
+  mpt_policy_free(said);
   assert_int_equal(mpt_policy_diff(from, from, layers, 3, NULL, &text, NULL), MPT_OK);
   assert_string_equal(text, "");
   free(text);

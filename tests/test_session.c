@@ -595,6 +595,25 @@ static void a_policy_gives_formats_and_loss_scale(void **unused) {
   close_session(&r);
 }
 
+static void a_policy_without_loss_scale_leaves_it_to_the_program(void **unused) {
+  (void)unused;
+  const char text[] = "schema: mptune/policy@1\ndefault: fp16\n";
+  mpt_policy *policy;
+  OK(mpt_policy_parse(text, strlen(text), "text", &policy, &ok_error));
+  for (int given = 0; given < 2; given++) {
+    rig r = {0};
+    mpt_session_config config = config_of(&r, NULL);
+    config.policy = policy;
+    if (given)
+      config.loss_scale = (mpt_loss_scale_policy){MPT_LOSS_SCALE_STATIC, 128.0f};
+    mpt_session_layer layer = linear("fc1", 4, 4, 4);
+    open_session(&r, &config, &layer, 1);
+    assert_true(mpt_session_loss_scale(r.session) == (given ? 128.0f : 65536.0f));
+    close_session(&r);
+  }
+  mpt_policy_free(policy);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(delayed_scales_follow_the_largest_of_the_steps_before),
@@ -611,6 +630,7 @@ int main(void) {
       cmocka_unit_test(the_first_of_a_step_is_first_in_its_order),
       cmocka_unit_test(a_session_continues_from_its_saved_state_bit_for_bit),
       cmocka_unit_test(a_policy_gives_formats_and_loss_scale),
+      cmocka_unit_test(a_policy_without_loss_scale_leaves_it_to_the_program),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -134,6 +134,8 @@ static void policies_and_times(void **state) {
   assert_int_equal(store_put_policy(s, &other, NULL), MPT_OK);
   p.predicted_increase = 1e-5;
   assert_int_equal(store_put_policy(s, &p, NULL), MPT_OK);
+  store_policy again = {.hash = "b", .label = "mine.yaml", .assignment = (char *)"fc1 fp8\n"};
+  assert_int_equal(store_add_policy(s, &again, NULL), MPT_OK); /* leaves what is there */
   store_time t = {.policy = "b", .device = "h200", .seconds = 0.1, .parts = (char *)"{}"};
   assert_int_equal(store_put_time(s, &t, NULL), MPT_OK);
   t.measured = true;

@@ -182,7 +182,8 @@ static void finalists_are_timed_in_turn(void **state) {
   for (int i = 0; i < 3; i++) {
     bool permitted;
     space_uniform(s.space, precisions[i], assignment, &permitted);
-    assert_int_equal(search_candidate(&s, assignment, "one", &finalists[i], &error), MPT_OK);
+    assert_int_equal(search_candidate(&s, assignment, w->loss_scale, "one", &finalists[i], &error),
+                     MPT_OK);
     finalists[i]->seconds = 1 + 0.01 * i;
   }
   finalists[2]->seconds = 2; /* not close */

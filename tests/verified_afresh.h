@@ -46,15 +46,14 @@ static inline mpt_status verified_afresh(const workload *w, const char *director
   tuner_summary summary;
   tuner_options options = tuner_options_default();
   double difference[AFRESH_PAIRS];
-  const char *labels[] = {label};
   snprintf(label, sizeof label, "all-%s", mpt_precision_name(q));
   snprintf(run, sizeof run, "%.600s/%s", directory, label);
   options.run = run;
   options.seed = AFRESH_SEED;
   mpt_status status = mpt_policy_uniform(q, &policy, error);
+  const tuner_policy given = {.label = label, .policy = policy, .uniform = true};
   if (status == MPT_OK)
-    status = tuner_evaluate(w, &options, (const mpt_policy *const *)&policy, labels, 1,
-                            AFRESH_PAIRS, &summary, error);
+    status = tuner_evaluate(w, &options, &given, 1, AFRESH_PAIRS, &summary, error);
   mpt_policy_free(policy);
   if (status != MPT_OK)
     return status;

@@ -188,7 +188,8 @@ static mpt_status baseline_candidates(search *s, mpt_layer_policy *assignment, m
   if (!s->options->baselines && !s->place.measures)
     return MPT_OK;
   baseline_torchao(s->space, assignment);
-  MPT_RETURN_IF_FAILED(search_candidate(s, assignment, BASELINE_TORCHAO, &c, error));
+  MPT_RETURN_IF_FAILED(
+      search_candidate(s, assignment, s->w->loss_scale, BASELINE_TORCHAO, &c, error));
   if (c->uniform) /* its rule came to one of them here */
     return MPT_OK;
   c->uniform = true;
@@ -202,7 +203,7 @@ static mpt_status uniform_candidates(search *s, mpt_layer_policy *assignment, mp
     candidate *c = NULL;
     char label[64];
     snprintf(label, sizeof label, "all-%s", mpt_precision_name((mpt_precision)q));
-    MPT_RETURN_IF_FAILED(search_candidate(s, assignment, label, &c, error));
+    MPT_RETURN_IF_FAILED(search_candidate(s, assignment, s->w->loss_scale, label, &c, error));
     if (!c->uniform) { /* a network without GEMMs: several precisions are one policy */
       c->uniform = true;
       c->precision = (mpt_precision)q;
@@ -274,7 +275,7 @@ static mpt_status propose(search *s, double optimism, double budget, mpt_layer_p
   MPT_RETURN_IF_FAILED(settle_ties(s, budget, assignment, choice, error));
   char label[64];
   snprintf(label, sizeof label, "candidate %d", s->trainings + 1);
-  MPT_RETURN_IF_FAILED(search_candidate(s, assignment, label, out, error));
+  MPT_RETURN_IF_FAILED(search_candidate(s, assignment, s->w->loss_scale, label, out, error));
   if ((*out)->seed_count > 0)
     return MPT_OK;
   (*out)->predicted = total_of(s->increase, choice, s->space->unit_count);

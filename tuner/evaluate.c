@@ -37,8 +37,33 @@ double candidate_mean(const candidate *c) {
   return sum / c->seed_count;
 }
 
-/* One line for each layer that has a format: "name formats". */
-static char *assignment_text(const graph *g, const mpt_layer_policy *assignment) {
+/* ---- what identifies a policy ---- */
+
+static bool has_fp16(const graph *g, const mpt_layer_policy *assignment) {
+  for (int i = 0; i < g->layer_count; i++)
+    for (int m = 0; m < MPT_GEMM_COUNT; m++)
+      if (assignment[i].gemm[m].precision == MPT_PRECISION_FP16)
+        return true;
+  return false;
+}
+
+static bool same_scale(mpt_loss_scale_policy a, mpt_loss_scale_policy b) {
+  return a.mode == b.mode && (a.mode == MPT_LOSS_SCALE_NONE || a.initial == b.initial);
+}
+
+/* Without fp16 no loss is scaled, so that all scales are one: the workload's. */
+static mpt_loss_scale_policy effective_scale(const search *s, const mpt_layer_policy *assignment,
+                                             mpt_loss_scale_policy scale) {
+  const mpt_loss_scale_policy own = s->w->loss_scale;
+  return !has_fp16(s->graph, assignment) || same_scale(scale, own) ? own : scale;
+}
+
+/* One line for each layer that has a format: "name formats"; and one for the loss scale where it is
+ * not the workload's, which all policies of a search have. */
+static char *candidate_text(const search *s, const mpt_layer_policy *assignment,
+                            mpt_loss_scale_policy scale) {
+  static const char *const modes[] = {"dynamic", "static", "none"};
+  const graph *g = s->graph;
   mpt_text text = {0};
   for (int i = 0; i < g->layer_count; i++) {
     if (!g->layers[i].has_format)
@@ -47,6 +72,9 @@ static char *assignment_text(const graph *g, const mpt_layer_policy *assignment)
     mpt_layer_policy_text(&assignment[i], formats, sizeof formats);
     mpt_text_addf(&text, "%s %s\n", g->layers[i].info.name, formats);
   }
+  if (!same_scale(scale, s->w->loss_scale))
+    mpt_text_addf(&text, "loss_scale %s %.9g\n", modes[scale.mode],
+                  scale.mode == MPT_LOSS_SCALE_NONE ? 1.0 : (double)scale.initial);
   if (!text.failed)
     return text.data;
   mpt_text_free(&text);
@@ -60,7 +88,8 @@ static mpt_status note_price(search *s, const candidate *c, char *text, mpt_erro
       .assignment = text, .predicted_increase = c->predicted, .predicted_seconds = seconds};
   memcpy(policy.hash, c->hash, sizeof policy.hash);
   snprintf(policy.label, sizeof policy.label, "%s", c->label);
-  MPT_RETURN_IF_FAILED(store_put_policy(s->store, &policy, error));
+  MPT_RETURN_IF_FAILED(s->owner ? store_put_policy(s->store, &policy, error)
+                                : store_add_policy(s->store, &policy, error));
   json_t *json = json_pack("{s:f,s:f,s:f,s:f}", "gemms", c->cost.gemms, "copies", c->cost.copies,
                            "passes", c->cost.passes, "extrapolated", c->cost.extrapolated);
   char *parts = json_dumps(json, JSON_REAL_PRECISION(17));
@@ -74,7 +103,7 @@ static mpt_status note_price(search *s, const candidate *c, char *text, mpt_erro
 }
 
 mpt_status search_price(search *s, candidate *c, mpt_error *error) {
-  char *text = assignment_text(s->graph, c->assignment);
+  char *text = candidate_text(s, c->assignment, c->loss_scale);
   if (text == NULL)
     return mpt_fail_memory(error, "an assignment", 0);
   store_hash(text, strlen(text), c->hash);
@@ -89,7 +118,7 @@ mpt_status search_price(search *s, candidate *c, mpt_error *error) {
 
 static void evaluation_key(const search *s, const candidate *c, uint64_t seed, char key[65]) {
   mpt_text text = {0};
-  const mpt_loss_scale_policy *scale = &s->w->loss_scale;
+  const mpt_loss_scale_policy *scale = &c->loss_scale;
   mpt_text_addf(&text, "policy %s\ntraining %s\ndata %s\nseed %llu\nsteps %lld\n", c->hash,
                 s->training_hash, dataset_get_info(s->data)->hash, (unsigned long long)seed,
                 (long long)s->steps);
@@ -236,7 +265,7 @@ train_options search_train_options(const search *s, const candidate *c, uint64_t
   options.graph = s->graph;
   options.data = s->data;
   options.assignment = c->assignment;
-  options.loss_scale = s->w->loss_scale;
+  options.loss_scale = c->loss_scale;
   options.seed = seed;
   options.steps = s->steps;
   options.threads = s->w->threads;
@@ -386,10 +415,12 @@ mpt_status search_train(search *s, candidate *c, uint64_t seed, const char *purp
   return status;
 }
 
-mpt_status search_candidate(search *s, const mpt_layer_policy *assignment, const char *label,
-                            candidate **out, mpt_error *error) {
+mpt_status search_candidate(search *s, const mpt_layer_policy *assignment,
+                            mpt_loss_scale_policy loss_scale, const char *label, candidate **out,
+                            mpt_error *error) {
   const size_t bytes = (size_t)s->graph->layer_count * sizeof *assignment;
-  char *text = assignment_text(s->graph, assignment);
+  const mpt_loss_scale_policy scale = effective_scale(s, assignment, loss_scale);
+  char *text = candidate_text(s, assignment, scale);
   if (text == NULL)
     return mpt_fail_memory(error, "an assignment", bytes);
   char hash[65];
@@ -426,6 +457,7 @@ mpt_status search_candidate(search *s, const mpt_layer_policy *assignment, const
     c->choice = NULL;
   }
   c->permitted = c->choice != NULL;
+  c->loss_scale = scale;
   c->predicted = NAN;
   snprintf(c->label, sizeof c->label, "%s", label);
   mpt_status status = search_price(s, c, error);

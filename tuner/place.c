@@ -108,14 +108,20 @@ static uint32_t native_formats(const mpt_device_info *info) {
   return formats;
 }
 
-mpt_status place_formats(const char *backend, int device_index, uint32_t *formats,
+static bool sums_fast(const mpt_device_info *info) {
+  return info->standing[MPT_FP8_E4M3] == MPT_NATIVE;
+}
+
+mpt_status place_formats(const char *backend, int device_index, uint32_t *formats, bool *fast,
                          mpt_error *error) {
   mpt_device_info info;
   *formats = MPT_ALL_FORMATS;
+  *fast = false;
   if (strcmp(backend, "cpu") == 0)
     return MPT_OK;
   MPT_RETURN_IF_FAILED(mpt_device_describe(backend, device_index, &info, error));
   *formats = native_formats(&info);
+  *fast = sums_fast(&info);
   return MPT_OK;
 }
 
@@ -123,7 +129,7 @@ static mpt_status open_device(const char *target, bool force, place *out, profil
                               mpt_error *error) {
   mpt_device_info info;
   MPT_RETURN_IF_FAILED(mpt_device_describe(out->backend, out->device_index, &info, error));
-  out->fast = info.standing[MPT_FP8_E4M3] == MPT_NATIVE;
+  out->fast = sums_fast(&info);
   snprintf(out->backend_key, sizeof out->backend_key, "cuda on %s", info.name);
   snprintf(out->numerics, sizeof out->numerics, "backend cuda %d\n%s, %s", MPTUNE_CUDA_NUMERICS,
            info.name, info.capability);

@@ -11,8 +11,9 @@
 mpt_status place_backend(const char *word, int device_index, const char **backend,
                          mpt_error *error);
 
-/* The formats that may be trained there: all where they are emulated, else the native ones. */
-mpt_status place_formats(const char *backend, int device_index, uint32_t *formats,
+/* The formats that may be trained there: all where they are emulated, else the native ones; and
+ * whether fp8 has tensor cores, whose sums fprop then takes (graph_uniform). */
+mpt_status place_formats(const char *backend, int device_index, uint32_t *formats, bool *fast,
                          mpt_error *error);
 
 typedef struct place {

@@ -18,7 +18,8 @@
 typedef struct candidate {
   mpt_layer_policy *assignment; /* [graph layers] */
   int *choice;                  /* [units]; NULL when it is not in the space (excluded, pinned) */
-  char hash[65];                /* of the canonical assignment text */
+  mpt_loss_scale_policy loss_scale; /* the workload's, unless a policy file says another */
+  char hash[65];                    /* of its canonical text: candidate_text */
   char label[64];
   bool uniform;
   mpt_precision precision; /* uniform ones */
@@ -117,9 +118,11 @@ train_options search_train_options(const search *s, const candidate *c, uint64_t
 mpt_status search_failed_device(mpt_status status, mpt_error *error);
 /* Fills hash, cost and the stored policy of a candidate whose assignment is set. */
 mpt_status search_price(search *s, candidate *c, mpt_error *error);
-/* A candidate with that assignment: the one there is, or a new one. */
-mpt_status search_candidate(search *s, const mpt_layer_policy *assignment, const char *label,
-                            candidate **out, mpt_error *error);
+/* A candidate with that assignment and loss scale (s->w->loss_scale in a search): the one there is,
+ * or a new one. */
+mpt_status search_candidate(search *s, const mpt_layer_policy *assignment,
+                            mpt_loss_scale_policy loss_scale, const char *label, candidate **out,
+                            mpt_error *error);
 /* Trains it under its next search seed and notes the difference. */
 mpt_status search_try(search *s, candidate *c, mpt_error *error);
 typedef enum standing { STANDING_UNKNOWN, STANDING_MEETS, STANDING_FAILS, STANDING_CLOSE } standing;

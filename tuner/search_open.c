@@ -27,14 +27,6 @@ static mpt_status build_graphs(search *s, mpt_error *error) {
   return status;
 }
 
-static mpt_status hash_definition(search *s, mpt_error *error) {
-  char *text = NULL;
-  MPT_RETURN_IF_FAILED(workload_training_text(s->w, &text, error));
-  store_hash(text, strlen(text), s->training_hash);
-  free(text);
-  return MPT_OK;
-}
-
 static json_t *versions_json(const search *s) {
   struct utsname machine;
   const bool known = uname(&machine) == 0;
@@ -186,6 +178,7 @@ static mpt_status open_reference(search *s, mpt_error *error) {
   r->permitted = space_choices(s->space, r->assignment, r->choice);
   r->uniform = true;
   r->precision = s->w->reference;
+  r->loss_scale = s->w->loss_scale;
   r->predicted = 0;
   snprintf(r->label, sizeof r->label, "all-%s", mpt_precision_name(s->w->reference));
   return search_price(s, r, error);
@@ -227,7 +220,7 @@ mpt_status search_open(search *s, const workload *w, const tuner_options *option
              "%.60s, %.60s, driver %.40s, CUDA %.20s, %.30s", p->name, p->device, p->driver,
              p->cuda, p->measured);
   MPT_RETURN_IF_FAILED(space_build(w, s->graph, p, s->place.fast, &s->space, error));
-  MPT_RETURN_IF_FAILED(hash_definition(s, error));
+  MPT_RETURN_IF_FAILED(workload_training_hash(w, s->training_hash, error));
   if (!options->dry_run) {
     MPT_RETURN_IF_FAILED(store_open(options->run, STORE_WRITE, &s->store, error));
     MPT_RETURN_IF_FAILED(note_definition(s, error));

@@ -122,11 +122,6 @@ static mpt_status check_pins(const workload *w, const graph *g, const profile *p
 
 /* ---- units ---- */
 
-static bool is_unit(const workload *w, const graph *g, int layer) {
-  return g->layers[layer].has_gemm || is_kind(g, layer, "attention") ||
-         is_kind(g, layer, "embedding") || find_pin(w, g->layers[layer].info.name) != NULL;
-}
-
 mpt_status space_build(const workload *w, const graph *g, const profile *p, bool fast, space **out,
                        mpt_error *error) {
   mpt_status status = MPT_OK;
@@ -134,6 +129,7 @@ mpt_status space_build(const workload *w, const graph *g, const profile *p, bool
   space *s = calloc(1, sizeof *s);
   if (s == NULL)
     return mpt_fail_memory(error, "the search space", sizeof *s);
+  s->workload = w;
   s->graph = g;
   s->fast = fast;
   s->units = calloc(count, sizeof *s->units);
@@ -147,7 +143,7 @@ mpt_status space_build(const workload *w, const graph *g, const profile *p, bool
     const int producer = g->tensors[g->layers[i].inputs[0]].producer;
     const int leader = producer < 0 ? -1 : s->leader_of_layer[producer];
     s->leader_of_layer[i] = leader;
-    if (!is_unit(w, g, i))
+    if (!graph_is_chosen(w, g, i))
       continue;
     s->leader_of_layer[i] = s->unit_count;
     space_unit *unit = &s->units[s->unit_count++];
@@ -225,14 +221,10 @@ bool space_choices(const space *s, const mpt_layer_policy *assignment, int *choi
 
 void space_uniform(const space *s, mpt_precision precision, mpt_layer_policy *assignment,
                    bool *permitted) {
+  graph_uniform(s->workload, s->graph, precision, s->fast, assignment);
   *permitted = true;
-  for (int i = 0; i < s->graph->layer_count; i++) {
-    const int u = s->leader_of_layer[i];
-    assignment[i] = u < 0 ? mpt_layer_policy_of(MPT_PRECISION_FP32) : following(precision);
-    if (u < 0 || s->units[u].layer != i)
-      continue;
+  for (int u = 0; u < s->unit_count; u++) {
     int choice;
-    assignment[i] = space_policy_of(s, canonical(s->graph, i, precision));
-    *permitted = *permitted && find_choice(&s->units[u], &assignment[i], &choice);
+    *permitted = *permitted && find_choice(&s->units[u], &assignment[s->units[u].layer], &choice);
   }
 }

@@ -20,8 +20,9 @@ typedef struct space_unit {
 } space_unit;
 
 typedef struct space {
-  const graph *graph; /* as trained; borrowed */
-  space_unit *units;  /* in the order of their layers */
+  const workload *workload; /* borrowed, like the graph */
+  const graph *graph;       /* as trained */
+  space_unit *units;        /* in the order of their layers */
   int unit_count;
   int *leader_of_layer; /* [graph layers]: the unit that a layer is or follows, -1 the data */
   bool fast;            /* fp8 fprop has accumulate: fast */
@@ -44,9 +45,7 @@ void space_assignment(const space *s, const int *choice, mpt_layer_policy *assig
 mpt_layer_policy space_layer_policy(const space *s, int layer, const mpt_layer_policy *leader);
 /* The choices of a full assignment; false when it is not in the space. */
 bool space_choices(const space *s, const mpt_layer_policy *assignment, int *choice);
-/* All layers in one precision, as canonical in this space: layers without a GEMM have fp32, bf16 or
- * fp16, attention tf32 as well. *permitted says whether exclusions, pins and the device allow it.
- */
+/* graph_uniform. *permitted says whether exclusions, pins and the device allow it. */
 void space_uniform(const space *s, mpt_precision precision, mpt_layer_policy *assignment,
                    bool *permitted);
 

@@ -133,10 +133,12 @@ fail:
   return status;
 }
 
-/* Resolves a policy on the graph's layers; formats of layers that a policy gives another storage
- * than the space would are taken as they are written. */
-static mpt_status resolved(search *s, const mpt_policy *policy, const char *label, candidate **out,
+/* Resolves a policy on the graph's layers; formats of layers that a policy file gives another
+ * storage than the space would are taken as they are written. */
+static mpt_status resolved(search *s, const tuner_policy *given, candidate **out,
                            mpt_error *error) {
+  const mpt_policy *policy = given->policy;
+  bool permitted;
   mpt_layer_info *layers = graph_layer_infos(s->graph);
   mpt_layer_policy *assignment = calloc((size_t)s->graph->layer_count, sizeof *assignment);
   mpt_status status = MPT_OK;
@@ -147,7 +149,10 @@ static mpt_status resolved(search *s, const mpt_policy *policy, const char *labe
   }
   options.device_formats = s->profile->formats;
   MPT_TRY(mpt_policy_resolve(policy, layers, s->graph->layer_count, &options, assignment, error));
-  MPT_TRY(search_candidate(s, assignment, label, out, error));
+  if (given->uniform)
+    space_uniform(s->space, mpt_policy_default(policy), assignment, &permitted);
+  MPT_TRY(
+      search_candidate(s, assignment, train_loss_scale(s->w, policy), given->label, out, error));
 fail:
   free(assignment);
   free(layers);
@@ -167,8 +172,8 @@ static tuner_row evaluated_row(const search *s, const candidate *c, const char *
 }
 
 mpt_status tuner_evaluate(const workload *w, const tuner_options *options,
-                          const mpt_policy *const *policies, const char *const *labels, int count,
-                          int seeds, tuner_summary *summary, mpt_error *error) {
+                          const tuner_policy *policies, int count, int seeds,
+                          tuner_summary *summary, mpt_error *error) {
   search s;
   candidate **evaluated = NULL;
   workload seeded = *w;
@@ -186,7 +191,7 @@ mpt_status tuner_evaluate(const workload *w, const tuner_options *options,
     goto fail;
   }
   for (int i = 0; i < count; i++) {
-    MPT_TRY(resolved(&s, policies[i], labels[i], &evaluated[i], error));
+    MPT_TRY(resolved(&s, &policies[i], &evaluated[i], error));
     while (evaluated[i]->seed_count < seeds)
       MPT_TRY(search_try(&s, evaluated[i], error));
   }
@@ -198,7 +203,7 @@ mpt_status tuner_evaluate(const workload *w, const tuner_options *options,
   first->verdict = MPT_VERDICT_PASS;
   first->reference = true;
   for (int i = 0; i < count; i++)
-    summary->rows[summary->row_count++] = evaluated_row(&s, evaluated[i], labels[i]);
+    summary->rows[summary->row_count++] = evaluated_row(&s, evaluated[i], policies[i].label);
   snprintf(summary->policy_path, sizeof summary->policy_path, "%s", options->run);
   summary->evaluations = s.trainings;
 fail:

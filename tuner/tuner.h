@@ -62,10 +62,16 @@ typedef struct tuner_observation {
 mpt_status tuner_observe(const workload *w, const tuner_options *options, tuner_observation *seen,
                          mpt_error *error);
 
-/* Evaluates policies (resolved, one assignment of the graph's layers each) under `seeds` seeds
- * against the reference; fills rows like tuner_run. */
+/* A policy to evaluate. Its loss is scaled as it says, else as the workload does. */
+typedef struct tuner_policy {
+  const char *label;
+  const mpt_policy *policy;
+  bool uniform; /* by its name, all-FORMAT: as the search has it (graph_uniform) */
+} tuner_policy;
+
+/* Evaluates policies under `seeds` seeds against the reference; fills rows like tuner_run. */
 mpt_status tuner_evaluate(const workload *w, const tuner_options *options,
-                          const mpt_policy *const *policies, const char *const *labels, int count,
-                          int seeds, tuner_summary *summary, mpt_error *error);
+                          const tuner_policy *policies, int count, int seeds,
+                          tuner_summary *summary, mpt_error *error);
 
 #endif

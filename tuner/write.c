@@ -105,7 +105,7 @@ mpt_status write_policy(search *s, const candidate *c, mpt_verdict verdict, mpt_
     return mpt_fail_memory(error, "the layers' names", 0);
   snprintf(path, sizeof path, "%s/policy.yaml", s->options->run);
   MPT_TRY(mpt_policy_from_assignment(s->w->name, layers, c->assignment, s->graph->layer_count,
-                                     s->w->loss_scale, &policy, error));
+                                     c->loss_scale, &policy, error));
   MPT_TRY(set_provenance(s, c, verdict, policy, error));
   const mpt_policy_result result = result_of(s, c, verdict);
   MPT_TRY(mpt_policy_set_result(policy, &result, error));

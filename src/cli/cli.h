@@ -92,8 +92,8 @@ int cli_failed(const mpt_error *error);
 /* The run's directory: -o, else runs/NAME; --fresh: the first of NAME-2, NAME-3, ... that is free.
  */
 void cli_run_directory(const cli_values *values, const char *name, char *path, size_t size);
-/* A policy file, or "all-fp8" and the like: that format everywhere. */
-mpt_status cli_load_policy(const char *word, mpt_policy **policy, mpt_error *error);
+/* A policy file, or (*uniform) "all-fp8" and the like, where no file is called so. */
+mpt_status cli_load_policy(const char *word, mpt_policy **policy, bool *uniform, mpt_error *error);
 /* Seconds as people read them: "3.1 hours", "128 ms". */
 void cli_duration(double seconds, char *text, size_t size);
 void cli_bytes(double bytes, char *text, size_t size);

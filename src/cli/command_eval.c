@@ -16,8 +16,7 @@ static const cli_option options[] = {
      "accept this GPU's profile though made with other versions", 0, 0},
 };
 
-static int evaluate(const cli_values *values, const workload *w,
-                    const mpt_policy *const *policies) {
+static int evaluate(const cli_values *values, const workload *w, const tuner_policy *policies) {
   static const char *const metrics[] = {"loss", "accuracy", "f1"};
   mpt_error error = {0};
   tuner_summary summary = {0};
@@ -35,8 +34,7 @@ static int evaluate(const cli_values *values, const workload *w,
   o.interrupted = &cli_interrupted;
   cli_catch_signals();
   const int seeds = values->seeds > 0 ? (int)values->seeds : 3;
-  if (tuner_evaluate(w, &o, policies, values->policies, values->policy_count, seeds, &summary,
-                     &error) != MPT_OK)
+  if (tuner_evaluate(w, &o, policies, values->policy_count, seeds, &summary, &error) != MPT_OK)
     return cli_failed(&error);
   if (values->json)
     cli_print_json(cli_summary_json(&summary));
@@ -49,7 +47,8 @@ static int evaluate(const cli_values *values, const workload *w,
 static int run(const cli_values *values) {
   mpt_error error = {0};
   workload *w = NULL;
-  mpt_policy *policies[CLI_MAX_WORDS] = {0};
+  mpt_policy *loaded[CLI_MAX_WORDS] = {0};
+  tuner_policy policies[CLI_MAX_WORDS];
   int code = EXIT_DONE;
   if (values->policy_count == 0) {
     fprintf(stderr, "error: no policy to evaluate; give --policy FILE\n");
@@ -57,13 +56,16 @@ static int run(const cli_values *values) {
   }
   if (workload_load(values->arguments[0], &w, &error) != MPT_OK)
     return cli_failed(&error);
-  for (int i = 0; i < values->policy_count && code == EXIT_DONE; i++)
-    if (cli_load_policy(values->policies[i], &policies[i], &error) != MPT_OK)
+  for (int i = 0; i < values->policy_count && code == EXIT_DONE; i++) {
+    bool uniform;
+    if (cli_load_policy(values->policies[i], &loaded[i], &uniform, &error) != MPT_OK)
       code = cli_failed(&error);
+    policies[i] = (tuner_policy){values->policies[i], loaded[i], uniform};
+  }
   if (code == EXIT_DONE)
-    code = evaluate(values, w, (const mpt_policy *const *)policies);
+    code = evaluate(values, w, policies);
   for (int i = 0; i < values->policy_count; i++)
-    mpt_policy_free(policies[i]);
+    mpt_policy_free(loaded[i]);
   workload_free(w);
   return code;
 }

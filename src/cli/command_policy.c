@@ -78,6 +78,41 @@ static const char *argument(const cli_values *values, int i) {
   return i < values->argument_count ? values->arguments[i] : NULL;
 }
 
+/* ---- the loss scale ---- */
+static const char *const scale_modes[] = {"dynamic", "static", "none"};
+
+/* "dynamic 65536"; "unset": the workload's. */
+static void scale_text(const mpt_policy *policy, char *text, size_t size) {
+  const mpt_loss_scale_policy scale = mpt_policy_loss_scale(policy);
+  if (!mpt_policy_has_loss_scale(policy))
+    snprintf(text, size, "unset");
+  else if (scale.mode == MPT_LOSS_SCALE_NONE)
+    snprintf(text, size, "none");
+  else
+    snprintf(text, size, "%s %.9g", scale_modes[scale.mode], (double)scale.initial);
+}
+
+static json_t *scale_json(const mpt_policy *policy) {
+  const mpt_loss_scale_policy scale = mpt_policy_loss_scale(policy);
+  if (!mpt_policy_has_loss_scale(policy))
+    return json_null();
+  json_t *json = json_pack("{s:s}", "mode", scale_modes[scale.mode]);
+  if (scale.mode != MPT_LOSS_SCALE_NONE)
+    json_object_set_new(json, "initial", json_real((double)scale.initial));
+  return json;
+}
+
+static void show_scale(const mpt_policy *policy) {
+  const mpt_loss_scale_policy scale = mpt_policy_loss_scale(policy);
+  if (!mpt_policy_has_loss_scale(policy))
+    printf("loss     scaled as the workload says\n");
+  else if (scale.mode == MPT_LOSS_SCALE_NONE)
+    printf("loss     not scaled\n");
+  else
+    printf("loss     scaled by %.9g%s\n", (double)scale.initial,
+           scale.mode == MPT_LOSS_SCALE_DYNAMIC ? " at first, dynamically" : "");
+}
+
 /* ---- show ---- */
 static void show_result(const mpt_policy_result *r) {
   printf("verdict  %s", mpt_verdict_name(r->verdict));
@@ -104,15 +139,17 @@ static int run_show(const cli_values *values) {
   mpt_policy_layers(policy, &layers);
   if (values->json) {
     cli_print_json(json_pack(
-        "{s:s,s:s,s:i,s:i,s:s,s:o,s:o,s:o,s:b}", "name", mpt_policy_name(policy), "default",
+        "{s:s,s:s,s:i,s:i,s:o,s:s,s:o,s:o,s:o,s:b}", "name", mpt_policy_name(policy), "default",
         mpt_precision_name(mpt_policy_default(policy)), "rules", mpt_policy_rule_count(policy),
-        "layers", layers, "verdict", mpt_verdict_name(result.verdict), "worse_by",
-        cli_real(result.worse_by), "upper_bound", cli_real(result.upper_bound), "step_time_ratio",
-        cli_real(result.step_time_ratio), "time_measured", result.time_measured));
+        "layers", layers, "loss_scale", scale_json(policy), "verdict",
+        mpt_verdict_name(result.verdict), "worse_by", cli_real(result.worse_by), "upper_bound",
+        cli_real(result.upper_bound), "step_time_ratio", cli_real(result.step_time_ratio),
+        "time_measured", result.time_measured));
   } else {
     printf("policy   %s\ndefault  %s, %d rules, made for %d layers\n",
            mpt_policy_name(policy)[0] != '\0' ? mpt_policy_name(policy) : "(no name)",
            mpt_precision_name(mpt_policy_default(policy)), mpt_policy_rule_count(policy), layers);
+    show_scale(policy);
     show_result(&result);
   }
   mpt_policy_free(policy);
@@ -162,9 +199,14 @@ static int run_resolve(const cli_values *values) {
 
 /* ---- diff ---- */
 static int print_difference(const cli_values *values, const layer_list *list,
-                            const mpt_layer_policy *a, const mpt_layer_policy *b) {
+                            mpt_policy *const policy[2], const mpt_layer_policy *a,
+                            const mpt_layer_policy *b) {
   json_t *rows = json_array();
-  int different = 0;
+  char from[48], to[48];
+  scale_text(policy[0], from, sizeof from);
+  scale_text(policy[1], to, sizeof to);
+  const bool scales = strcmp(from, to) != 0;
+  int different = scales;
   for (int i = 0; i < list->count; i++) {
     char left[160], right[160];
     if (mpt_layer_policy_equal(&a[i], &b[i]))
@@ -177,8 +219,11 @@ static int print_difference(const cli_values *values, const layer_list *list,
     json_array_append_new(
         rows, json_pack("{s:s,s:s,s:s}", "layer", list->layers[i].name, "from", left, "to", right));
   }
+  if (scales && !values->json)
+    printf("%-32s %s -> %s\n", "loss_scale", from, to);
   if (values->json)
-    cli_print_json(json_pack("{s:O}", "different", rows));
+    cli_print_json(json_pack("{s:O,s:o*}", "different", rows, "loss_scale",
+                             scales ? json_pack("{s:s,s:s}", "from", from, "to", to) : NULL));
   else if (different == 0)
     printf("the policies give every layer the same formats\n");
   json_decref(rows);
@@ -199,7 +244,7 @@ static int run_diff(const cli_values *values) {
   for (int i = 0; i < 2 && status == MPT_OK; i++)
     status = resolve(values, policy[i], &list, &assignment[i], &warnings, &error);
   if (status == MPT_OK)
-    code = print_difference(values, &list, assignment[0], assignment[1]);
+    code = print_difference(values, &list, policy, assignment[0], assignment[1]);
   else
     code = cli_failed(&error);
   for (int i = 0; i < 2; i++) {

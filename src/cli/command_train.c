@@ -36,14 +36,38 @@ static void warn(void *context, const char *message) {
 }
 
 static mpt_status load_policy(const cli_values *values, const workload *w, mpt_policy **policy,
-                              mpt_error *error) {
+                              bool *uniform, mpt_error *error) {
+  *uniform = true;
   if (values->policy_count == 0)
     return mpt_policy_uniform(w->reference, policy, error);
-  MPT_RETURN_IF_FAILED(cli_load_policy(values->policies[0], policy, error));
-  const mpt_policy_result result = mpt_policy_get_result(*policy);
-  if (result.verdict != MPT_VERDICT_PASS)
-    mpt_log_warning("%s: this policy's verdict is '%s': it was not shown to meet a budget",
-                    values->policies[0], mpt_verdict_name(result.verdict));
+  return cli_load_policy(values->policies[0], policy, uniform, error);
+}
+
+static bool differs(const mpt_policy *policy, const char *key, const char *here) {
+  const char *there = mpt_policy_get_provenance(policy, key);
+  return there != NULL && strcmp(there, here) != 0;
+}
+
+/* A file may be taken for one that was verified; a uniform policy by its name claims nothing. */
+static mpt_status warn_of_verdict(const char *file, const mpt_policy *policy, const workload *w,
+                                  const dataset *data, mpt_error *error) {
+  char here[65];
+  const mpt_verdict verdict = mpt_policy_get_result(policy).verdict;
+  if (verdict != MPT_VERDICT_PASS) {
+    mpt_log_warning("%s: this policy's verdict is '%s': it was not shown to meet a budget", file,
+                    mpt_verdict_name(verdict));
+    return MPT_OK;
+  }
+  MPT_RETURN_IF_FAILED(workload_training_hash(w, here, error));
+  const char *name = mpt_policy_get_provenance(policy, "workload");
+  if (differs(policy, "workload_hash", here))
+    mpt_log_warning("%s: this policy passed with another model, data, optimizer, batch or steps "
+                    "(workload '%s'): it was not shown to meet a budget with these",
+                    file, name == NULL ? "" : name);
+  else if (differs(policy, "data_hash", dataset_get_info(data)->hash))
+    mpt_log_warning("%s: this policy passed on other data: it was not shown to meet a budget on "
+                    "these",
+                    file);
   return MPT_OK;
 }
 
@@ -117,13 +141,16 @@ static mpt_status train(const cli_values *values, const workload *w, train_resul
   mpt_layer_info *layers = NULL;
   mpt_layer_policy *assignment = NULL;
   mpt_status status = MPT_OK;
+  bool uniform, fast;
   watched context = {.lines = values->verbose && !values->json};
   train_options o = train_options_default();
   mpt_resolve_options resolve = mpt_resolve_options_default();
   MPT_TRY(place_backend(values->backend, (int)values->device, &o.backend, error));
-  MPT_TRY(place_formats(o.backend, (int)values->device, &resolve.device_formats, error));
-  MPT_TRY(load_policy(values, w, &policy, error));
+  MPT_TRY(place_formats(o.backend, (int)values->device, &resolve.device_formats, &fast, error));
+  MPT_TRY(load_policy(values, w, &policy, &uniform, error));
   MPT_TRY(dataset_open(&w->data, &data, error));
+  if (!uniform)
+    MPT_TRY(warn_of_verdict(values->policies[0], policy, w, data, error));
   MPT_TRY(graph_build(w, &w->model, w->batch, w->data.sequence, dataset_get_info(data), &g, error));
   layers = graph_layer_infos(g);
   assignment = calloc((size_t)g->layer_count, sizeof *assignment);
@@ -135,11 +162,13 @@ static mpt_status train(const cli_values *values, const workload *w, train_resul
   resolve.strict = !values->lenient;
   resolve.on_warning = warn;
   MPT_TRY(mpt_policy_resolve(policy, layers, g->layer_count, &resolve, assignment, error));
+  if (uniform)
+    graph_uniform(w, g, mpt_policy_default(policy), fast, assignment);
   o.workload = w;
   o.graph = g;
   o.data = data;
   o.assignment = assignment;
-  o.loss_scale = mpt_policy_loss_scale(policy);
+  o.loss_scale = train_loss_scale(w, policy);
   o.seed = (uint64_t)values->seed;
   o.steps = values->steps > 0 ? values->steps : w->steps;
   o.threads = w->threads;

@@ -43,13 +43,13 @@ void cli_run_directory(const cli_values *values, const char *name, char *path, s
     snprintf(path, size, "%s-%d", base, i);
 }
 
-mpt_status cli_load_policy(const char *word, mpt_policy **policy, mpt_error *error) {
+mpt_status cli_load_policy(const char *word, mpt_policy **policy, bool *uniform, mpt_error *error) {
   mpt_precision precision;
-  if (strncmp(word, "all-", 4) == 0 && access(word, F_OK) != 0) {
-    MPT_RETURN_IF_FAILED(mpt_precision_parse(word + 4, &precision, error));
-    return mpt_policy_uniform(precision, policy, error);
-  }
-  return mpt_policy_load(word, policy, error);
+  *uniform = strncmp(word, "all-", 4) == 0 && access(word, F_OK) != 0;
+  if (!*uniform)
+    return mpt_policy_load(word, policy, error);
+  MPT_RETURN_IF_FAILED(mpt_precision_parse(word + 4, &precision, error));
+  return mpt_policy_uniform(precision, policy, error);
 }
 
 void cli_duration(double seconds, char *text, size_t size) {

@@ -143,6 +143,10 @@ MPT_API mpt_status mpt_policy_text(const mpt_policy *policy, char **text, mpt_er
 MPT_API const char *mpt_policy_name(const mpt_policy *policy);
 MPT_API mpt_precision mpt_policy_default(const mpt_policy *policy);
 MPT_API int mpt_policy_rule_count(const mpt_policy *policy);
+/* Whether the policy says how the loss is scaled. One that does not leaves it to the program:
+ * mptune takes the workload's loss_scale. */
+MPT_API bool mpt_policy_has_loss_scale(const mpt_policy *policy);
+/* What it says; dynamic from 65536 when it says nothing. */
 MPT_API mpt_loss_scale_policy mpt_policy_loss_scale(const mpt_policy *policy);
 /* The layers the policy was made for; *count 0 when it does not say. Owned by the policy. */
 MPT_API const mpt_layer_info *mpt_policy_layers(const mpt_policy *policy, int *count);
@@ -178,7 +182,8 @@ MPT_API mpt_status mpt_policy_resolve(const mpt_policy *policy, const mpt_layer_
                                       mpt_layer_policy *assignment, mpt_error *error);
 
 /* What two policies decide differently for those layers: for each a line "NAME FROM -> TO\n" with
- * the texts of mpt_layer_policy_text, and a line "loss_scale FROM -> TO\n"; "" when they agree.
+ * the texts of mpt_layer_policy_text, and a line "loss_scale FROM -> TO\n", "unset" where a policy
+ * leaves it to the program; "" when they agree.
  * Both are resolved with `options` (NULL: the default). The caller frees *text with free(). */
 MPT_API mpt_status mpt_policy_diff(const mpt_policy *from, const mpt_policy *to,
                                    const mpt_layer_info *layers, int count,

@@ -58,7 +58,7 @@ typedef struct mpt_session_config {
   mpt_queue *queue;                   /* borrowed, for the life of the session */
   const mpt_policy *policy;           /* read during open only; or NULL and assignment */
   const mpt_layer_policy *assignment; /* resolved formats, one per layer, read during open only */
-  mpt_loss_scale_policy loss_scale;   /* used with `assignment`; a policy brings its own */
+  mpt_loss_scale_policy loss_scale;   /* unless the policy says another */
   mpt_resolve_options resolve;
   int64_t steps;                  /* planned: the loss scale doubles after min(2000, steps/10) */
   mpt_statistics_mode statistics; /* of steps where step % statistics_every == 0 */

@@ -3,16 +3,20 @@
 #include "policy/policy_data.h"
 #include <stdlib.h>
 
-static void add_loss_scale(mpt_text *text, mpt_loss_scale_policy scale) {
+static void add_loss_scale(mpt_text *text, const mpt_policy *policy) {
   static const char *const modes[] = {"dynamic", "static", "none"};
-  mpt_text_add(text, modes[scale.mode]);
-  if (scale.mode == MPT_LOSS_SCALE_NONE)
+  const mpt_loss_scale_policy scale = policy->loss_scale;
+  mpt_text_add(text, policy->has_loss_scale ? modes[scale.mode] : "unset");
+  if (!policy->has_loss_scale || scale.mode == MPT_LOSS_SCALE_NONE)
     return;
   mpt_text_add(text, " ");
   mpt_text_add_number(text, (double)scale.initial);
 }
 
-static bool loss_scale_equal(mpt_loss_scale_policy a, mpt_loss_scale_policy b) {
+static bool loss_scale_equal(const mpt_policy *from, const mpt_policy *to) {
+  const mpt_loss_scale_policy a = from->loss_scale, b = to->loss_scale;
+  if (!from->has_loss_scale || !to->has_loss_scale)
+    return from->has_loss_scale == to->has_loss_scale;
   return a.mode == b.mode && (a.mode == MPT_LOSS_SCALE_NONE || a.initial == b.initial);
 }
 
@@ -40,11 +44,11 @@ mpt_status mpt_policy_diff(const mpt_policy *from, const mpt_policy *to,
     mpt_layer_policy_text(&b[i], right, sizeof right);
     mpt_text_addf(&text, "%s %s -> %s\n", layers[i].name, left, right);
   }
-  if (!loss_scale_equal(from->loss_scale, to->loss_scale)) {
+  if (!loss_scale_equal(from, to)) {
     mpt_text_add(&text, "loss_scale ");
-    add_loss_scale(&text, from->loss_scale);
+    add_loss_scale(&text, from);
     mpt_text_add(&text, " -> ");
-    add_loss_scale(&text, to->loss_scale);
+    add_loss_scale(&text, to);
     mpt_text_add(&text, "\n");
   }
   if (text.failed) {

@@ -277,6 +277,7 @@ mpt_status mpt_policy_from_assignment(const char *name, const mpt_layer_info *la
   if (policy == NULL)
     return mpt_fail_memory(error, "a policy", sizeof *policy);
   snprintf(policy->name, sizeof policy->name, "%s", name == NULL ? "" : name);
+  policy->has_loss_scale = true;
   policy->loss_scale.mode = loss_scale.mode;
   if (loss_scale.initial != 0 && loss_scale.mode != MPT_LOSS_SCALE_NONE)
     policy->loss_scale.initial = loss_scale.initial;

@@ -24,6 +24,7 @@ static mpt_status read_loss_scale(const mpt_yaml_node *node, mpt_policy *policy,
       return mpt_yaml_fail(child, error, "initial is %s; a loss scale is a power of two, 65536",
                            child->scalar);
   }
+  policy->has_loss_scale = true;
   policy->loss_scale = (mpt_loss_scale_policy){(mpt_loss_scale_mode)mode, (float)initial};
   return MPT_OK;
 }

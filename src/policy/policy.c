@@ -51,6 +51,10 @@ int mpt_policy_rule_count(const mpt_policy *policy) {
   return policy->rule_count;
 }
 
+bool mpt_policy_has_loss_scale(const mpt_policy *policy) {
+  return policy->has_loss_scale;
+}
+
 mpt_loss_scale_policy mpt_policy_loss_scale(const mpt_policy *policy) {
   return policy->loss_scale;
 }

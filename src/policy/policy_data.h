@@ -46,6 +46,7 @@ struct mpt_policy {
   mpt_precision base; /* `default` */
   policy_rule *rules;
   int rule_count;
+  bool has_loss_scale; /* else it is left to the program, and `loss_scale` the default */
   mpt_loss_scale_policy loss_scale;
   mpt_layer_info *layers;
   int layer_count;

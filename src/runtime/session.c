@@ -97,9 +97,9 @@ mpt_status mpt_session_open(const mpt_session_config *given, const mpt_session_l
     session->layers[i].given = layers[i];
   MPT_TRY(set_policies(session, &config, error));
   MPT_TRY(session_plan(session, error));
-  MPT_TRY(loss_scale_open(session,
-                          config.policy ? mpt_policy_loss_scale(config.policy) : config.loss_scale,
-                          config.steps, error));
+  if (config.policy != NULL && mpt_policy_has_loss_scale(config.policy))
+    config.loss_scale = mpt_policy_loss_scale(config.policy);
+  MPT_TRY(loss_scale_open(session, config.loss_scale, config.steps, error));
   *out = session;
   return MPT_OK;
 fail:

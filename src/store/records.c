@@ -4,18 +4,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-mpt_status store_put_policy(store *s, const store_policy *policy, mpt_error *error) {
-  query q = query_begin(
-      s, "INSERT INTO policies (hash, label, assignment, predicted_seconds, predicted_increase) "
-         "VALUES (?, ?, ?, ?, ?) ON CONFLICT (hash) DO UPDATE SET label = excluded.label, "
-         "assignment = excluded.assignment, predicted_seconds = excluded.predicted_seconds, "
-         "predicted_increase = excluded.predicted_increase");
+#define INSERT_POLICY                                                                              \
+  "INSERT INTO policies (hash, label, assignment, predicted_seconds, predicted_increase) "         \
+  "VALUES (?, ?, ?, ?, ?) ON CONFLICT (hash) DO "
+
+static mpt_status put_policy(store *s, const char *command, const store_policy *policy,
+                             mpt_error *error) {
+  query q = query_begin(s, command);
   bind_text(&q, policy->hash);
   bind_text(&q, policy->label);
   bind_text(&q, policy->assignment);
   bind_real(&q, policy->predicted_seconds);
   bind_real(&q, policy->predicted_increase);
   return query_end(&q, error);
+}
+
+mpt_status store_put_policy(store *s, const store_policy *policy, mpt_error *error) {
+  return put_policy(s,
+                    INSERT_POLICY "UPDATE SET label = excluded.label, "
+                                  "assignment = excluded.assignment, "
+                                  "predicted_seconds = excluded.predicted_seconds, "
+                                  "predicted_increase = excluded.predicted_increase",
+                    policy, error);
+}
+
+mpt_status store_add_policy(store *s, const store_policy *policy, mpt_error *error) {
+  return put_policy(s, INSERT_POLICY "NOTHING", policy, error);
 }
 
 mpt_status store_all_policies(store *s, store_policy **policies, int *count, mpt_error *error) {

@@ -25,8 +25,9 @@ mpt_status store_set(store *s, const char *name, const char *json, mpt_error *er
 /* *json is NULL when there is none. */
 mpt_status store_get(store *s, const char *name, char **json, mpt_error *error);
 
-/* The policies that were evaluated, by the hash of their canonical assignment text: one line for
- * each layer, "name formats" (mpt_layer_policy_text). */
+/* The policies that were evaluated, by the hash of their canonical text: one line for each layer,
+ * "name formats" (mpt_layer_policy_text), and a line "loss_scale MODE INITIAL" where that is not
+ * the workload's. */
 typedef struct store_policy {
   char hash[65];
   char label[64];                               /* "all-fp8", "candidate 3" */
@@ -34,6 +35,8 @@ typedef struct store_policy {
   double predicted_seconds, predicted_increase; /* NaN: none */
 } store_policy;
 mpt_status store_put_policy(store *s, const store_policy *policy, mpt_error *error);
+/* The same, but one that is there keeps its label and what was predicted of it. */
+mpt_status store_add_policy(store *s, const store_policy *policy, mpt_error *error);
 
 /* One training run. The key is SHA-256 over assignment, training definition, data, seed, steps,
  * backend with its numerics version, threads: the same key is never trained twice. */

@@ -73,6 +73,16 @@ mpt_format graph_tensor_format(const graph *g, const mpt_layer_policy *assignmen
  * and rounded to it. The gradient of the output is stored as the output is. */
 mpt_format graph_gradient_format(const graph *g, const mpt_layer_policy *assignment, int tensor);
 
+/* Whether the layer has a format of its own: linear, conv2d, attention, embedding, and what a pin
+ * of the workload names. Every other layer follows the one that produces its (first) input. */
+bool graph_is_chosen(const workload *w, const graph *g, int layer);
+/* The policy all-PRECISION, as a search trains it and the command line means it: the layers that
+ * are chosen in that precision, their followers stored alike. What only passes the data on to the
+ * first of them (a flatten) keeps it in fp32. With `fast`, fp8 has the sums of tensor cores in
+ * fprop: what is trained on them has them. */
+void graph_uniform(const workload *w, const graph *g, mpt_precision precision, bool fast,
+                   mpt_layer_policy *assignment);
+
 /* Passes other than GEMMs and casts: what one step reads and writes in the layer's forward and
  * backward (and in loss, optimizer) under an assignment, in bytes, and operations that run at the
  * rate of `format` (attention). graph_passes.c says which passes are taken as fused. */

@@ -16,6 +16,10 @@ train_options train_options_default(void) {
                          .statistics_every = 1};
 }
 
+mpt_loss_scale_policy train_loss_scale(const workload *w, const mpt_policy *policy) {
+  return mpt_policy_has_loss_scale(policy) ? mpt_policy_loss_scale(policy) : w->loss_scale;
+}
+
 void train_result_clear(train_result *result) {
   free(result->losses);
   free(result->counters);

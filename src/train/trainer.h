@@ -44,6 +44,9 @@ typedef struct train_options {
 } train_options;
 train_options train_options_default(void);
 
+/* How a policy has its loss scaled: as it says, else as the workload does. */
+mpt_loss_scale_policy train_loss_scale(const workload *w, const mpt_policy *policy);
+
 typedef struct train_result {
   int64_t steps_done;
   bool stopped;        /* by on_step */

@@ -64,3 +64,11 @@ fail:
   mpt_text_free(&text);
   return status;
 }
+
+mpt_status workload_training_hash(const workload *w, char hex[65], mpt_error *error) {
+  char *text = NULL;
+  MPT_RETURN_IF_FAILED(workload_training_text(w, &text, error));
+  mpt_sha256_hex(text, strlen(text), hex);
+  free(text);
+  return MPT_OK;
+}

@@ -155,5 +155,7 @@ void model_free(model_spec *model);
  * exclusions, target, names of files. A preset and the same layers written out give the same text.
  * The content of the data is added by the data set's hash. The caller frees *text with free(). */
 mpt_status workload_training_text(const workload *w, char **out, mpt_error *error);
+/* SHA-256 of that text, in hex: what a run's directory and a policy's provenance know it by. */
+mpt_status workload_training_hash(const workload *w, char hex[65], mpt_error *error);
 
 #endif

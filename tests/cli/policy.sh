@@ -20,3 +20,14 @@ try policy diff mine.yaml mine.yaml net.yaml
 sed 's/fp8/fp16/' mine.yaml >other.yaml
 try policy diff mine.yaml other.yaml
 try policy diff mine.yaml other.yaml net.yaml
+# How the loss is scaled is part of a policy, where it says so.
+{ cat mine.yaml; echo 'loss_scale: {mode: static, initial: 1024}'; } >scaled.yaml
+{ cat mine.yaml; echo 'loss_scale: {mode: none}'; } >unscaled.yaml
+try policy show scaled.yaml
+try policy show unscaled.yaml
+mptune policy show mine.yaml --json | tool json loss_scale
+mptune policy show scaled.yaml --json | tool json loss_scale
+try policy diff scaled.yaml unscaled.yaml net.yaml
+try policy diff mine.yaml scaled.yaml net.yaml
+mptune policy diff mine.yaml scaled.yaml net.yaml --json | tool json loss_scale to
+mptune policy diff mine.yaml mine.yaml net.yaml --json | tool json loss_scale
