@@ -120,9 +120,9 @@ typedef struct mpt_backend {
   mpt_status (*record_end)(void *context, mpt_recording **, mpt_error *);
   mpt_status (*replay)(void *context, const mpt_recording *, mpt_error *);
   void (*recording_free)(void *context, mpt_recording *);
-  mpt_status (*gemm_time)(mpt_queue *, int64_t m, int64_t n, int64_t k, mpt_format a, mpt_format b,
-                          mpt_format out, bool fast, double *seconds, mpt_error *); /* optional */
-  MPT_OPERATIONS(MPT_OPERATION_SLOT) /* optional slots, from here on */
+  mpt_status (*gemm_time)(mpt_queue *, const mpt_gemm_shape *, double *seconds,
+                          mpt_error *); /* optional */
+  MPT_OPERATIONS(MPT_OPERATION_SLOT)    /* optional slots, from here on */
 } mpt_backend;
 
 struct mpt_queue {

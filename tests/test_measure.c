@@ -41,9 +41,16 @@ static void the_shapes_make_a_grid(void **state) {
   }
 }
 
+static bool same(double a, double b) {
+  return fabs(a - b) <= 1e-12 * fabs(b);
+}
+
 static void a_saved_profile_reads_back(void **state) {
   (void)state;
   gemm_row rows[8] = {{.m = 0}};
+  pass_row passes[] = {{PASS_REDUCTION, 32, 65536, 2.345e-6}, {PASS_LOSS, 16, 1 << 28, 64.25e-6}};
+  attention_row attention[] = {{MPT_FP32, 64, 1024, 2064.4e-6, 7129e-6},
+                               {MPT_BF16, 128, 4096, 9.123e-6, 31.25e-6}};
   profile p = {.name = "a-card",
                .device = "A Card: 1\u00b2",
                .compute_capability = "9.0",
@@ -56,9 +63,11 @@ static void a_saved_profile_reads_back(void **state) {
                .gemm_count = 8,
                .copy_bandwidth = 4.1863e12,
                .pass_floor = 1.5e-6,
-               .pass_efficiency = 0.85,
-               .quantize_efficiency = 0.72,
-               .attention_efficiency = 0.41};
+               .passes = passes,
+               .pass_count = 2,
+               .attention = attention,
+               .attention_count = 2};
+  p.gemm_factors[MPT_WGRAD][GEMM_BF16] = 1.125;
   for (int i = 0; i < 8; i++) {
     rows[i] = (gemm_row){.m = i & 4 ? 128 : 64, .n = i & 2 ? 128 : 64, .k = i & 1 ? 128 : 64};
     for (int c = 0; c < GEMM_COLUMN_COUNT; c++)
@@ -88,8 +97,19 @@ static void a_saved_profile_reads_back(void **state) {
   assert_string_equal(q->measured, p.measured);
   assert_true(q->formats == p.formats && !q->synthetic);
   assert_true(q->copy_bandwidth == 4.186e12 && q->pass_floor == 1.5e-6);
-  assert_true(q->pass_efficiency == 0.85 && q->quantize_efficiency == 0.72);
-  assert_true(q->attention_efficiency == 0.41);
+  assert_int_equal(q->pass_count, 2);
+  assert_int_equal(q->attention_count, 2);
+  for (int i = 0; i < 2; i++) {
+    const pass_row *pass = &q->passes[i];
+    const attention_row *head = &q->attention[i];
+    assert_true(pass->kind == passes[i].kind && pass->bits == passes[i].bits);
+    assert_true(pass->bytes == passes[i].bytes && same(pass->seconds, passes[i].seconds));
+    assert_true(head->format == attention[i].format && head->channels == attention[i].channels);
+    assert_true(head->tokens == attention[i].tokens && same(head->forward, attention[i].forward));
+    assert_true(same(head->backward, attention[i].backward));
+  }
+  assert_true(q->gemm_factors[MPT_WGRAD][GEMM_BF16] == 1.125);
+  assert_true(q->gemm_factors[MPT_FPROP][GEMM_BF16] == 0.0);
   assert_int_equal(q->gemm_count, 8);
   for (int i = 0; i < 8; i++) {
     assert_true(q->gemm[i].m == rows[i].m && q->gemm[i].n == rows[i].n &&
@@ -101,6 +121,38 @@ static void a_saved_profile_reads_back(void **state) {
   }
   profile_free(q);
   assert_int_not_equal(profile_save(&p, &provenance, "/nonexistent/x.yaml", &error), MPT_OK);
+}
+
+/* Each pass runs as it is timed: its tensors have the shapes that operations want. */
+static void what_is_timed_runs(void **state) {
+  (void)state;
+  mpt_queue_config config = mpt_queue_config_default();
+  mpt_queue *queue;
+  mpt_error error = {0};
+  bool ran[PASS_KIND_COUNT][2], attended[2];
+  config.backend = "cpu";
+  assert_int_equal(mpt_queue_open(&config, &queue, NULL), MPT_OK);
+  if (measure_pass_once(queue, ran, attended, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  mpt_queue_close(queue);
+  for (int kind = 0; kind < PASS_KIND_COUNT; kind++) {
+    const bool masters = kind == PASS_OPTIMIZER || kind == PASS_OPTIMIZER_FP8;
+    if (ran[kind][0] != !masters || !ran[kind][1])
+      fail_msg("%s: %d %d", pass_kind_name((pass_kind)kind), ran[kind][0], ran[kind][1]);
+  }
+  assert_true(attended[0] && attended[1]);
+}
+
+/* Elements that each pass reads and writes, in their formats. */
+static void bytes_are_those_that_a_pass_moves(void **state) {
+  (void)state;
+  assert_true(measure_pass_bytes(PASS_ELEMENTWISE, 0, 100) == 600);
+  assert_true(measure_pass_bytes(PASS_NORM_BACKWARD, 1, 100) == 1600);
+  assert_true(measure_pass_bytes(PASS_LOSS, 0, 100) == 400);
+  assert_true(measure_pass_bytes(PASS_EMBEDDING_BACKWARD, 0, 100) == 1000);
+  assert_true(measure_pass_bytes(PASS_QUANTIZE_PAIR, 0, 100) == 400);
+  assert_true(measure_pass_bytes(PASS_QUANTIZE, 1, 100) == 500);
+  assert_true(measure_pass_bytes(PASS_OPTIMIZER, 1, 100) == 3000);
 }
 
 static void nothing_is_measured_without_a_gpu(void **state) {
@@ -121,6 +173,8 @@ int main(void) {
       cmocka_unit_test(a_figure_is_the_median_of_its_rounds),
       cmocka_unit_test(the_shapes_make_a_grid),
       cmocka_unit_test(a_saved_profile_reads_back),
+      cmocka_unit_test(what_is_timed_runs),
+      cmocka_unit_test(bytes_are_those_that_a_pass_moves),
       cmocka_unit_test(nothing_is_measured_without_a_gpu),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,14 +107,6 @@ static void a_missing_shape_is_filled_from_its_neighbours(void **state) {
   profile_free(p);
 }
 
-static void a_pass_costs_its_bytes_and_at_least_a_launch(void **state) {
-  (void)state;
-  profile *p = load("nvidia-h200");
-  assert_true(profile_pass(p, 1.0) == p->pass_floor && p->pass_floor > 5e-7);
-  assert_true(near(profile_pass(p, 1e9), 1e9 / (p->pass_efficiency * p->copy_bandwidth), 1e-12));
-  profile_free(p);
-}
-
 static void the_synthetic_device_prices_bits(void **state) {
   (void)state;
   profile *p = load("synthetic-bits");
@@ -127,7 +119,7 @@ static void the_synthetic_device_prices_bits(void **state) {
   assert_true(near(profile_gemm(p, GEMM_FP8_MIXED_SPLIT, 3, 5, 7).seconds, fp8, 1e-12));
   assert_true(near(profile_gemm(p, GEMM_FP8_FAST, 300, 50, 7).seconds, 1000 * fp8, 1e-12));
   assert_false(profile_gemm(p, GEMM_FP8_FAST, 1, 1, 1).extrapolated);
-  assert_true(profile_pass(p, 1.0) == 1e-12);
+  assert_true(profile_pass(p, PASS_LOSS, 32, 1.0) == 1e-12);
   profile_free(p);
 }
 
@@ -142,13 +134,142 @@ static const char good[] = "schema: mptune/device@1\n"
                            "    - [128, 128, 128, 4, 2]\n"
                            "    - [256, 128, 128, 8, null]\n";
 
+static const char tables[] = "schema: mptune/device@1\n"
+                             "name: small\n"
+                             "device: a device\n"
+                             "formats: [fp32, bf16]\n"
+                             "copy_bandwidth: 1e12\n"
+                             "pass_floor: 2e-6\n"
+                             "passes:\n"
+                             "  - [loss, 16, 4e6, 10]\n"
+                             "  - [loss, 16, 1e6, 4]\n"
+                             "  - [loss, 16, 2e6, 5]\n"
+                             "  - [quantize, 32, 1e6, 7]\n"
+                             "attention:\n"
+                             "  - [bf16, 128, 1024, 100, 300]\n"
+                             "  - [bf16, 64, 1024, 80, 200]\n"
+                             "  - [bf16, 64, 4096, 200, 680]\n"
+                             "gemm:\n"
+                             "  columns: [m, n, k, fp32, bf16]\n"
+                             "  step_factors:\n"
+                             "    fprop: [1.5, 1.1]\n"
+                             "    wgrad: [null, 1.25]\n"
+                             "  microseconds:\n"
+                             "    - [128, 128, 128, 4, 2]\n";
+
+static void without_tables_passes_cost_their_bytes_and_at_least_a_launch(void **state) {
+  (void)state;
+  write_file(good);
+  profile *p = load(path);
+  assert_true(profile_pass(p, PASS_LOSS, 16, 1.0) == 1.5e-6);
+  assert_true(near(profile_pass(p, PASS_LOSS, 16, 1e9), 1e9 / 0.85e12, 1e-12));
+  assert_true(near(profile_pass(p, PASS_QUANTIZE, 16, 1e9), 1e9 / 0.85e12, 1e-12));
+  assert_true(isnan(profile_attention(p, MPT_BF16, 1024, 1024, 1, 64, true, false)));
+  assert_true(profile_gemm_factor(p, MPT_WGRAD, GEMM_BF16) == 1.0);
+  profile_free(p);
+  char text[1024];
+  sprintf(text, "%squantize_efficiency: 0.5\npass_efficiency: 0.25\n", good);
+  write_file(text);
+  p = load(path);
+  assert_true(near(profile_pass(p, PASS_ELEMENTWISE, 32, 1e9), 4e-3, 1e-12));
+  assert_true(near(profile_pass(p, PASS_QUANTIZE_PAIR, 16, 1e9), 2e-3, 1e-12));
+  profile_free(p);
+}
+
+static void passes_lie_on_lines_between_the_measured_sizes(void **state) {
+  (void)state;
+  write_file(tables);
+  profile *p = load(path);
+  assert_int_equal(p->pass_count, 4);
+  const struct {
+    double bytes, microseconds;
+  } expected[] = {{1e6, 4}, {2e6, 5}, {4e6, 10}, {1, 4}, {1.5e6, 4.5}, {3e6, 7.5}, {8e6, 20}};
+  for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+    assert_true(near(profile_pass(p, PASS_LOSS, 16, expected[i].bytes),
+                     1e-6 * expected[i].microseconds, 1e-12));
+  /* fp8 is read as 16 bits; what the table lacks costs its bytes; one size alone grows with them */
+  assert_true(near(profile_pass(p, PASS_LOSS, 8, 3e6), 7.5e-6, 1e-12));
+  assert_true(near(profile_pass(p, PASS_LOSS, 32, 85e6), 1e-4, 1e-12));
+  assert_true(near(profile_pass(p, PASS_QUANTIZE, 32, 1.0), 7e-6, 1e-12));
+  assert_true(near(profile_pass(p, PASS_QUANTIZE, 32, 3e6), 21e-6, 1e-12));
+  profile_free(p);
+}
+
+static void attention_lies_on_lines_between_sequences(void **state) {
+  (void)state;
+  write_file(tables);
+  profile *p = load(path);
+  const double tokens = ATTENTION_TOKENS;
+  const struct {
+    double tokens;
+    int64_t sequence, heads, channels;
+    bool causal, backward;
+    double microseconds;
+  } expected[] = {
+      {tokens, 1024, 16, 64, true, false, 80},     /* measured */
+      {tokens, 4096, 16, 64, true, true, 680},     /* measured */
+      {tokens, 2048, 16, 64, true, false, 120},    /* a third of the way */
+      {tokens, 8192, 16, 64, true, false, 400},    /* beyond: as the sequence grows */
+      {tokens, 100, 16, 64, true, true, 200},      /* below: as the shortest */
+      {tokens / 2, 1024, 16, 64, true, false, 40}, /* half the tokens */
+      {tokens, 1024, 8, 64, true, false, 40},      /* half the width */
+      {tokens, 1024, 16, 64, false, false, 160},   /* no mask */
+      {tokens, 1024, 16, 32, true, false, 80},     /* a smaller head costs what one of 64 does */
+      {tokens, 1024, 8, 96, true, true, 300},      /* as one of 128 */
+      {tokens, 1024, 4, 256, true, true, 300},     /* above the largest: by its channels */
+      {tokens, 2048, 8, 128, true, false, 200},    /* one length alone: as the sequence grows */
+      {1, 1024, 1, 64, true, false, 2},            /* at least a launch */
+  };
+  for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+    if (!near(profile_attention(p, MPT_BF16, expected[i].tokens, expected[i].sequence,
+                                expected[i].heads, expected[i].channels, expected[i].causal,
+                                expected[i].backward),
+              1e-6 * expected[i].microseconds, 1e-12))
+      fail_msg("%zu", i);
+  assert_true(isnan(profile_attention(p, MPT_FP32, tokens, 1024, 16, 64, true, false)));
+  profile_free(p);
+}
+
+static void products_of_a_step_have_factors(void **state) {
+  (void)state;
+  write_file(tables);
+  profile *p = load(path);
+  assert_true(profile_gemm_factor(p, MPT_FPROP, GEMM_FP32) == 1.5);
+  assert_true(profile_gemm_factor(p, MPT_FPROP, GEMM_BF16) == 1.1);
+  assert_true(profile_gemm_factor(p, MPT_DGRAD, GEMM_BF16) == 1.0);
+  assert_true(profile_gemm_factor(p, MPT_WGRAD, GEMM_FP32) == 1.0);
+  assert_true(profile_gemm_factor(p, MPT_WGRAD, GEMM_BF16) == 1.25);
+  profile_free(p);
+}
+
+typedef struct change {
+  const char *old, *new;
+  int line, column;
+  const char *says;
+} change;
+
+static void assert_refused(const char *whole, const change *changes, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    char text[1024];
+    profile *p = NULL;
+    mpt_error error = {.message = ""};
+    const char *at = strstr(whole, changes[i].old);
+    assert_non_null(at);
+    sprintf(text, "%.*s%s%s", (int)(at - whole), whole, changes[i].new,
+            at + strlen(changes[i].old));
+    write_file(text);
+    mpt_status status = profile_load(path, &p, &error);
+    if (status == MPT_OK || error.line != changes[i].line || error.column != changes[i].column ||
+        strstr(error.message, changes[i].says) == NULL)
+      fail_msg("wanted %d:%d '%s', got %s %d:%d '%s'", changes[i].line, changes[i].column,
+               changes[i].says, mpt_status_name(status), error.line, error.column, error.message);
+    assert_null(p);
+  }
+}
+
 static void bad_profiles_are_refused_at_their_place(void **state) {
   (void)state;
-  static const struct {
-    const char *old, *new;
-    int line, column;
-    const char *says;
-  } changes[] = {
+  static const change changes[] = {
       {"device@1", "device@7", 1, 9, "this mptune reads"},
       {"name: small\n", "", 1, 1, "'name'"},
       {"name: small", "nmae: small", 2, 1, "did you mean 'name'"},
@@ -170,21 +291,30 @@ static void bad_profiles_are_refused_at_their_place(void **state) {
       {"columns: [m", "column: [m", 7, 3, "did you mean 'columns'"},
       {"  columns", "  rates: {fp32: 1}\n  columns", 8, 3, "unknown key 'columns'"},
   };
-  for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
-    char text[1024];
-    profile *p = NULL;
-    mpt_error error = {.message = ""};
-    const char *at = strstr(good, changes[i].old);
-    assert_non_null(at);
-    sprintf(text, "%.*s%s%s", (int)(at - good), good, changes[i].new, at + strlen(changes[i].old));
-    write_file(text);
-    mpt_status status = profile_load(path, &p, &error);
-    if (status == MPT_OK || error.line != changes[i].line || error.column != changes[i].column ||
-        strstr(error.message, changes[i].says) == NULL)
-      fail_msg("wanted %d:%d '%s', got %s %d:%d '%s'", changes[i].line, changes[i].column,
-               changes[i].says, mpt_status_name(status), error.line, error.column, error.message);
-    assert_null(p);
-  }
+  assert_refused(good, changes, sizeof changes / sizeof *changes);
+}
+
+static void bad_tables_are_refused_at_their_place(void **state) {
+  (void)state;
+  static const change changes[] = {
+      {"[loss, 16, 4e6, 10]", "[los, 16, 4e6, 10]", 8, 6, "did you mean 'loss'"},
+      {"[loss, 16, 4e6, 10]", "[loss, 24, 4e6, 10]", 8, 12, "16 or 32"},
+      {"[loss, 16, 4e6, 10]", "[loss, 16, 0, 10]", 8, 16, "above 0"},
+      {"[loss, 16, 4e6, 10]", "[loss, 16, 4e6, -1]", 8, 21, "a time"},
+      {"[loss, 16, 4e6, 10]", "[loss, 16, 4e6, .nan]", 8, 21, "a time"},
+      {"[loss, 16, 4e6, 10]", "[loss, 16, 4e6]", 8, 5, "3 values, not 4"},
+      {"[loss, 16, 4e6, 10]", "loss", 8, 5, "a row"},
+      {"[loss, 16, 4e6, 10]", "[loss, 16, 1e6, 10]", 8, 3, "there twice"},
+      {"[bf16, 128, 1024, 100, 300]", "[fp8_e4m3, 128, 1024, 100, 300]", 13, 6, "unknown format"},
+      {"[bf16, 128, 1024, 100, 300]", "[bf16, 0, 1024, 100, 300]", 13, 12, "channels"},
+      {"[bf16, 128, 1024, 100, 300]", "[bf16, 128, 1.5, 100, 300]", 13, 17, "tokens"},
+      {"[bf16, 128, 1024, 100, 300]", "[bf16, 128, 1024, 100, 0]", 13, 28, "above 0"},
+      {"[bf16, 128, 1024, 100, 300]", "[bf16, 64, 1024, 100, 300]", 13, 3, "there twice"},
+      {"fprop: [1.5, 1.1]", "fprop: [1.5]", 19, 12, "1 factors; there are 2 columns"},
+      {"fprop: [1.5, 1.1]", "fprop: [1.5, 0]", 19, 18, "above 0"},
+      {"fprop: [1.5, 1.1]", "fprob: [1.5, 1.1]", 19, 5, "did you mean 'fprop'"},
+  };
+  assert_refused(tables, changes, sizeof changes / sizeof *changes);
 }
 
 static void profiles_are_found_by_name_file_and_folder(void **state) {
@@ -278,9 +408,13 @@ int main(void) {
       cmocka_unit_test(measured_shapes_cost_what_was_measured),
       cmocka_unit_test(launch_traffic_and_operations_are_interpolated_exactly),
       cmocka_unit_test(a_missing_shape_is_filled_from_its_neighbours),
-      cmocka_unit_test(a_pass_costs_its_bytes_and_at_least_a_launch),
+      cmocka_unit_test(without_tables_passes_cost_their_bytes_and_at_least_a_launch),
+      cmocka_unit_test(passes_lie_on_lines_between_the_measured_sizes),
+      cmocka_unit_test(attention_lies_on_lines_between_sequences),
+      cmocka_unit_test(products_of_a_step_have_factors),
       cmocka_unit_test(the_synthetic_device_prices_bits),
       cmocka_unit_test(bad_profiles_are_refused_at_their_place),
+      cmocka_unit_test(bad_tables_are_refused_at_their_place),
       cmocka_unit_test(profiles_are_found_by_name_file_and_folder),
       cmocka_unit_test(a_profile_of_another_device_or_version_is_told_from_this),
   };

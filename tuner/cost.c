@@ -13,6 +13,10 @@ static double factor(double known) {
 
 /* ---- passes ---- */
 
+static int bits_of(mpt_format format) {
+  return (int)mpt_format_get(format)->bits;
+}
+
 /* Matrix operations inside a pass (attention) run at a share of the rate of a large GEMM. */
 static double operation_rate(const profile *p, mpt_format format) {
   static const gemm_column columns[MPT_FORMAT_COUNT] = {
@@ -25,7 +29,7 @@ static double operation_rate(const profile *p, mpt_format format) {
 
 /* What is longer, moving the bytes or the operations. */
 static double pass_seconds(const profile *p, const graph_pass *pass) {
-  double seconds = profile_pass(p, pass->bytes);
+  double seconds = profile_pass(p, PASS_ELEMENTWISE, bits_of(pass->format), pass->bytes);
   if (pass->operations > 0.0)
     seconds = fmax(seconds, pass->operations / operation_rate(p, pass->format));
   return seconds * factor(p->pass_factor);
@@ -139,10 +143,6 @@ static double bytes_of(mpt_format format) {
   return mpt_format_get(format)->bits / 8.0;
 }
 
-static double quantize_seconds(const profile *p, double bytes) {
-  return fmax(p->pass_floor, bytes / (p->quantize_efficiency * p->copy_bandwidth));
-}
-
 /* `count` elements stored in `stored`; `padded_count` in an fp8 copy. */
 static double copies_seconds(const profile *p, const copies *c, mpt_format stored, double count,
                              double padded_count) {
@@ -152,15 +152,18 @@ static double copies_seconds(const profile *p, const copies *c, mpt_format store
     if (is_fp8((mpt_format)f)) {
       const int written = c->plain[f] + c->transposed[f];
       if (written > 0)
-        seconds += quantize_seconds(p, count * stored_bytes + padded_count * written);
+        seconds += profile_pass(p, c->transposed[f] ? PASS_QUANTIZE_PAIR : PASS_QUANTIZE,
+                                bits_of(stored), count * stored_bytes + padded_count * written);
     } else if (c->plain[f] && bytes_of((mpt_format)f) != stored_bytes) {
-      seconds += profile_pass(p, count * (stored_bytes + bytes_of((mpt_format)f)));
+      seconds += profile_pass(p, PASS_ELEMENTWISE, bits_of(stored),
+                              count * (stored_bytes + bytes_of((mpt_format)f)));
     } else if (c->plain[f] && f != (int)stored && stored_bytes == 2.0) {
-      seconds += profile_pass(p, 2.0 * count * stored_bytes); /* bf16 and fp16 */
+      seconds += profile_pass(p, PASS_ELEMENTWISE, bits_of(stored),
+                              2.0 * count * stored_bytes); /* bf16 and fp16 */
     }
   }
   if (c->amax)
-    seconds += quantize_seconds(p, count * stored_bytes);
+    seconds += profile_pass(p, PASS_QUANTIZE, bits_of(stored), count * stored_bytes);
   return seconds * factor(p->copy_factor);
 }
 

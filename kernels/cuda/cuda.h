@@ -73,17 +73,10 @@ mpt_status cuda_device_observe(int index, mpt_device_activity *activity, mpt_err
 mpt_status cuda_gemm_open(cuda_context *context, mpt_error *error);
 void cuda_gemm_close(cuda_context *context);
 
-/* The time of out[m,n] = a[m,k] b[n,k]^T, as in a forward pass: the median over replays of a graph
- * of products of random operands that are not in cache. `fast` as in mpt_gemm_args.
- * MPT_ERROR_UNSUPPORTED where cuBLASLt has no such product. */
-mpt_status cuda_gemm_time(mpt_queue *queue, int64_t m, int64_t n, int64_t k, mpt_format a,
-                          mpt_format b, mpt_format out, bool fast, double *seconds,
+/* The time of a product: the median over replays of a graph of products of random operands that are
+ * not in cache. MPT_ERROR_UNSUPPORTED where cuBLASLt has no such product. */
+mpt_status cuda_gemm_time(mpt_queue *queue, const mpt_gemm_shape *product, double *seconds,
                           mpt_error *error);
-
-/* The same for any operands: op(a) [m,k], op(b) [k,n], out += where `accumulate`. */
-mpt_status cuda_gemm_time_layout(mpt_queue *queue, int64_t m, int64_t n, int64_t k, mpt_format a,
-                                 mpt_format b, mpt_format out, bool transpose_a, bool transpose_b,
-                                 bool accumulate, bool fast, double *seconds, mpt_error *error);
 
 /* Every operation of the table, each in its own file: mpt_cuda_fill, mpt_cuda_copy, ... */
 #define CUDA_DECLARE(name, arguments) mpt_status mpt_cuda_##name arguments;

@@ -33,38 +33,54 @@ fail:
   return status;
 }
 
-mpt_status cuda_gemm_time_layout(mpt_queue *queue, int64_t m, int64_t n, int64_t k, mpt_format a,
-                                 mpt_format b, mpt_format out, bool transpose_a, bool transpose_b,
-                                 bool accumulate, bool fast, double *seconds, mpt_error *error) {
-  cuda_context *c = cuda_of(queue);
-  gemm_key key = {.m = m,
-                  .n = n,
-                  .k = k,
-                  .row_a = transpose_a ? m : k,
-                  .row_b = transpose_b ? k : n,
-                  .row_out = n,
-                  .format_a = (int32_t)a,
-                  .format_b = (int32_t)b,
-                  .format_out = (int32_t)out,
-                  .transpose_a = transpose_a,
-                  .transpose_b = transpose_b,
-                  .fast = fast && (a == MPT_FP8_E4M3 || a == MPT_FP8_E5M2),
-                  .accumulate = accumulate};
-  const size_t elements[3] = {gemm_element_bytes(key.format_a), gemm_element_bytes(key.format_b),
-                              gemm_element_bytes(key.format_out)};
+static gemm_key key_of(const mpt_gemm_shape *p) {
+  gemm_key key = {.m = p->m,
+                  .n = p->n,
+                  .k = p->k,
+                  .row_a = p->transpose_a ? p->m : p->k,
+                  .row_b = p->transpose_b ? p->k : p->n,
+                  .row_out = p->n,
+                  .format_a = (int32_t)p->a,
+                  .format_b = (int32_t)p->b,
+                  .format_out = (int32_t)p->out,
+                  .transpose_a = p->transpose_a,
+                  .transpose_b = p->transpose_b,
+                  .fast = p->fast && (p->a == MPT_FP8_E4M3 || p->a == MPT_FP8_E5M2),
+                  .accumulate = p->accumulate,
+                  .bias = p->bias,
+                  .format_bias = p->bias ? MPT_FP32 : 0};
+  const int32_t formats[3] = {key.format_a, key.format_b, key.format_out};
   const int64_t rows[3] = {key.row_a, key.row_b, key.row_out};
   int32_t *const aligns[3] = {&key.align_a, &key.align_b, &key.align_out};
   for (int i = 0; i < 3; i++) {
-    uint64_t bits = (uint64_t)rows[i] * elements[i] | 16;
+    uint64_t bits = (uint64_t)rows[i] * gemm_element_bytes(formats[i]) | 16;
     *aligns[i] = (int32_t)(bits & (~bits + 1));
   }
+  return key;
+}
+
+/* As mpt_cuda_gemm finds it: a bias in fp32, else in the format of the output. */
+static mpt_status find_plan(cuda_context *c, gemm_key *key, const gemm_plan **plan,
+                            mpt_error *error) {
+  MPT_RETURN_IF_FAILED(gemm_plan_find(c, key, plan, error));
+  if ((*plan)->supported || !key->bias || key->format_out == MPT_FP32)
+    return MPT_OK;
+  key->format_bias = key->format_out;
+  return gemm_plan_find(c, key, plan, error);
+}
+
+mpt_status cuda_gemm_time(mpt_queue *queue, const mpt_gemm_shape *product, double *seconds,
+                          mpt_error *error) {
+  cuda_context *c = cuda_of(queue);
+  gemm_key key = key_of(product);
   const gemm_plan *plan;
-  MPT_RETURN_IF_FAILED(gemm_plan_find(c, &key, &plan, error));
+  MPT_RETURN_IF_FAILED(find_plan(c, &key, &plan, error));
   if (!plan->supported)
     return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
                     "cuBLASLt on %s has no product %lld x %lld x %lld of %s and %s into %s",
-                    c->name, (long long)m, (long long)n, (long long)k, mpt_format_get(a)->name,
-                    mpt_format_get(b)->name, mpt_format_get(out)->name);
+                    c->name, (long long)key.m, (long long)key.n, (long long)key.k,
+                    mpt_format_get(product->a)->name, mpt_format_get(product->b)->name,
+                    mpt_format_get(product->out)->name);
   gemm_buffers buffers;
   MPT_RETURN_IF_FAILED(cuda_check(cudaStreamSynchronize(c->stream), "timing a product", error));
   MPT_RETURN_IF_FAILED(gemm_buffers_make(c, &key, &buffers, error));
@@ -79,10 +95,4 @@ fail:
       cudaEventDestroy(events[i]);
   gemm_buffers_free(&buffers);
   return status;
-}
-
-mpt_status cuda_gemm_time(mpt_queue *queue, int64_t m, int64_t n, int64_t k, mpt_format a,
-                          mpt_format b, mpt_format out, bool fast, double *seconds,
-                          mpt_error *error) {
-  return cuda_gemm_time_layout(queue, m, n, k, a, b, out, false, true, false, fast, seconds, error);
 }

@@ -34,13 +34,41 @@ static double best_rate(const profile *p, gemm_column column) {
   return rate;
 }
 
+/* Of the copy's rate, where tensors are large. */
+static double pass_share(const profile *p, pass_kind kind, int bits) {
+  double share = NAN, largest = 0.0;
+  for (int i = 0; i < p->pass_count; i++) {
+    const pass_row *row = &p->passes[i];
+    if (row->kind == kind && row->bits == bits && row->bytes > largest) {
+      largest = row->bytes;
+      share = row->bytes / row->seconds / p->copy_bandwidth;
+    }
+  }
+  return share;
+}
+
+static json_t *passes_json(const profile *p) {
+  json_t *passes = json_object();
+  for (int k = 0; k < PASS_KIND_COUNT; k++)
+    json_object_set_new(passes, pass_kind_name((pass_kind)k),
+                        json_pack("[o,o]", cli_real(pass_share(p, (pass_kind)k, 16)),
+                                  cli_real(pass_share(p, (pass_kind)k, 32))));
+  return passes;
+}
+
 static void print_result(const profile *p, const char *path) {
   printf("%s\n\n", path);
   printf("copy       %.3g TB/s\n", 1e-12 * p->copy_bandwidth);
-  printf("passes     %.2f of the copy, at least %.3g us\n", p->pass_efficiency,
-         1e6 * p->pass_floor);
-  printf("quantize   %.2f of the copy\n", p->quantize_efficiency);
-  printf("attention  %.2f of a large product's rate in bf16\n", p->attention_efficiency);
+  printf("a pass     at least %.3g us\n", 1e6 * p->pass_floor);
+  for (int k = 0; k < PASS_KIND_COUNT; k++)
+    printf("  %-20s %4.0f%% of the copy's rate in 16 bits, %4.0f%% in 32\n",
+           pass_kind_name((pass_kind)k), 100 * pass_share(p, (pass_kind)k, 16),
+           100 * pass_share(p, (pass_kind)k, 32));
+  for (int i = 0; i < p->attention_count; i++)
+    printf("  attention in %s, heads of %3lld, %4lld tokens: %.4g us forward, %.4g backward\n",
+           mpt_format_get(p->attention[i].format)->name, (long long)p->attention[i].channels,
+           (long long)p->attention[i].tokens, 1e6 * p->attention[i].forward,
+           1e6 * p->attention[i].backward);
   for (int c = 0; c < GEMM_COLUMN_COUNT; c++)
     if (isfinite(best_rate(p, (gemm_column)c)))
       printf("%-16s at most %.4g TFLOP/s\n", gemm_column_name((gemm_column)c),
@@ -52,13 +80,11 @@ static void print_json(const profile *p, const profile_provenance *provenance, c
   for (int c = 0; c < GEMM_COLUMN_COUNT; c++)
     json_object_set_new(rates, gemm_column_name((gemm_column)c),
                         cli_real(best_rate(p, (gemm_column)c)));
-  cli_print_json(json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:s}", "profile", path,
-                           "device", p->device, "driver", p->driver, "cuda", p->cuda, "cublaslt",
-                           p->cublaslt, "copy_bandwidth", cli_real(p->copy_bandwidth), "pass_floor",
-                           cli_real(p->pass_floor), "pass_efficiency", cli_real(p->pass_efficiency),
-                           "quantize_efficiency", cli_real(p->quantize_efficiency),
-                           "attention_efficiency", cli_real(p->attention_efficiency),
-                           "largest_rates", rates, "warning", provenance->warning));
+  cli_print_json(json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:s}", "profile", path, "device",
+                           p->device, "driver", p->driver, "cuda", p->cuda, "cublaslt", p->cublaslt,
+                           "copy_bandwidth", cli_real(p->copy_bandwidth), "pass_floor",
+                           cli_real(p->pass_floor), "pass_shares", passes_json(p), "largest_rates",
+                           rates, "warning", provenance->warning));
 }
 
 static int bench_failed(const mpt_error *error) {
@@ -126,12 +152,11 @@ const cli_command command_bench = {
     .argument_high = 0,
     .summary = "measure this GPU; writes a device profile",
     .examples = "  mptune bench\n  mptune bench -o profiles/devices/my-gpu.yaml\n",
-    .text =
-        "Takes under 3 minutes: matrix products of 124 shapes in every format that the device "
-        "has,\n"
-        "copies, casts, passes and attention. The profile is what --target takes; it is written\n"
-        "whole, at the end. Leave the GPU to it: noise and other processes are said in the "
-        "profile.\n",
+    .text = "Takes under 3 minutes: matrix products of 124 shapes in every format that the device "
+            "has,\n"
+            "passes over memory and attention. The profile is what --target takes; it is written\n"
+            "whole, at the end. Leave the GPU to it: noise and other processes are said in the "
+            "profile.\n",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .run = run,

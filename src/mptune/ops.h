@@ -173,11 +173,18 @@ typedef struct mpt_gemm_args {
  * the copies makes transposed ones too. Other layouts work and are slower. */
 MPT_API bool mpt_gemm_wants_rows_of_k(const mpt_queue *queue);
 MPT_API mpt_status mpt_gemm(mpt_queue *queue, const mpt_gemm_args *args, mpt_error *error);
-/* Measures what mpt_gemm takes for out[m,n] = a[m,k] b[n,k]^T, as in a forward pass: the median on
- * random operands in these formats. Takes memory for the operands and waits.
- * MPT_ERROR_UNSUPPORTED where the device has no such product, and on the CPU. */
-MPT_API mpt_status mpt_gemm_time(mpt_queue *queue, int64_t m, int64_t n, int64_t k, mpt_format a,
-                                 mpt_format b, mpt_format out, bool fast, double *seconds,
+/* A product to be timed: out[m,n] (+)= op(a)[m,k] op(b)[k,n] (+ bias[n]), as in mpt_gemm_args. A
+ * forward pass has transpose_b, and a step's wgrad (16- and 32-bit) transpose_a. */
+typedef struct mpt_gemm_shape {
+  int64_t m, n, k;
+  mpt_format a, b, out;
+  bool transpose_a, transpose_b, bias, accumulate, fast;
+} mpt_gemm_shape;
+/* Measures what the product of mpt_gemm takes: the median on random operands. What a bias that the
+ * product does not take as it is costs in a kernel of its own is not in it. Takes memory for the
+ * operands and waits. MPT_ERROR_UNSUPPORTED where the device has no such product, and on the CPU.
+ */
+MPT_API mpt_status mpt_gemm_time(mpt_queue *queue, const mpt_gemm_shape *product, double *seconds,
                                  mpt_error *error);
 /* grad_bias[n] = sum over rows of grad[m,n] (+ grad_bias when `accumulate`). */
 MPT_API mpt_status mpt_bias_backward(mpt_queue *queue, const mpt_tensor *grad,

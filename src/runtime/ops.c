@@ -260,14 +260,11 @@ mpt_status mpt_bias_backward(mpt_queue *queue, const mpt_tensor *grad, const mpt
              : queue->backend->bias_backward(queue, &view, grad_bias, accumulate, error);
 }
 
-mpt_status mpt_gemm_time(mpt_queue *queue, int64_t m, int64_t n, int64_t k, mpt_format a,
-                         mpt_format b, mpt_format out, bool fast, double *seconds,
+mpt_status mpt_gemm_time(mpt_queue *queue, const mpt_gemm_shape *product, double *seconds,
                          mpt_error *error) {
   op_check c = OP_CHECK(queue, gemm_time, error);
-  op_require(&c, m >= 1 && n >= 1 && k >= 1, "a product of %lld x %lld x %lld", (long long)m,
-             (long long)n, (long long)k);
+  op_require(&c, product != NULL && product->m >= 1 && product->n >= 1 && product->k >= 1,
+             "a product without a size");
   op_require(&c, seconds != NULL, "seconds is NULL");
-  return c.status != MPT_OK
-             ? c.status
-             : queue->backend->gemm_time(queue, m, n, k, a, b, out, fast, seconds, error);
+  return c.status != MPT_OK ? c.status : queue->backend->gemm_time(queue, product, seconds, error);
 }

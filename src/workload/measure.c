@@ -9,8 +9,8 @@
 #include <string.h>
 #include <time.h>
 
-static const double much = 0.05;    /* a spread that is said */
-static const double pass_round = 2; /* seconds kept for a round of passes */
+static const double much = 0.05; /* a spread that is said */
+static const double little = 2;  /* seconds: what is not begun with less left */
 
 /* ---- figures ---- */
 void measured_add(measured *m, double value) {
@@ -52,7 +52,8 @@ typedef struct session {
   measure_passes passes;
   measure_gemms gemms;
   double began;
-  int opened; /* processes with the device open once this one has */
+  double pass_seconds; /* that a round of passes and factors took */
+  int opened;          /* processes with the device open once this one has */
   double lowest_clock, highest_clock;
   unsigned throttled;
   bool joined; /* another process came while this one measured */
@@ -105,7 +106,7 @@ static mpt_status open_device(session *s, mpt_error *error) {
 
 static mpt_status measure_gemm_round(session *s, int round, mpt_error *error) {
   for (int i = 0; i < s->gemms.count; i++) {
-    if (round > 0 && time_left(s) < pass_round)
+    if (round > 0 && time_left(s) < little)
       return MPT_OK;
     char what[64];
     snprintf(what, sizeof what, "matrix products, round %d", round + 1);
@@ -116,14 +117,25 @@ static mpt_status measure_gemm_round(session *s, int round, mpt_error *error) {
   return MPT_OK;
 }
 
+static mpt_status measure_small_round(session *s, int round, int rounds, mpt_error *error) {
+  const double began = now();
+  MPT_RETURN_IF_FAILED(go_on(s, "passes and attention", round, rounds, error));
+  MPT_RETURN_IF_FAILED(measure_pass_round(s->queue, &s->passes, s->p->formats, error));
+  look(s);
+  MPT_RETURN_IF_FAILED(go_on(s, "products of a step", round, rounds, error));
+  MPT_RETURN_IF_FAILED(measure_gemm_factors(s->queue, &s->gemms, s->p->formats, error));
+  look(s);
+  s->pass_seconds = now() - began;
+  return MPT_OK;
+}
+
 static mpt_status measure_all(session *s, mpt_error *error) {
   const int rounds = s->options->quick ? 1 : MEASURE_ROUNDS;
   for (int round = 0; round < rounds; round++) {
-    MPT_RETURN_IF_FAILED(go_on(s, "passes", round, rounds, error));
-    MPT_RETURN_IF_FAILED(measure_pass_round(s->queue, &s->passes, error));
-    look(s);
-    if (round == 0 || time_left(s) > pass_round)
-      MPT_RETURN_IF_FAILED(measure_gemm_round(s, round, error));
+    if (round > 0 && time_left(s) < s->pass_seconds + little)
+      return MPT_OK;
+    MPT_RETURN_IF_FAILED(measure_small_round(s, round, rounds, error));
+    MPT_RETURN_IF_FAILED(measure_gemm_round(s, round, error));
   }
   return MPT_OK;
 }
@@ -144,19 +156,40 @@ static void describe(profile *p, const mpt_device_info *info) {
       p->formats |= 1u << f;
 }
 
-static double share(double part, double whole) {
-  return fmin(part / whole, 1.0);
-}
-
-static void fill_passes(profile *p, const measure_passes *m) {
+static mpt_status fill_passes(profile *p, const measure_passes *m, mpt_error *error) {
   p->copy_bandwidth = measured_median(&m->copy_bandwidth);
   p->pass_floor = measured_median(&m->floor);
-  p->pass_efficiency = 0.85;
-  if (m->pass_bandwidth.count > 0)
-    p->pass_efficiency = share(measured_median(&m->pass_bandwidth), p->copy_bandwidth);
-  p->quantize_efficiency = p->pass_efficiency;
-  if (m->quantize_bandwidth.count > 0)
-    p->quantize_efficiency = share(measured_median(&m->quantize_bandwidth), p->copy_bandwidth);
+  p->passes = calloc(PASS_KIND_COUNT * 2 * MEASURE_SIZES, sizeof *p->passes);
+  if (p->passes == NULL)
+    return mpt_fail_memory(error, "a profile", PASS_KIND_COUNT * 2 * sizeof *p->passes);
+  for (int kind = 0; kind < PASS_KIND_COUNT; kind++)
+    for (int wide = 0; wide < 2; wide++)
+      for (int i = 0; i < MEASURE_SIZES; i++)
+        if (m->seconds[kind][wide][i].count > 0)
+          p->passes[p->pass_count++] =
+              (pass_row){.kind = (pass_kind)kind,
+                         .bits = wide ? 32 : 16,
+                         .bytes = measure_pass_bytes((pass_kind)kind, wide, measure_sizes[i]),
+                         .seconds = measured_median(&m->seconds[kind][wide][i])};
+  return MPT_OK;
+}
+
+static mpt_status fill_attention(profile *p, const measure_passes *m, mpt_error *error) {
+  p->attention = calloc(MEASURE_ATTENTION_FORMATS * MEASURE_HEADS, sizeof *p->attention);
+  if (p->attention == NULL)
+    return mpt_fail_memory(error, "a profile", MEASURE_HEADS * sizeof *p->attention);
+  for (int f = 0; f < MEASURE_ATTENTION_FORMATS; f++)
+    for (int head = 0; head < MEASURE_HEADS; head++) {
+      const measured *m2 = m->attention[f][head];
+      if (m2[0].count > 0 && m2[1].count > 0)
+        p->attention[p->attention_count++] =
+            (attention_row){.format = measure_attention_formats[f],
+                            .channels = measure_heads[head].channels,
+                            .tokens = measure_heads[head].tokens,
+                            .forward = measured_median(&m2[0]),
+                            .backward = measured_median(&m2[1])};
+    }
+  return MPT_OK;
 }
 
 static mpt_status fill_gemms(profile *p, measure_gemms *g, mpt_error *error) {
@@ -169,6 +202,10 @@ static mpt_status fill_gemms(profile *p, measure_gemms *g, mpt_error *error) {
   memcpy(p->gemm, g->rows, (size_t)g->count * sizeof *p->gemm);
   p->gemm_count = g->count;
   MPT_RETURN_IF_FAILED(profile_make_grid(p, error));
+  for (int gemm = 0; gemm < MPT_GEMM_COUNT; gemm++)
+    for (int c = 0; c < GEMM_COLUMN_COUNT; c++)
+      if (g->factors[gemm][c].count > 0)
+        p->gemm_factors[gemm][c] = measured_median(&g->factors[gemm][c]);
   /* A format without a single product is none that a layer could have. */
   static const gemm_column needed[MPT_FORMAT_COUNT] = {
       [MPT_FP32] = GEMM_FP32,          [MPT_TF32] = GEMM_TF32,
@@ -185,18 +222,45 @@ static mpt_status fill_gemms(profile *p, measure_gemms *g, mpt_error *error) {
   return MPT_OK;
 }
 
-/* Both kinds of heads weigh alike; prices know one figure. */
-static void fill_attention(profile *p, const measure_passes *m) {
-  const double rate =
-      2.0 * 4096 * 4096 * 4096 / profile_gemm(p, GEMM_BF16, 4096, 4096, 4096).seconds;
-  p->attention_efficiency = 0.5;
-  if (m->attention_rates[0].count > 0 && m->attention_rates[1].count > 0 && isfinite(rate))
-    p->attention_efficiency = share(
-        sqrt(measured_median(&m->attention_rates[0]) * measured_median(&m->attention_rates[1])),
-        rate);
+/* ---- provenance ---- */
+/* Of many figures: how many were repeated, how many of those spread by much, and the widest. */
+typedef struct noise {
+  int repeated, wide;
+  double worst;
+} noise;
+
+/* Whether `m` is the widest so far. */
+static bool add_noise(noise *n, const measured *m) {
+  const double spread = measured_spread(m);
+  n->repeated += m->count > 1;
+  n->wide += spread > much;
+  if (spread <= n->worst)
+    return false;
+  n->worst = spread;
+  return true;
 }
 
-/* ---- provenance ---- */
+static noise noise_of(const void *figures, size_t bytes) {
+  noise n = {0};
+  const measured *m = figures;
+  for (size_t i = 0; i < bytes / sizeof *m; i++)
+    add_noise(&n, &m[i]);
+  return n;
+}
+#define NOISE_OF(figures) noise_of(figures, sizeof(figures))
+
+/* "; 40 of them measured again, 3 spread by more than 5%, the widest by 9%" */
+static void say_noise(noise n, char *text, size_t size) {
+  const size_t length = strlen(text);
+  if (n.repeated == 0)
+    snprintf(text + length, size - length, "; one round");
+  else
+    snprintf(text + length, size - length,
+             "; %d of the times measured again, up to %d rounds: %d of them spread by more than "
+             "5%%, the widest by %.0f%%",
+             n.repeated, MEASURE_ROUNDS, n.wide, 100 * n.worst);
+}
+
 static void say_passes(const session *s, profile_provenance *out) {
   const measure_passes *m = &s->passes;
   snprintf(out->copy, sizeof out->copy,
@@ -206,82 +270,45 @@ static void say_passes(const session *s, profile_provenance *out) {
   snprintf(out->floor, sizeof out->floor,
            "a copy of 4096 elements, one of many in a CUDA graph; spread %.1f%%",
            100 * measured_spread(&m->floor));
-  if (m->pass_bandwidth.count == 0)
-    snprintf(out->pass, sizeof out->pass, "assumed: the backend lacks some of the passes");
-  else
-    snprintf(out->pass, sizeof out->pass,
-             "additions, layernorms and GELU of a GPT block, forward and backward, width 2048, "
-             "16384 tokens, bf16, as a share of the copy; spread %.1f%%",
-             100 * measured_spread(&m->pass_bandwidth));
-  if (m->quantize_bandwidth.count == 0)
-    snprintf(out->quantize, sizeof out->quantize, "assumed: the same as passes");
-  else
-    snprintf(out->quantize, sizeof out->quantize,
-             "amax, then the fp8 copy with its transposed one, of 16384 x 4096 in bf16, as a "
-             "session makes them with current scaling, as a share of the copy; spread %.1f%%",
-             100 * measured_spread(&m->quantize_bandwidth));
+  snprintf(out->passes, sizeof out->passes,
+           "CUDA graphs of one pass again and again, on tensors that are not in cache together, "
+           "of 2^14 to 2^26 elements in rows of 1024 or 4096, losses of 32768 classes; the median "
+           "of replays");
+  say_noise(NOISE_OF(m->seconds), out->passes, sizeof out->passes);
+  snprintf(out->attention, sizeof out->attention,
+           "causal attention over %d tokens of width %d, queries, keys and values packed",
+           ATTENTION_TOKENS, ATTENTION_WIDTH);
+  say_noise(NOISE_OF(m->attention), out->attention, sizeof out->attention);
 }
 
-static void say_attention(const session *s, profile_provenance *out) {
-  const measured *rates = s->passes.attention_rates;
-  const double large =
-      2.0 * 4096 * 4096 * 4096 / profile_gemm(s->p, GEMM_BF16, 4096, 4096, 4096).seconds;
-  if (rates[0].count == 0 || rates[1].count == 0) {
-    snprintf(out->attention, sizeof out->attention, "assumed: the backend lacks attention");
-    return;
-  }
-  snprintf(
-      out->attention, sizeof out->attention,
-      "causal attention, forward and backward, bf16, over the rate of a product of 4096 x 4096 "
-      "x 4096: %.2f (%d heads of %d, T %d), %.2f (%d heads of %d, T %d); the geometric mean; "
-      "spread %.1f%% and %.1f%%",
-      measured_median(&rates[0]) / large, measure_heads[0].heads, measure_heads[0].width,
-      measure_heads[0].tokens, measured_median(&rates[1]) / large, measure_heads[1].heads,
-      measure_heads[1].width, measure_heads[1].tokens, 100 * measured_spread(&rates[0]),
-      100 * measured_spread(&rates[1]));
-}
-
-/* How many times were repeated, how many of them spread by much, and the widest. */
-typedef struct noise {
-  int repeated, wide;
-  double worst;
-  const gemm_row *where;
-  gemm_column column;
-} noise;
-
-static noise find_noise(const measure_gemms *g) {
-  noise n = {.where = NULL};
+static noise noise_of_gemms(const measure_gemms *g, int *row, int *column) {
+  noise n = {0};
   for (int i = 0; i < g->count; i++)
-    for (int c = 0; c < GEMM_COLUMN_COUNT; c++) {
-      const double spread = measured_spread(&g->times[i][c]);
-      n.repeated += g->times[i][c].count > 1;
-      n.wide += spread > much;
-      if (spread > n.worst) {
-        n.worst = spread;
-        n.where = &g->rows[i];
-        n.column = (gemm_column)c;
+    for (int c = 0; c < GEMM_COLUMN_COUNT; c++)
+      if (add_noise(&n, &g->times[i][c])) {
+        *row = i;
+        *column = c;
       }
-    }
   return n;
 }
 
 static void say_gemms(const session *s, profile_provenance *out) {
-  const noise n = find_noise(&s->gemms);
-  int length = snprintf(out->gemm, sizeof out->gemm,
-                        "CUDA graphs of products on random operands that are not in cache "
-                        "together, the median of replays, with the algorithm that mptune picks; "
-                        "fp8 writes bf16; ");
-  if (n.repeated == 0)
-    snprintf(out->gemm + length, sizeof out->gemm - (size_t)length, "one round");
-  else
-    snprintf(out->gemm + length, sizeof out->gemm - (size_t)length,
-             "%d of the times measured again, up to %d rounds: %d of them spread by more than 5%%, "
-             "the widest by %.0f%% (%s, %lld x %lld x %lld)",
-             n.repeated, MEASURE_ROUNDS, n.wide, 100 * n.worst,
-             n.where == NULL ? "-" : gemm_column_name(n.column),
-             n.where == NULL ? 0LL : (long long)n.where->m,
-             n.where == NULL ? 0LL : (long long)n.where->n,
-             n.where == NULL ? 0LL : (long long)n.where->k);
+  int row = 0, column = 0;
+  const noise n = noise_of_gemms(&s->gemms, &row, &column);
+  snprintf(out->gemm, sizeof out->gemm,
+           "CUDA graphs of products on random operands that are not in cache together, the median "
+           "of replays, with the algorithm that mptune picks; fp8 writes bf16");
+  say_noise(n, out->gemm, sizeof out->gemm);
+  const size_t length = strlen(out->gemm);
+  if (n.repeated > 0)
+    snprintf(out->gemm + length, sizeof out->gemm - length, " (%s, %lld x %lld x %lld)",
+             gemm_column_name((gemm_column)column), (long long)s->gemms.rows[row].m,
+             (long long)s->gemms.rows[row].n, (long long)s->gemms.rows[row].k);
+  snprintf(out->factors, sizeof out->factors,
+           "products of 8192 rows and layers of 1024 and 4096 inputs and outputs, over the same as "
+           "in the table: fprop with a bias, dgrad, wgrad added to an fp32 gradient, in their "
+           "layouts; the geometric mean of four");
+  say_noise(NOISE_OF(s->gemms.factors), out->factors, sizeof out->factors);
 }
 
 static void add_warning(profile_provenance *out, const char *text) {
@@ -290,29 +317,24 @@ static void add_warning(profile_provenance *out, const char *text) {
            text);
 }
 
-static void warn_of_noise(const session *s, profile_provenance *out) {
-  const struct {
-    const char *name;
-    const measured *m;
-  } figures[] = {{"copy_bandwidth", &s->passes.copy_bandwidth},
-                 {"pass_floor", &s->passes.floor},
-                 {"pass_efficiency", &s->passes.pass_bandwidth},
-                 {"quantize_efficiency", &s->passes.quantize_bandwidth},
-                 {"attention_efficiency", &s->passes.attention_rates[0]},
-                 {"attention_efficiency", &s->passes.attention_rates[1]}};
+static void warn_of(const char *what, noise n, profile_provenance *out) {
   char text[160];
-  for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
-    if (measured_spread(figures[i].m) > much) {
-      snprintf(text, sizeof text, "%s spread by %.0f%% between rounds", figures[i].name,
-               100 * measured_spread(figures[i].m));
-      add_warning(out, text);
-    }
-  const noise n = find_noise(&s->gemms);
-  if (n.wide > 0) {
-    snprintf(text, sizeof text, "%d of %d repeated product times spread by more than 5%%", n.wide,
-             n.repeated);
-    add_warning(out, text);
-  }
+  if (n.wide == 0)
+    return;
+  snprintf(text, sizeof text, "%d of %d repeated times of %s spread by more than 5%%", n.wide,
+           n.repeated, what);
+  add_warning(out, text);
+}
+
+static void warn_of_noise(const session *s, profile_provenance *out) {
+  int row, column;
+  const measure_passes *m = &s->passes;
+  warn_of("copies", noise_of(&m->copy_bandwidth, sizeof m->copy_bandwidth), out);
+  warn_of("the smallest pass", noise_of(&m->floor, sizeof m->floor), out);
+  warn_of("passes", NOISE_OF(m->seconds), out);
+  warn_of("attention", NOISE_OF(m->attention), out);
+  warn_of("products", noise_of_gemms(&s->gemms, &row, &column), out);
+  warn_of("products in a step", NOISE_OF(s->gemms.factors), out);
 }
 
 static void say_conditions(const session *s, profile_provenance *out) {
@@ -340,12 +362,12 @@ static void say_conditions(const session *s, profile_provenance *out) {
 }
 
 static mpt_status make_profile(session *s, profile_provenance *provenance, mpt_error *error) {
-  fill_passes(s->p, &s->passes);
+  MPT_RETURN_IF_FAILED(fill_passes(s->p, &s->passes, error));
+  MPT_RETURN_IF_FAILED(fill_attention(s->p, &s->passes, error));
   MPT_RETURN_IF_FAILED(fill_gemms(s->p, &s->gemms, error));
-  fill_attention(s->p, &s->passes);
+  MPT_RETURN_IF_FAILED(profile_sort_tables(s->p, error));
   *provenance = (profile_provenance){.warning = ""};
   say_passes(s, provenance);
-  say_attention(s, provenance);
   say_gemms(s, provenance);
   say_conditions(s, provenance);
   warn_of_noise(s, provenance);
@@ -356,7 +378,7 @@ mpt_status profile_measure(const measure_options *options, profile **out,
                            profile_provenance *provenance, mpt_error *error) {
   session s = {.options = options, .began = now()};
   mpt_status status = MPT_OK;
-  s.p = calloc(1, sizeof *s.p);
+  s.p = profile_new();
   if (s.p == NULL)
     return mpt_fail_memory(error, "a profile", sizeof *s.p);
   MPT_TRY(open_device(&s, error));

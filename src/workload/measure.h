@@ -7,7 +7,7 @@
 
 /* How each figure came about, for people; kept in the profile's file. */
 typedef struct profile_provenance {
-  char gemm[768], copy[256], floor[256], pass[512], quantize[512], attention[512];
+  char gemm[768], factors[512], copy[256], floor[256], passes[768], attention[512];
   char conditions[768]; /* clocks, noise, other processes */
   char warning[768];    /* of them, what speaks against the figures; empty: nothing */
 } profile_provenance;
@@ -44,25 +44,37 @@ double measured_median(const measured *m); /* NaN without values */
 double measured_spread(const measured *m); /* (largest - smallest) / median; 0 of one value */
 
 /* ---- passes: measure_passes.c ---- */
-typedef struct measure_passes {
-  measured copy_bandwidth;     /* bytes read plus written per second */
-  measured floor;              /* seconds of a kernel that does next to nothing */
-  measured pass_bandwidth;     /* of a GPT block's additions, norms and activations */
-  measured quantize_bandwidth; /* of amax and cast to fp8 with its transposed copy */
-  measured attention_rates[2]; /* operations per second, forward and backward: measure_heads */
-} measure_passes;
+enum { MEASURE_SIZES = 5, MEASURE_HEADS = 9, MEASURE_ATTENTION_FORMATS = 4 };
+extern const int64_t measure_sizes[MEASURE_SIZES]; /* elements of a pass */
 typedef struct measure_head {
-  int batch, tokens, heads, width; /* of a head */
+  int channels, tokens;
 } measure_head;
-extern const measure_head measure_heads[2];
-/* One round, added to `passes`. */
-mpt_status measure_pass_round(mpt_queue *queue, measure_passes *passes, mpt_error *error);
+extern const measure_head measure_heads[MEASURE_HEADS];
+extern const mpt_format measure_attention_formats[MEASURE_ATTENTION_FORMATS];
+
+typedef struct measure_passes {
+  measured copy_bandwidth; /* bytes read plus written per second */
+  measured floor;          /* seconds of a kernel that does next to nothing */
+  measured seconds[PASS_KIND_COUNT][2][MEASURE_SIZES]; /* of elements of 16 and 32 bits */
+  /* forward and backward */
+  measured attention[MEASURE_ATTENTION_FORMATS][MEASURE_HEADS][2];
+} measure_passes;
+/* One round, added to `passes`; attention in the native `formats`. */
+mpt_status measure_pass_round(mpt_queue *queue, measure_passes *passes, uint32_t formats,
+                              mpt_error *error);
+/* Bytes that a pass over so many elements of 16 bits (`wide`: 32) reads and writes. */
+double measure_pass_bytes(pass_kind kind, int wide, int64_t elements);
+/* What a round times, once each at the smallest size and untimed, on any backend: whether the queue
+ * has each pass, of elements of 16 and 32 bits, and attention, forward and backward. */
+mpt_status measure_pass_once(mpt_queue *queue, bool ran[PASS_KIND_COUNT][2], bool attended[2],
+                             mpt_error *error);
 
 /* ---- products: measure_gemms.c ---- */
 typedef struct measure_gemms {
   int count;
   gemm_row *rows; /* shapes */
   measured (*times)[GEMM_COLUMN_COUNT];
+  measured factors[MPT_GEMM_COUNT][GEMM_COLUMN_COUNT]; /* as profile.gemm_factors */
 } measure_gemms;
 mpt_status measure_gemms_begin(measure_gemms *g, bool quick, mpt_error *error);
 void measure_gemms_free(measure_gemms *g);
@@ -70,5 +82,8 @@ void measure_gemms_free(measure_gemms *g);
  * memory and what would take very long is left out. */
 mpt_status measure_gemm_row(mpt_queue *queue, measure_gemms *g, int row, uint32_t formats,
                             mpt_error *error);
+/* One round of what products of a training step take over the table's. */
+mpt_status measure_gemm_factors(mpt_queue *queue, measure_gemms *g, uint32_t formats,
+                                mpt_error *error);
 
 #endif

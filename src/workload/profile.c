@@ -269,9 +269,19 @@ gemm_price profile_gemm(const profile *p, gemm_column column, int64_t m, int64_t
   return price_from_grid(p->grid, column, (const int64_t[3]){m, n, k});
 }
 
-double profile_pass(const profile *p, double bytes) {
-  double seconds = bytes / (p->pass_efficiency * p->copy_bandwidth);
-  return seconds > p->pass_floor ? seconds : p->pass_floor;
+double profile_gemm_factor(const profile *p, mpt_gemm_kind gemm, gemm_column column) {
+  const double factor = p->gemm_factors[gemm][column];
+  return factor > 0.0 ? factor : 1.0;
+}
+
+profile *profile_new(void) {
+  profile *p = calloc(1, sizeof *p);
+  if (p != NULL) {
+    p->pass_floor = 1.5e-6;
+    p->pass_efficiency = p->quantize_efficiency = 0.85;
+    p->attention_efficiency = 0.5;
+  }
+  return p;
 }
 
 void profile_free(profile *p) {
@@ -279,5 +289,7 @@ void profile_free(profile *p) {
     return;
   profile_free_grid(p);
   free(p->gemm);
+  free(p->passes);
+  free(p->attention);
   free(p);
 }

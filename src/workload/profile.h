@@ -1,4 +1,4 @@
-/* Device profiles: measured times of GEMMs and copies on one device. */
+/* Device profiles: measured times of GEMMs, passes over memory and attention on one device. */
 #ifndef PROFILE_H
 #define PROFILE_H
 
@@ -23,6 +23,39 @@ typedef struct gemm_row {
 
 typedef struct gemm_grid gemm_grid; /* the table made ready for interpolation */
 
+/* What a pass over memory does, as far as its time depends on it. */
+typedef enum pass_kind {
+  PASS_ELEMENTWISE, /* sums, activations, copies, and whatever has no kind of its own */
+  PASS_REDUCTION,   /* reads only: amax, the norm of gradients */
+  PASS_COLUMN_SUM,  /* gradient of a bias */
+  PASS_NORM_FORWARD,
+  PASS_NORM_BACKWARD,
+  PASS_LOSS, /* cross-entropy and its gradient */
+  PASS_EMBEDDING_FORWARD,
+  PASS_EMBEDDING_BACKWARD,
+  PASS_QUANTIZE,      /* to fp8 */
+  PASS_QUANTIZE_PAIR, /* to fp8 and its transpose, or to the transpose alone */
+  PASS_OPTIMIZER,     /* Adam, and a copy of the weights in 16 bits */
+  PASS_OPTIMIZER_FP8, /* and copies in fp8, transposed too */
+  PASS_KIND_COUNT
+} pass_kind;
+
+typedef struct pass_row {
+  pass_kind kind;
+  int bits;     /* of an element that it reads: 16 or 32 */
+  double bytes; /* read plus written */
+  double seconds;
+} pass_row;
+
+/* Causal attention over ATTENTION_TOKENS tokens of width ATTENTION_WIDTH, in sequences of `tokens`
+ * and heads of `channels`. */
+enum { ATTENTION_TOKENS = 16384, ATTENTION_WIDTH = 1024 };
+typedef struct attention_row {
+  mpt_format format; /* of its products: fp32, tf32, bf16, fp16 */
+  int64_t channels, tokens;
+  double forward, backward; /* seconds */
+} attention_row;
+
 typedef struct profile {
   char path[512], name[64], device[128], compute_capability[16], driver[64], cuda[32], cublaslt[32];
   char measured[32]; /* date */
@@ -30,13 +63,20 @@ typedef struct profile {
   uint32_t formats; /* native ones, 1 << mpt_format */
   gemm_row *gemm;   /* a grid in m, n, k, where shapes may be missing */
   int gemm_count;
-  gemm_grid *grid;                     /* of gemm, NULL without a table */
+  gemm_grid *grid; /* of gemm, NULL without a table */
+  /* What a product of a training step takes over what the table says: fprop with its bias, dgrad,
+   * wgrad that adds to an fp32 gradient, in their layouts. 0: not measured, taken as 1. */
+  double gemm_factors[MPT_GEMM_COUNT][GEMM_COLUMN_COUNT];
   double gemm_rate[GEMM_COLUMN_COUNT]; /* operations per second; synthetic devices, else 0 */
   double copy_bandwidth;               /* bytes read plus written per second */
   double pass_floor;                   /* seconds a pass takes at least */
-  double pass_efficiency;              /* share of copy_bandwidth that a pass reaches */
-  double quantize_efficiency;  /* and that fp8 casts, transpositions and their amax passes reach */
-  double attention_efficiency; /* share of a large GEMM's rate that fused attention reaches */
+  pass_row *passes;                    /* by kind, bits and bytes */
+  int pass_count;
+  attention_row *attention; /* by format, channels and tokens */
+  int attention_count;
+  /* Where the tables have nothing: shares of copy_bandwidth that a pass reaches, and fp8 casts, and
+   * of a large GEMM's rate that fused attention reaches. */
+  double pass_efficiency, quantize_efficiency, attention_efficiency;
   /* What measured step times taught about GEMMs, copies and passes as priced here: factors, 0 for
    * none; set by a search, in no file. */
   double gemm_factor, copy_factor, pass_factor;
@@ -45,7 +85,9 @@ typedef struct profile {
 /* `name` is a file (it has a '/' or ends in .yaml), or a name in the profile folders: those of
  * MPTUNE_PROFILES (separated by ':'), the source tree's profiles/devices, the installed ones. */
 mpt_status profile_load(const char *name, profile **out, mpt_error *error);
-void profile_free(profile *p);
+/* One without measurements, and the defaults; NULL when out of memory. */
+profile *profile_new(void);
+void profile_free(profile *p); /* NULL is allowed */
 
 /* The name that a device's profile has: "NVIDIA H200" gives "nvidia-h200". */
 void profile_name_of(const char *device, char *name, size_t size);
@@ -75,7 +117,25 @@ typedef struct gemm_price {
  * lacks gives NaN. */
 gemm_price profile_gemm(const profile *p, gemm_column column, int64_t m, int64_t n, int64_t k);
 
-/* max(pass_floor, bytes / (efficiency * bandwidth)) for bytes read plus written. */
-double profile_pass(const profile *p, double bytes);
+/* That price times this is what the product takes in a training step; fprop's is with a bias. */
+double profile_gemm_factor(const profile *p, mpt_gemm_kind gemm, gemm_column column);
+
+/* ---- profile_passes.c ---- */
+/* Sorts passes and attention. MPT_ERROR_SYNTAX when a row is there twice. profile_load has done it.
+ */
+mpt_status profile_sort_tables(profile *p, mpt_error *error);
+
+/* Seconds of a pass that reads and writes `bytes`, its elements read of `bits` (16 or 32; 8 counts
+ * as 16): on a line between the measured sizes, and on the last line beyond them. Without a table
+ * bytes / (efficiency * bandwidth). At least pass_floor. */
+double profile_pass(const profile *p, pass_kind kind, int bits, double bytes);
+const char *pass_kind_name(pass_kind kind); /* "norm_forward" */
+
+/* Seconds of attention, forward or backward: by the measured time of a token and a channel, on a
+ * line between the sequences measured, growing with the sequence beyond them; a head costs what the
+ * next larger measured one does, above the largest by its channels. Without causal mask twice that.
+ * NaN where the format has no rows. */
+double profile_attention(const profile *p, mpt_format format, double total_tokens, int64_t sequence,
+                         int64_t heads, int64_t channels, bool causal, bool backward);
 
 #endif

@@ -1,7 +1,6 @@
 /* Device profile files, and where they are looked for. */
 #include "base/error.h"
-#include "workload/fields.h"
-#include "workload/profile.h"
+#include "workload/profile_tables.h"
 #include <glob.h>
 #include <math.h>
 #include <stdio.h>
@@ -37,6 +36,8 @@ static const field profile_fields[] = {
      NULL},
     {"attention_efficiency", FIELD_ABOVE, false, offsetof(profile, attention_efficiency), 0, 0, 1,
      NULL},
+    SECTION("passes", false),
+    SECTION("attention", false),
     SECTION("gemm", true),
 };
 
@@ -98,12 +99,6 @@ static mpt_status read_columns(const mpt_yaml_node *list, int *columns, size_t *
   return MPT_OK;
 }
 
-static bool is_null(const mpt_yaml_node *node) {
-  return node->kind == MPT_YAML_SCALAR && !node->quoted &&
-         (*node->scalar == '\0' || strcmp(node->scalar, "null") == 0 ||
-          strcmp(node->scalar, "~") == 0);
-}
-
 static mpt_status read_row(const mpt_yaml_node *list, const int *columns, size_t count,
                            gemm_row *row, mpt_error *error) {
   int64_t *const sizes[] = {&row->m, &row->n, &row->k};
@@ -118,7 +113,7 @@ static mpt_status read_row(const mpt_yaml_node *list, const int *columns, size_t
   for (size_t i = 0; i < count; i++) {
     const mpt_yaml_node *item = list->items[i + 3];
     double microseconds;
-    if (is_null(item))
+    if (profile_is_null(item))
       continue;
     MPT_RETURN_IF_FAILED(mpt_yaml_number(item, "a time", 0.0, 1e12, &microseconds, error));
     if (microseconds <= 0.0)
@@ -129,16 +124,19 @@ static mpt_status read_row(const mpt_yaml_node *list, const int *columns, size_t
 }
 
 static mpt_status read_table(const mpt_yaml_node *map, profile *p, mpt_error *error) {
-  const char *const keys[] = {"columns", "microseconds"};
+  const char *const keys[] = {"columns", "step_factors", "microseconds"};
   int columns[GEMM_COLUMN_COUNT];
   size_t count = 0;
-  MPT_RETURN_IF_FAILED(mpt_yaml_check_keys(map, "gemm", keys, 2, error));
+  MPT_RETURN_IF_FAILED(mpt_yaml_check_keys(map, "gemm", keys, 3, error));
   const mpt_yaml_node *header = mpt_yaml_get(map, "columns");
   const mpt_yaml_node *rows = mpt_yaml_get(map, "microseconds");
+  const mpt_yaml_node *factors = mpt_yaml_get(map, "step_factors");
   if (header == NULL || rows == NULL)
     return mpt_yaml_fail(map, error, "gemm has no '%s'; a table needs columns and microseconds",
                          header == NULL ? "columns" : "microseconds");
   MPT_RETURN_IF_FAILED(read_columns(header, columns, &count, error));
+  if (factors != NULL)
+    MPT_RETURN_IF_FAILED(profile_read_factors(factors, columns, count, p, error));
   MPT_RETURN_IF_FAILED(mpt_yaml_expect(rows, MPT_YAML_LIST, "microseconds", error));
   if (rows->count == 0 || rows->count > MAX_ROWS)
     return mpt_yaml_fail(rows, error, "the table has %zu rows; 1 to %d are taken", rows->count,
@@ -205,7 +203,12 @@ static mpt_status read_profile(const mpt_yaml_node *root, profile *p, mpt_error 
   MPT_RETURN_IF_FAILED(
       fields_read(root, "a device profile", profile_fields, FIELD_COUNT(profile_fields), p, error));
   MPT_RETURN_IF_FAILED(read_formats(mpt_yaml_get(root, "formats"), p, error));
-  const mpt_yaml_node *gemm = mpt_yaml_get(root, "gemm");
+  const mpt_yaml_node *gemm = mpt_yaml_get(root, "gemm"), *passes = mpt_yaml_get(root, "passes");
+  const mpt_yaml_node *attention = mpt_yaml_get(root, "attention");
+  if (passes != NULL)
+    MPT_RETURN_IF_FAILED(profile_read_passes(passes, p, error));
+  if (attention != NULL)
+    MPT_RETURN_IF_FAILED(profile_read_attention(attention, p, error));
   if (mpt_yaml_get(gemm, "rates") != NULL)
     MPT_RETURN_IF_FAILED(read_rates(gemm, p, error));
   else
@@ -286,12 +289,10 @@ static mpt_status find_profile(const char *name, char path[512], mpt_error *erro
 mpt_status profile_load(const char *name, profile **out, mpt_error *error) {
   mpt_yaml *yaml = NULL;
   mpt_status status = MPT_OK;
-  profile *p = calloc(1, sizeof *p);
+  profile *p = profile_new();
   if (p == NULL)
     return mpt_fail_memory(error, "a profile", sizeof *p);
-  p->pass_floor = 1.5e-6;
-  p->pass_efficiency = 0.85;
-  p->attention_efficiency = 0.5;
+  p->quantize_efficiency = 0.0; /* as passes do, unless it is given */
   MPT_TRY(find_profile(name, p->path, error));
   MPT_TRY(mpt_yaml_load(p->path, SIZE_LIMIT, DEPTH_LIMIT, &yaml, error));
   MPT_TRY(read_profile(mpt_yaml_root(yaml), p, error));
