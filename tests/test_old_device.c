@@ -37,8 +37,14 @@ static void a_gpu_too_old_is_passed_over_and_refused_by_name(void **state) {
   fixture_contains(&error, "NVIDIA Old has compute capability 7.5");
   fixture_contains(&error, "needs 8.0");
   fixture_contains(&error, "--backend cpu");
+  /* A GPU by its number was asked for. */
+  assert_int_equal(place_backend(NULL, 1, &backend, &error), MPT_ERROR_UNSUPPORTED);
+  assert_int_equal(place_backend("cpu", 1, &backend, &error), MPT_ERROR_ARGUMENT);
+  fixture_contains(&error, "--device 1");
   gpu.capability = "8.0";
   assert_int_equal(place_backend(NULL, 0, &backend, &error), MPT_OK);
+  assert_string_equal(backend, "cuda");
+  assert_int_equal(place_backend("auto", 1, &backend, &error), MPT_OK);
   assert_string_equal(backend, "cuda");
 }
 

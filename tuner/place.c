@@ -7,31 +7,57 @@
 #include <strings.h>
 #include <unistd.h>
 
+static const char *const backend_words[] = {"auto", "cpu", "cuda"};
+
+static mpt_status unknown_backend(const char *word, mpt_error *error) {
+  const char *near = strcasecmp(word, "gpu") == 0 ? "cuda" : NULL;
+  for (int i = 0; i < 3 && near == NULL; i++)
+    if (strcasecmp(word, backend_words[i]) == 0)
+      near = backend_words[i];
+  if (near == NULL)
+    near = mpt_nearest_word(word, backend_words, 3);
+  return mpt_fail(error, MPT_ERROR_ARGUMENT, "unknown backend '%s'%s%s%s (known: auto, cpu, cuda)",
+                  word, near == NULL ? "" : "; did you mean '", near == NULL ? "" : near,
+                  near == NULL ? "" : "'?");
+}
+
+static mpt_status describe_gpu(int device_index, mpt_device_info *info, mpt_error *error) {
+  const mpt_status status = mpt_device_describe("cuda", device_index, info, error);
+  if (status != MPT_OK && mpt_backend_name(1) == NULL)
+    return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
+                    "the cuda backend is not built in: there was no CUDA toolkit when mptune was "
+                    "built; use --backend cpu");
+  return status;
+}
+
 mpt_status place_backend(const char *word, int device_index, const char **backend,
                          mpt_error *error) {
-  static const char *const known[] = {"auto", "cpu", "cuda"};
-  const bool automatic = word == NULL || strcmp(word, known[0]) == 0;
   mpt_device_info info;
-  *backend = known[1];
-  if (!automatic && strcmp(word, known[1]) == 0)
-    return MPT_OK;
-  if (!automatic && strcmp(word, known[2]) != 0) {
-    const char *near = strcasecmp(word, "gpu") == 0 ? known[2] : mpt_nearest_word(word, known, 3);
-    return mpt_fail(
-        error, MPT_ERROR_ARGUMENT, "unknown backend '%s'%s%s%s (known: auto, cpu, cuda)", word,
-        near == NULL ? "" : "; did you mean '", near == NULL ? "" : near, near == NULL ? "" : "'?");
-  }
   mpt_error why = {0};
-  const mpt_status status = mpt_device_describe(known[2], device_index, &info, &why);
+  const bool automatic = word == NULL || strcmp(word, "auto") == 0;
+  *backend = "cpu";
+  if (!automatic && strcmp(word, "cpu") == 0) {
+    if (device_index == 0)
+      return MPT_OK;
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "--device %d names a GPU, and the cpu backend has none; leave it out, or use "
+                    "--backend cuda",
+                    device_index);
+  }
+  if (!automatic && strcmp(word, "cuda") != 0)
+    return unknown_backend(word, error);
+  const mpt_status status = describe_gpu(device_index, &info, &why);
   const bool old = status == MPT_OK && info.standing[MPT_BF16] != MPT_NATIVE;
-  if (old && !automatic)
+  /* A GPU by its number was asked for, too. */
+  const bool asked = !automatic || device_index != 0;
+  if (old && asked)
     return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
                     "%s has compute capability %s, the cuda backend needs 8.0 or later; use "
                     "--backend cpu",
                     info.name, info.capability);
   if (status == MPT_OK && !old)
-    *backend = known[2];
-  if (status == MPT_OK || automatic)
+    *backend = "cuda";
+  if (status == MPT_OK || !asked)
     return MPT_OK;
   if (error != NULL)
     *error = why;

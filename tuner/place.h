@@ -6,8 +6,9 @@
 #include "workload/profile.h"
 
 /* The backend that a word of --backend means: "cpu", "cuda", or "auto" (NULL): cuda where it is
- * built in and a device answers, otherwise cpu. MPT_ERROR_ARGUMENT for another word, and the
- * queue's own words when a backend that was asked for cannot run. `*backend` is a constant. */
+ * built in and a device answers, otherwise cpu. A device other than 0 asks for cuda.
+ * MPT_ERROR_ARGUMENT for another word, and the queue's own words when a backend that was asked for
+ * cannot run. `*backend` is a constant. */
 mpt_status place_backend(const char *word, int device_index, const char **backend,
                          mpt_error *error);
 

@@ -47,6 +47,25 @@ static mpt_status dry_seconds(search *s, double *run, mpt_error *error) {
   return MPT_OK;
 }
 
+/* "0.031", "140" */
+static void add_seconds(mpt_text *text, double seconds) {
+  mpt_text_addf(text, seconds < 10 ? "%.2g" : "%.0f", seconds);
+}
+
+/* Emulated formats take up to twice as long as the reference's. */
+static void add_times(const search *s, double run, mpt_text *text) {
+  const bool emulated = strcmp(s->place.backend, "cpu") == 0;
+  const int references = s->w->reference_seeds, most = s->options->max_evaluations;
+  mpt_text_add(text, "a training takes about ");
+  add_seconds(text, run);
+  mpt_text_addf(text, " s here in the reference's format%s: ",
+                emulated ? ", up to twice that in emulated ones" : "");
+  add_seconds(text, run * (references + 8 + 6));
+  mpt_text_add(text, " to ");
+  add_seconds(text, (emulated ? 2 : 1) * run * (references + most + 24));
+  mpt_text_add(text, " s in all");
+}
+
 /* What would be evaluated and about how long that takes; writes nothing. */
 static mpt_status dry_run(search *s, tuner_summary *summary, mpt_error *error) {
   double run;
@@ -63,16 +82,8 @@ static mpt_status dry_run(search *s, tuner_summary *summary, mpt_error *error) {
                   "a step has %.2g operations: too many to try it on this processor (a GPU: "
                   "--backend cuda)",
                   operations(s));
-  else if (strcmp(s->place.backend, "cpu") != 0)
-    mpt_text_addf(&text,
-                  "a training takes about %.2g s here in the reference's format: up to %.0f to "
-                  "%.0f s in all",
-                  run, run * (references + 8 + 6), run * (references + most + 24));
   else
-    mpt_text_addf(&text,
-                  "a training takes about %.2g s here in the reference's format, up to twice "
-                  "that in emulated ones: %.0f to %.0f s in all",
-                  run, run * (references + 8 + 6), 2 * run * (references + most + 24));
+    add_times(s, run, &text);
   if (text.failed)
     return mpt_fail_memory(error, "the plan", 0);
   summary->message = text.data;

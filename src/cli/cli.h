@@ -90,8 +90,10 @@ int cli_exit_code(mpt_status status);
 /* Prints the error and gives the exit code. */
 int cli_failed(const mpt_error *error);
 /* The run's directory: -o, else runs/NAME; --fresh: the first of NAME-2, NAME-3, ... that is free.
- */
-void cli_run_directory(const cli_values *values, const char *name, char *path, size_t size);
+ * A path that is empty or too long is refused, never cut off. */
+#define CLI_PATH 512
+mpt_status cli_run_directory(const cli_values *values, const char *name, char path[CLI_PATH],
+                             mpt_error *error);
 /* A policy file, or (*uniform) "all-fp8" and the like, where no file is called so. */
 mpt_status cli_load_policy(const char *word, mpt_policy **policy, bool *uniform, mpt_error *error);
 /* Seconds as people read them: "3.1 hours", "128 ms". */

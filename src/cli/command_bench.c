@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const cli_option options[] = {
@@ -95,14 +96,19 @@ static int bench_failed(const mpt_error *error) {
   return EXIT_INTERRUPTED;
 }
 
-/* Minutes of measuring are not for a file that has no place. The folder decides: files are replaced
- * whole. */
-static bool can_write(const char *path) {
-  char folder[512];
+/* Minutes of measuring are not for a file that has no place: why not, or NULL. The folder decides:
+ * files are replaced whole. */
+static const char *no_place(const char *path) {
+  char folder[CLI_PATH];
+  struct stat there;
   const char *slash = strrchr(path, '/');
   const int length = slash == NULL ? 1 : slash == path ? 1 : (int)(slash - path);
+  if (path[0] == '\0' || strlen(path) >= sizeof folder)
+    return path[0] == '\0' ? "it has no name" : "its path is too long";
+  if ((slash != NULL && slash[1] == '\0') || (stat(path, &there) == 0 && S_ISDIR(there.st_mode)))
+    return "it is a directory";
   snprintf(folder, sizeof folder, "%.*s", length, slash == NULL ? "." : path);
-  return access(folder, W_OK | X_OK) == 0;
+  return access(folder, W_OK | X_OK) == 0 ? NULL : strerror(errno);
 }
 
 static int run(const cli_values *values) {
@@ -110,14 +116,14 @@ static int run(const cli_values *values) {
   profile *p = NULL;
   profile_provenance provenance;
   int count = 0;
+  const char *why = values->output == NULL ? NULL : no_place(values->output);
+  if (why != NULL) {
+    fprintf(stderr, "error: --output '%s' cannot be written: %s\n", values->output, why);
+    return EXIT_USAGE;
+  }
   if (mpt_device_count("cuda", &count, &error) == MPT_ERROR_UNSUPPORTED) {
     fprintf(stderr, "error: there is no GPU to measure: on a CPU formats are emulated, and their "
                     "times mean nothing (mptune doctor says what is missing)\n");
-    return EXIT_USAGE;
-  }
-  if (values->output != NULL && !can_write(values->output)) {
-    fprintf(stderr, "error: --output '%s' cannot be written: %s\n", values->output,
-            strerror(errno));
     return EXIT_USAGE;
   }
   cli_catch_signals();
@@ -128,7 +134,7 @@ static int run(const cli_values *values) {
   if (profile_measure(&o, &p, &provenance, &error) != MPT_OK)
     return bench_failed(&error);
   mpt_progress_end();
-  char path[512];
+  char path[CLI_PATH];
   snprintf(path, sizeof path, "%s.yaml", p->name);
   if (values->output != NULL)
     snprintf(path, sizeof path, "%s", values->output);

@@ -20,8 +20,9 @@ static int evaluate(const cli_values *values, const workload *w, const tuner_pol
   static const char *const metrics[] = {"loss", "accuracy", "f1"};
   mpt_error error = {0};
   tuner_summary summary = {0};
-  char directory[512];
-  cli_run_directory(values, w->name, directory, sizeof directory);
+  char directory[CLI_PATH];
+  if (cli_run_directory(values, w->name, directory, &error) != MPT_OK)
+    return cli_failed(&error);
   tuner_options o = tuner_options_default();
   o.run = directory;
   o.target = values->target;

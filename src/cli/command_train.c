@@ -201,6 +201,11 @@ static int run(const cli_values *values) {
     fprintf(stderr, "error: train takes one --policy\n");
     return EXIT_USAGE;
   }
+  if (values->save == NULL && (values->resume || values->checkpoint_every > 0)) {
+    fprintf(stderr, "error: --%s is about the checkpoint of --save; give --save FILE\n",
+            values->resume ? "resume" : "save-every");
+    return EXIT_USAGE;
+  }
   if (workload_load(values->arguments[0], &w, &error) != MPT_OK)
     return cli_failed(&error);
   cli_catch_signals();

@@ -51,10 +51,13 @@ static int finish(const cli_values *values, const workload *w, const tuner_summa
 static int run(const cli_values *values) {
   mpt_error error = {0};
   workload *w = NULL;
-  char directory[512];
+  char directory[CLI_PATH];
   if (workload_load(values->arguments[0], &w, &error) != MPT_OK)
     return cli_failed(&error);
-  cli_run_directory(values, w->name, directory, sizeof directory);
+  if (cli_run_directory(values, w->name, directory, &error) != MPT_OK) {
+    workload_free(w);
+    return cli_failed(&error);
+  }
   tuner_options o = tuner_options_default();
   o.run = directory;
   o.target = values->target;

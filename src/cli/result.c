@@ -32,20 +32,30 @@ int cli_failed(const mpt_error *error) {
   return cli_exit_code(error->status);
 }
 
-void cli_run_directory(const cli_values *values, const char *name, char *path, size_t size) {
-  char base[400];
-  if (values->run != NULL)
-    snprintf(base, sizeof base, "%s", values->run);
-  else
-    snprintf(base, sizeof base, "runs/%s", name);
-  snprintf(path, size, "%s", base);
+mpt_status cli_run_directory(const cli_values *values, const char *name, char path[CLI_PATH],
+                             mpt_error *error) {
+  enum { MOST = CLI_PATH - 32 }; /* room for -N, and for the files in it */
+  char base[MOST + 8];
+  const char *given = values->run != NULL ? values->run : name;
+  if (given[0] == '\0' || strlen(given) > MOST)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "the path of the run's directory has %zu characters, not 1 to %d; choose "
+                    "another one (-o)",
+                    strlen(given), MOST);
+  snprintf(base, sizeof base, "%s%s", values->run != NULL ? "" : "runs/", given);
+  snprintf(path, CLI_PATH, "%s", base);
   for (int i = 2; values->fresh && access(path, F_OK) == 0; i++)
-    snprintf(path, size, "%s-%d", base, i);
+    snprintf(path, CLI_PATH, "%s-%d", base, i);
+  return MPT_OK;
 }
 
 mpt_status cli_load_policy(const char *word, mpt_policy **policy, bool *uniform, mpt_error *error) {
   mpt_precision precision;
-  *uniform = strncmp(word, "all-", 4) == 0 && access(word, F_OK) != 0;
+  const bool file = access(word, F_OK) == 0;
+  *uniform = !file && strncmp(word, "all-", 4) == 0;
+  if (!file && mpt_precision_parse(word, &precision, NULL) == MPT_OK)
+    return mpt_fail(error, MPT_ERROR_NOT_FOUND,
+                    "there is no policy file '%s'; did you mean all-%s?", word, word);
   if (!*uniform)
     return mpt_policy_load(word, policy, error);
   MPT_RETURN_IF_FAILED(mpt_precision_parse(word + 4, &precision, error));

@@ -18,6 +18,14 @@ try tune net.yaml --color maybe
 try tune net.yaml --fresh=yes
 try tune net.yaml --target nvidia-h201
 try tune net.yaml --backend gpu
+try tune net.yaml --backend CUDA
+try tune net.yaml --backend cuda
+try train net.yaml --backend cuda
+try tune net.yaml --device 1
+try tune net.yaml --backend cpu --device 1
+try tune net.yaml -o ''
+try tune net.yaml -o "$(printf 'r%.0s' {1..500})" | sed 's/rrrrr*/r.../'
+try eval net.yaml -p all-bf16 -o "$(printf 'r%.0s' {1..500})" | sed 's/rrrrr*/r.../'
 try tune net.yaml --backend cpu --target here
 try train net.yaml --backend abacus
 try eval net.yaml --policy all-bf16 --target here --backend cpu
@@ -25,6 +33,9 @@ try observe net.yaml --device x
 try tune -x net.yaml
 try eval net.yaml
 try eval net.yaml --policy all-fp9
+try train net.yaml --policy bf16
+try train net.yaml --resume
+try train net.yaml --save-every 5
 try policy diff one.yaml
 try doctor now
 try formats 1 2
