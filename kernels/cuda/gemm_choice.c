@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 enum {
-  CHOICE_VERSION = 3, /* of candidates, checks and what is in a line */
+  CHOICE_VERSION = 4, /* of candidates, checks and what is in a line */
   CHOICE_DIGITS = 2 * sizeof(gemm_choice),
   CHOICE_LINE = CHOICE_DIGITS + 1 + 16 + 1 /* digits, blank, checksum, end of line */
 };
