@@ -1,6 +1,7 @@
 /* Whole training steps: losses over long rows in place, many gradients at one call, Adam on many
  * parameters with their copies. */
 #include "contract.h"
+#include "statistics_reference.h"
 
 /* ---- cross-entropy where the logits become their gradient ---- */
 static double softmax_and_loss(const float *x, int64_t n, int32_t label, double *softmax) {
@@ -175,8 +176,11 @@ static adam_rows *make_rows(contract *c) {
     }
   }
   for (int i = 0; i < PARAMETERS; i++)
-    a->parameters[i] = (mpt_adam_parameter){&a->views[0][i], &a->views[1][i],     &a->views[2][i],
-                                            &a->views[3][i], i % 2 ? 0.1f : 0.0f, {{0}, {0}}};
+    a->parameters[i] = (mpt_adam_parameter){.weight = &a->views[0][i],
+                                            .gradient = &a->views[1][i],
+                                            .first_moment = &a->views[2][i],
+                                            .second_moment = &a->views[3][i],
+                                            .weight_decay = i % 2 ? 0.1f : 0.0f};
   return a;
 }
 
@@ -228,12 +232,12 @@ static void make_weight(contract *c, adam_weight *a, int64_t rows, int64_t colum
   a->second = c_tensor(c, MPT_FP32, c_floats(c, n), C_SHAPE(rows, columns));
 }
 
-/* Updates it once, with those copies made, and begins the next step of `scales`; returns the new
- * weights. */
+/* Updates it once, with those copies made and `lite` added to, and begins the next step of
+ * `scales`; returns the new weights. */
 static float *update_weight(contract *c, const adam_weight *a, const mpt_weight_copy copies[2],
-                            mpt_scale *scales, int overflow) {
-  mpt_adam_parameter p = {&a->weight, &a->gradient, &a->first,
-                          &a->second, 0.1f,         {copies[0], copies[1]}};
+                            mpt_scale *scales, mpt_lite *lite, int overflow) {
+  mpt_adam_parameter p = {&a->weight, &a->gradient,           &a->first, &a->second,
+                          0.1f,       {copies[0], copies[1]}, lite};
   mpt_adam_args args = {
       .learning_rate = 0.01f, .beta1 = 0.9f, .beta2 = 0.99f, .epsilon = 1e-8f, .decoupled = true};
   mpt_step_state state = {.loss_scale = 1, .clip = 1, .overflow = overflow, .pending = 1};
@@ -308,7 +312,7 @@ static void check_copies(contract *c, int64_t rows, int64_t columns, mpt_format 
   mpt_weight_copy copies[2] = {
       {&plain, NULL, &device[0], MPT_QUANTIZE_COUNT},
       {&scaled, fp8 ? &transposed : NULL, &device[1], MPT_QUANTIZE_COUNT | MPT_QUANTIZE_AMAX}};
-  float *got = update_weight(c, &w, copies, device, overflow);
+  float *got = update_weight(c, &w, copies, device, NULL, overflow);
   assert_true(download_scale(c, &device[0]).scale == 1);
   assert_true(!fp8 || download_scale(c, &device[1]).scale > 256);
   for (int k = 0; k < 2; k++)
@@ -341,7 +345,7 @@ static void a_measured_weight_sets_the_scale_that_follows_it(contract *c) {
     mpt_scale *measured = c_upload_bits(c, scales, sizeof scales);
     const mpt_weight_copy copies[2] = {{NULL, NULL, &device[0], MPT_QUANTIZE_AMAX},
                                        {NULL, NULL, &device[1], MPT_QUANTIZE_AMAX}};
-    update_weight(c, &w, copies, device, 1);
+    update_weight(c, &w, copies, device, NULL, 1);
     for (int k = 0; k < 2; k++) {
       C_RUN(mpt_scale_measure, c->queue, &w.weight, &measured[k]);
       mpt_scale got = download_scale(c, &device[k]), expected = download_scale(c, &measured[k]);
@@ -353,8 +357,50 @@ static void a_measured_weight_sets_the_scale_that_follows_it(contract *c) {
   }
 }
 
+/* What was there of something else, and the new weights: of rows and, transposed copies wanted, of
+ * tiles. Weights that stay may be anything. */
+static void check_lite(contract *c, int64_t rows, int64_t columns, bool tiles, int overflow) {
+  adam_weight w;
+  mpt_tensor turned = c_tensor(c, MPT_FP8_E4M3, NULL, C_SHAPE(columns, rows));
+  mpt_scale scales[2] = {{.scale = 1, .inverse = 1, .max_finite = 448},
+                         {.scale = 1, .inverse = 1, .max_finite = 448}};
+  const mpt_weight_copy copies[2] = {{.transposed = tiles ? &turned : NULL}};
+  mpt_lite before = {0}, raw;
+  if (c_integer(c, 0, 1))
+    before = (mpt_lite){100, 7, 3, 2, 0x3F000000u + c_bits(c) % 1000000, 0u - 0x30000000u};
+  make_weight(c, &w, rows, columns);
+  if (overflow) {
+    draw_values(c_bits(c), 0, 8, (int)c_integer(c, 0, 1), w.before, rows * columns);
+    C_RUN(mpt_tensor_upload, c->queue, w.before, &w.weight);
+  }
+  mpt_lite *lite = c_upload_bits(c, &before, sizeof before);
+  mpt_scale *device = c_upload_bits(c, scales, sizeof scales);
+  float *now = update_weight(c, &w, copies, device, lite, overflow);
+  c_download_bits(c, lite, &raw, sizeof raw);
+  double unused;
+  mpt_statistics expected = plain_statistics(now, rows * columns, &unused);
+  mpt_statistics there = mpt_lite_statistics(&before), got = mpt_lite_statistics(&raw);
+  expected.full = false;
+  mpt_statistics_merge(&expected, &there);
+  assert_int_equal(got.count, expected.count);
+  assert_int_equal(got.zeros, expected.zeros);
+  assert_int_equal(got.nans, expected.nans);
+  assert_int_equal(got.infinities, expected.infinities);
+  assert_int_equal(got.amax_bits, expected.amax_bits);
+  assert_int_equal(got.amin_bits, expected.amin_bits);
+}
+
+static void new_weights_are_counted(contract *c) {
+  static const int64_t sizes[][2] = {{1, 1},    {1, 37},    {37, 1},   {5, 12},
+                                     {80, 100}, {144, 203}, {271, 80}, {300, 320}};
+  for (int i = 0; i < 8; i++)
+    for (int k = 0; k < 4; k++)
+      check_lite(c, sizes[i][0], sizes[i][1], k % 2 != 0, k / 2);
+}
+
 CONTRACT_MAIN(CONTRACT_TEST(long_rows_become_their_gradient),
               CONTRACT_TEST(masked_classes_count_for_nothing),
               CONTRACT_TEST(many_gradients_are_one), CONTRACT_TEST(adam_steps_are_single_steps),
               CONTRACT_TEST(copies_are_the_new_weights_rounded),
+              CONTRACT_TEST(new_weights_are_counted),
               CONTRACT_TEST(a_measured_weight_sets_the_scale_that_follows_it))

@@ -121,6 +121,8 @@ mpt_status mpt_cpu_adam_steps(mpt_queue *queue, const mpt_adam_parameter *parame
         mpt_cpu_adam_step(queue, &weight, &gradient, &first, &second, &own, state, error));
     for (int k = 0; k < 2; k++)
       MPT_RETURN_IF_FAILED(copy_weight(queue, p->weight, &p->copies[k], error));
+    if (p->lite != NULL)
+      MPT_RETURN_IF_FAILED(mpt_cpu_collect_lite(queue, &weight, p->lite, error));
   }
   return MPT_OK;
 }

@@ -4,12 +4,14 @@
  * overflow nothing is updated, but copies are made: their scales may have moved.
  *
  * 28 bytes a weight are read and written, so one pass does everything: all parameters in one
- * launch, and copies in narrow formats from the registers that hold the new weights. The table of
+ * launch, and copies in narrow formats, counts and extremes from the registers that hold the new
+ * weights. The table of
  * parameters travels as the kernel's parameter, so that a graph captures it; blocks take pieces in
  * turn: PIECE elements in a row, or, where a copy is wanted transposed, tiles of SIDE x SIDE that
  * turn in shared memory. */
 #include "kernels/cuda/any_format.cuh"
 #include "kernels/cuda/convert.cuh"
+#include "kernels/cuda/tally.cuh"
 #include "kernels/step_rules.h"
 
 enum { THREADS = 256, WIDTH = 4, PIECE = 4 * THREADS * WIDTH, SIDE = 64 };
@@ -24,6 +26,7 @@ struct adam_entry {
   float *weight, *first, *second;
   const float *gradient;
   adam_copy copies[2];
+  mpt_lite *lite;         /* or NULL */
   int64_t count, columns; /* columns of a tiled one */
   float weight_decay;
   int32_t first_piece;          /* of all pieces of the launch */
@@ -39,7 +42,7 @@ template <int MOST> struct adam_table {
   const mpt_step_state *state;
   adam_entry entries[MOST];
 };
-enum { FEW = 36, MANY = 290 };
+enum { FEW = 33, MANY = 272 };
 static_assert(sizeof(adam_table<FEW>) <= 4096 && sizeof(adam_table<MANY>) <= 32764,
               "a kernel's parameters");
 
@@ -151,12 +154,55 @@ static __device__ __forceinline__ void copies_end(const adam_entry &e, const pie
   }
 }
 
+/* What a thread saw of a piece's new weights. */
+struct piece_lite {
+  tally seen = EMPTY_TALLY;
+  lane_extremes lanes = {0, 0xFFFFFFFFu};
+
+  template <int N> __device__ __forceinline__ void see(const float (&w)[N]) {
+    uint32_t m[N];
+#pragma unroll
+    for (int i = 0; i < N; i++)
+      m[i] = __float_as_uint(w[i]) & 0x7FFFFFFFu;
+    tally_magnitudes<Fp32>(seen, m, lanes);
+  }
+};
+
+/* By warps, which do not wait for each other. */
+static __device__ __forceinline__ void lite_end(const adam_entry &e, piece_lite &p, bool first) {
+  mpt_lite *s = e.lite;
+  tally &t = p.seen;
+  if (s == NULL)
+    return;
+  take_extremes<Fp32>(t, p.lanes);
+  t.most = __reduce_max_sync(0xFFFFFFFFu, t.most);
+  t.least = __reduce_min_sync(0xFFFFFFFFu, t.least);
+  if (__any_sync(0xFFFFFFFFu, (t.zeros | t.nans | t.infinities) != 0)) {
+    t.zeros = __reduce_add_sync(0xFFFFFFFFu, t.zeros);
+    t.nans = __reduce_add_sync(0xFFFFFFFFu, t.nans);
+    t.infinities = __reduce_add_sync(0xFFFFFFFFu, t.infinities);
+  }
+  if (threadIdx.x % 32 != 0)
+    return;
+  const uint64_t counts[4] = {first && threadIdx.x == 0 ? (uint64_t)e.count : 0, t.zeros, t.nans,
+                              t.infinities};
+  uint64_t *const places[4] = {&s->count, &s->zeros, &s->nans, &s->infinities};
+#pragma unroll
+  for (int i = 0; i < 4; i++)
+    if (counts[i] != 0)
+      atomicAdd((unsigned long long *)places[i], (unsigned long long)counts[i]);
+  if (*(volatile uint32_t *)&s->amax_bits < t.most)
+    atomicMax(&s->amax_bits, t.most);
+  if (*(volatile uint32_t *)&s->amin_negated < ~t.least) /* -(least + 1) */
+    atomicMax(&s->amin_negated, ~t.least);
+}
+
 /* N weights from element `at` on. What is wanted transposed goes to `tile` too, from byte `to` on.
  */
-template <int N, bool TILES>
-static __device__ __forceinline__ void update(const adam_entry &e, const adam_rule &rule,
-                                              bool overflow, int64_t at, piece_copies &p,
-                                              uint8_t (*tile)[SIDE * TILE_ROW], int to) {
+template <int N, bool TILES, bool LITE>
+static __device__ __forceinline__ void
+update(const adam_entry &e, const adam_rule &rule, bool overflow, int64_t at, piece_copies &p,
+       piece_lite &seen, uint8_t (*tile)[SIDE * TILE_ROW], int to) {
   float w[N], g[N], m[N], v[N];
   load_vector<Fp32, N>(e.weight + at, w);
   if (!overflow) {
@@ -170,6 +216,8 @@ static __device__ __forceinline__ void update(const adam_entry &e, const adam_ru
     store_vector<Fp32, N>(e.first + at, m);
     store_vector<Fp32, N>(e.second + at, v);
   }
+  if (LITE && e.lite != NULL)
+    seen.see(w);
 #pragma unroll
   for (int i = 0; i < N; i++)
     p.amax = max(p.amax, __float_as_uint(w[i]) & 0x7FFFFFFFu);
@@ -199,18 +247,22 @@ static __device__ __forceinline__ void update(const adam_entry &e, const adam_ru
   }
 }
 
+template <bool LITE>
 static __device__ __forceinline__ void update_row(const adam_entry &e, const adam_rule &rule,
                                                   bool overflow, int piece) {
   int64_t begin = (int64_t)piece * PIECE;
   int64_t end = begin + PIECE < e.count ? begin + PIECE : e.count;
   int64_t whole = e.vectors ? begin + (end - begin) / WIDTH * WIDTH : begin;
   piece_copies p = copies_begin(e);
+  piece_lite seen;
 #pragma unroll 2
   for (int64_t i = begin + (int64_t)threadIdx.x * WIDTH; i < whole; i += THREADS * WIDTH)
-    update<WIDTH, false>(e, rule, overflow, i, p, NULL, 0);
+    update<WIDTH, false, LITE>(e, rule, overflow, i, p, seen, NULL, 0);
   for (int64_t i = whole + threadIdx.x; i < end; i += THREADS)
-    update<1, false>(e, rule, overflow, i, p, NULL, 0);
+    update<1, false, LITE>(e, rule, overflow, i, p, seen, NULL, 0);
   copies_end(e, p, piece == 0);
+  if (LITE)
+    lite_end(e, seen, piece == 0);
 }
 
 /* Row `row` of the transpose, from column `column` on: UNIT elements of a tile's column. */
@@ -228,6 +280,7 @@ static __device__ __forceinline__ void write_transposed(uint8_t *transposed, con
     out[i] = bytes[i];
 }
 
+template <bool LITE>
 static __device__ __forceinline__ void update_tile(const adam_entry &e, const adam_rule &rule,
                                                    bool overflow, int piece) {
   __shared__ alignas(16) uint8_t tile[2][SIDE * TILE_ROW];
@@ -237,6 +290,7 @@ static __device__ __forceinline__ void update_tile(const adam_entry &e, const ad
   int64_t column0 = (int64_t)(piece % across) * SIDE;
   int64_t column = column0 + threadIdx.x % lanes * WIDTH;
   piece_copies p = copies_begin(e);
+  piece_lite seen;
 #pragma unroll 4
   for (int i = threadIdx.x / lanes; i < SIDE; i += THREADS / lanes) {
     int64_t at = (row0 + i) * e.columns + column;
@@ -244,11 +298,13 @@ static __device__ __forceinline__ void update_tile(const adam_entry &e, const ad
     if (row0 + i >= rows)
       break;
     if (e.vectors && column < e.columns)
-      update<WIDTH, true>(e, rule, overflow, at, p, tile, to);
+      update<WIDTH, true, LITE>(e, rule, overflow, at, p, seen, tile, to);
     for (int k = 0; !e.vectors && k < WIDTH && column + k < e.columns; k++)
-      update<1, true>(e, rule, overflow, at + k, p, tile, to + k);
+      update<1, true, LITE>(e, rule, overflow, at + k, p, seen, tile, to + k);
   }
   copies_end(e, p, piece == 0);
+  if (LITE)
+    lite_end(e, seen, piece == 0);
   __syncthreads();
   int unit = threadIdx.x % (SIDE / UNIT), j = threadIdx.x / (SIDE / UNIT);
 #pragma unroll
@@ -259,12 +315,14 @@ static __device__ __forceinline__ void update_tile(const adam_entry &e, const ad
   __syncthreads();
 }
 
-static __device__ __forceinline__ bool has_copies(const adam_entry &e) {
-  return e.copies[0].data != NULL || e.copies[0].transposed != NULL || e.copies[0].scale != NULL ||
-         e.copies[1].data != NULL || e.copies[1].transposed != NULL || e.copies[1].scale != NULL;
+/* Whether there is something to do with weights that stay as they are. */
+static __device__ __forceinline__ bool is_looked_at(const adam_entry &e) {
+  return e.lite != NULL || e.copies[0].data != NULL || e.copies[0].transposed != NULL ||
+         e.copies[0].scale != NULL || e.copies[1].data != NULL || e.copies[1].transposed != NULL ||
+         e.copies[1].scale != NULL;
 }
 
-template <int MOST, bool TILES>
+template <int MOST, bool TILES, bool LITE>
 static __global__ void __launch_bounds__(THREADS) adam(const __grid_constant__ adam_table<MOST> t) {
   __shared__ adam_constants constants;
   if (threadIdx.x == 0)
@@ -281,12 +339,12 @@ static __global__ void __launch_bounds__(THREADS) adam(const __grid_constant__ a
     }
     const adam_entry &e = t.entries[low];
     adam_rule rule = rule_of(t.args, constants, e.weight_decay);
-    if (constants.overflow && !has_copies(e))
+    if (constants.overflow && !is_looked_at(e))
       continue;
     if constexpr (TILES)
-      update_tile(e, rule, constants.overflow != 0, piece - e.first_piece);
+      update_tile<LITE>(e, rule, constants.overflow != 0, piece - e.first_piece);
     else
-      update_row(e, rule, constants.overflow != 0, piece - e.first_piece);
+      update_row<LITE>(e, rule, constants.overflow != 0, piece - e.first_piece);
   }
 }
 
@@ -304,6 +362,7 @@ static adam_entry entry_of(const mpt_adam_parameter *p) {
   e.gradient = (const float *)p->gradient->data;
   e.first = (float *)p->first_moment->data;
   e.second = (float *)p->second_moment->data;
+  e.lite = p->lite;
   e.count = mpt_tensor_count(p->weight);
   e.weight_decay = p->weight_decay;
   int64_t rows = p->weight->shape[0], columns = e.count / rows;
@@ -342,6 +401,7 @@ static mpt_status run(cuda_context *c, const mpt_adam_parameter *parameters, int
   t.args = *args;
   t.state = state;
   for (int done = 0; done < count;) {
+    bool lite = false;
     t.count = t.pieces = 0;
     for (; t.count < MOST && done < count; done++) {
       if (is_tiled(&parameters[done]) != TILES)
@@ -353,12 +413,16 @@ static mpt_status run(cuda_context *c, const mpt_adam_parameter *parameters, int
       e.first_piece = t.pieces;
       t.pieces += (int)pieces;
       t.entries[t.count++] = e;
+      lite = lite || e.lite != NULL;
     }
     int most = 32 * c->multiprocessors; /* late blocks fill gaps that early ones leave */
     int blocks = t.pieces < most ? t.pieces : most;
     if (blocks == 0)
       continue;
-    adam<MOST, TILES><<<blocks, THREADS, 0, c->stream>>>(t);
+    if (lite)
+      adam<MOST, TILES, true><<<blocks, THREADS, 0, c->stream>>>(t);
+    else
+      adam<MOST, TILES, false><<<blocks, THREADS, 0, c->stream>>>(t);
     MPT_RETURN_IF_FAILED(CUDA_LAUNCHED("adam_steps", error));
   }
   return MPT_OK;

@@ -354,8 +354,9 @@ typedef struct mpt_adam_parameter {
   const mpt_tensor *weight, *gradient, *first_moment, *second_moment;
   float weight_decay;        /* instead of mpt_adam_args' */
   mpt_weight_copy copies[2]; /* all zero: none */
+  mpt_lite *lite; /* of the new weight, added whether or not the update was skipped; or NULL */
 } mpt_adam_parameter;
-/* mpt_adam_step on every parameter, and their copies in the same pass. */
+/* mpt_adam_step on every parameter, their copies and their counts and extremes in the same pass. */
 MPT_API mpt_status mpt_adam_steps(mpt_queue *queue, const mpt_adam_parameter *parameters, int count,
                                   const mpt_adam_args *args, const mpt_step_state *state,
                                   mpt_error *error);

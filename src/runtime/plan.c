@@ -185,6 +185,7 @@ static void plan_memory(mpt_session *session) {
   session->scales_offset = take(&bytes, copies * sizeof(mpt_scale));
   session->statistics_offset = take(&bytes, (sources + 1) * sizeof(mpt_statistics));
   session->lite_offset = take(&bytes, sources * sizeof(mpt_lite));
+  session->coming_lite_offset = take(&bytes, sources * sizeof(mpt_lite));
   session->ring_length = mpt_queue_device(session->queue).kind == MPT_DEVICE_CPU ? 1 : SESSION_RING;
   if (session->ring_length > 1)
     session->ring_offset =

@@ -62,11 +62,12 @@ typedef struct operand_source {
   int64_t rows, columns; /* at most; a weight's are exact */
   const void *data;      /* the tensor seen since it last changed, NULL before */
   bool scaled;           /* an fp8 copy with current scaling is made from it */
-  bool comes;            /* of a weight: the optimizer makes copies for the step that begins next */
-  bool collected;        /* statistics hold something of this step */
-  bool collected_here;   /* of this microbatch */
-  mpt_tensor weight;     /* a weight that is looked at when the step ends, where ... */
-  bool due;              /* ... it is due */
+  bool comes;          /* of a weight: the optimizer makes copies for the step that begins next, */
+  bool lite_comes;     /* ... or its counts and extremes */
+  bool collected;      /* statistics hold something of this step */
+  bool collected_here; /* of this microbatch */
+  mpt_tensor weight;   /* a weight that is looked at when the step ends, where ... */
+  bool due;            /* ... it is due */
 } operand_source;
 
 typedef enum layer_progress { LAYER_IDLE, LAYER_FORWARD, LAYER_BACKWARD } layer_progress;
@@ -101,9 +102,11 @@ struct mpt_session {
   mpt_statistics *source_statistics; /* [source_count] of this step, and one more: scratch */
   mpt_lite *source_lite;             /* [source_count] the same where lite ones are collected, */
                                      /* and else what current scales are taken from */
+  mpt_lite *coming_lite; /* [source_count] of weights: the optimizer's, for the next step */
   char *ring; /* [ring_length][source_count] mpt_lite or mpt_statistics of steps before it */
   int64_t *overflows; /* [gradient_capacity] mpt_gradient_check's */
-  size_t scales_offset, statistics_offset, lite_offset, ring_offset, overflows_offset;
+  size_t scales_offset, statistics_offset, lite_offset, coming_lite_offset;
+  size_t ring_offset, overflows_offset;
 
   mpt_run_mode mode;
   bool in_step;
@@ -119,7 +122,7 @@ struct mpt_session {
   int64_t statistics_every;
   bool collecting;            /* this step */
   bool lite_is_of_microbatch; /* source_lite holds nothing of another micro-batch of the step, */
-  bool lite_is_clear;         /* nothing at all */
+  bool lite_is_clear;         /* nothing at all, of weights apart */
   /* Statistics stay on the device until the ring is full or somebody asks. */
   int ring_length, ring_used;                  /* 1 on the CPU */
   int64_t ring_steps[SESSION_RING], kept_step; /* whose they are, and those of the last step ... */
@@ -177,6 +180,8 @@ mpt_status watch_to_ring(mpt_session *session, mpt_error *error);
 mpt_status watch_deliver(mpt_session *session, mpt_error *error);
 /* Where a source's writer adds what it sees of it, NULL when nobody asks. */
 mpt_lite *watch_lite(mpt_session *session, int source);
+/* Where the optimizer adds what it sees of a new weight, for the next step; NULL: it need not. */
+mpt_lite *watch_lite_of_new_weight(mpt_session *session, const mpt_tensor *weight);
 /* The gradients that a step ends with: which layers they belong to. */
 void watch_gradients(mpt_session *session, const mpt_tensor *const *gradients, int count);
 /* The state as of now, with the step that ended last counted. */

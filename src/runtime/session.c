@@ -145,6 +145,7 @@ mpt_status mpt_session_set_workspace(mpt_session *session, void *workspace, size
   session->scales = (mpt_scale *)(base + session->scales_offset);
   session->source_statistics = (mpt_statistics *)(base + session->statistics_offset);
   session->source_lite = (mpt_lite *)(base + session->lite_offset);
+  session->coming_lite = (mpt_lite *)(base + session->coming_lite_offset);
   session->ring = base + session->ring_offset;
   session->overflows = (int64_t *)(base + session->overflows_offset);
   return start_workspace(session, error);

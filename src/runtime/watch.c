@@ -62,10 +62,48 @@ static bool is_scaled(const mpt_session *session) {
   return false;
 }
 
+static size_t lite_bytes(const mpt_session *session) {
+  return (size_t)session->source_count * sizeof(mpt_lite);
+}
+
 static mpt_status clear_lite(mpt_session *session, mpt_error *error) {
   session->lite_is_of_microbatch = session->lite_is_clear = true;
-  return clear(session, session->source_lite, (size_t)session->source_count * sizeof(mpt_lite),
-               error);
+  return clear(session, session->source_lite, lite_bytes(session), error);
+}
+
+/* The step begins with what the optimizer saw of the weights, in place of zeros. */
+static mpt_status take_coming_lite(mpt_session *session, mpt_error *error) {
+  bool any = false;
+  for (int i = 0; i < session->source_count; i++) {
+    operand_source *source = &session->sources[i];
+    any = any || source->lite_comes;
+    source->collected = source->collected_here = source->lite_comes;
+    source->lite_comes = false;
+  }
+  if (any) {
+    mpt_tensor from = words_at(session, session->coming_lite, lite_bytes(session));
+    mpt_tensor to = words_at(session, session->source_lite, lite_bytes(session));
+    MPT_RETURN_IF_FAILED(mpt_copy(session->queue, &from, &to, error));
+    session->lite_is_of_microbatch = session->lite_is_clear = true;
+  } else {
+    MPT_RETURN_IF_FAILED(clear_lite(session, error));
+  }
+  return clear(session, session->coming_lite, lite_bytes(session), error);
+}
+
+/* A recording of a step that collects is followed by itself only where every step collects. */
+mpt_lite *watch_lite_of_new_weight(mpt_session *session, const mpt_tensor *weight) {
+  if (!session->collecting || !collects_lite(session) || session->statistics_every != 1)
+    return NULL;
+  for (int i = 0; i < session->source_count; i++) {
+    operand_source *source = &session->sources[i];
+    if (source->operand != MPT_WEIGHT || source->data != weight->data || source->lite_comes ||
+        source->rows * source->columns != mpt_tensor_count(weight))
+      continue;
+    source->comes = source->lite_comes = true;
+    return &session->coming_lite[i];
+  }
+  return NULL;
 }
 
 mpt_status watch_begin(mpt_session *session, mpt_error *error) {
@@ -75,8 +113,9 @@ mpt_status watch_begin(mpt_session *session, mpt_error *error) {
     session->sources[i].collected = session->sources[i].due = false;
   if (session->collecting && !collects_lite(session))
     MPT_RETURN_IF_FAILED(clear(session, session->source_statistics, bytes_of_step(session), error));
-  bool lite = session->collecting && collects_lite(session);
-  return lite || is_scaled(session) ? clear_lite(session, error) : MPT_OK;
+  if (session->collecting && collects_lite(session))
+    return take_coming_lite(session, error);
+  return is_scaled(session) ? clear_lite(session, error) : MPT_OK;
 }
 
 /* Statistics add up the micro-batches of a step, a scale is of one: where both are wanted, scales

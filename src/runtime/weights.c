@@ -1,5 +1,6 @@
 /* Copies of weights that the optimizer makes for the next step, in the pass that writes the weights
- * (mpt_adam_steps): what this step's products read, the next step's will read.
+ * (mpt_adam_steps): what this step's products read, the next step's will read. It finds their
+ * counts and extremes too where every step collects lite statistics.
  *
  * A delayed scale of the next step is known before that step begins, since it follows from amaxes
  * that this step has seen; so such copies are made whole. A current scale follows from the new
@@ -56,6 +57,7 @@ static mpt_weight_copy offer(mpt_session *session, operand_copy *copy, const mpt
 
 static void offer_parameter(mpt_session *session, mpt_adam_parameter *parameter) {
   const mpt_tensor *weight = parameter->weight;
+  parameter->lite = watch_lite_of_new_weight(session, weight);
   int used = 0, room = (int)(sizeof parameter->copies / sizeof parameter->copies[0]);
   for (int i = 0; i < session->copy_count && used < room; i++) {
     operand_copy *copy = &session->copies[i];
@@ -114,10 +116,12 @@ mpt_status mpt_session_forget_weights(mpt_session *session, mpt_error *error) {
   const uint32_t none[2] = {0}; /* coming_bits, comes */
   if (session->in_step)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "weights change between steps only");
+  for (int i = 0; i < session->source_count; i++)
+    session->sources[i].comes = session->sources[i].lite_comes = false;
   for (int i = 0; i < session->copy_count; i++) {
     operand_copy *copy = &session->copies[i];
     bool came = copy->comes;
-    copy->comes = copy->measured = session->sources[copy->source].comes = false;
+    copy->comes = copy->measured = false;
     if (came && is_fp8(copy->format))
       MPT_RETURN_IF_FAILED(mpt_memory_upload(session->queue, none, sizeof none,
                                              &session->scales[i].coming_bits, error));

@@ -120,11 +120,10 @@ static void time_both(cudaGraphExec_t graphs[2], double seconds[2]) {
   }
 }
 
-/* An operation that a step runs `times`, without and with lite. Returns what lite adds to the step.
- */
-static double compare(const char *name, work *run, rig *r, int times, double bytes) {
+/* An operation that a step runs `times`, without lite and, in the second, with it. Returns what
+ * lite adds to the step. */
+static double compare_two(const char *name, cudaGraphExec_t graphs[2], int times, double bytes) {
   double s[2];
-  cudaGraphExec_t graphs[2] = {record(run, r, NULL), record(run, r, lite)};
   time_both(graphs, s);
   double extra = times * (s[1] - s[0]);
   printf("%-36s %4d %9.1f %9.1f %6.1f%% %6.1f%% %9.1f\n", name, times, 1e6 * s[0], 1e6 * s[1],
@@ -133,6 +132,11 @@ static double compare(const char *name, work *run, rig *r, int times, double byt
   for (int k = 0; k < 2; k++)
     check_cuda(cudaGraphExecDestroy(graphs[k]));
   return extra;
+}
+
+static double compare(const char *name, work *run, rig *r, int times, double bytes) {
+  cudaGraphExec_t graphs[2] = {record(run, r, NULL), record(run, r, lite)};
+  return compare_two(name, graphs, times, bytes);
 }
 
 /* A pass of its own over a[]: the second recording is collected in full. */
@@ -257,23 +261,58 @@ static void run_weights_full(rig *r, int set) {
   check(mpt_collect_all(queue, all, weight_count, &error));
 }
 
-/* All weights in one pass, as when a step ends. */
+/* A weight, its gradient and moments. */
+static mpt_tensor all[4][64];
+static mpt_step_state *state;
+
+static void adam(bool looks) {
+  mpt_adam_parameter parameters[64];
+  const mpt_adam_args args = {
+      .learning_rate = 1e-6f, .beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f, .decoupled = true};
+  for (int i = 0; i < weight_count; i++)
+    parameters[i] = (mpt_adam_parameter){.weight = &all[0][i],
+                                         .gradient = &all[1][i],
+                                         .first_moment = &all[2][i],
+                                         .second_moment = &all[3][i],
+                                         .lite = looks ? &lite[i] : NULL};
+  check(mpt_adam_steps(queue, parameters, weight_count, &args, state, &error));
+}
+
+static void run_adam(rig *r, int set) {
+  (void)r, (void)set;
+  adam(false);
+}
+
+static void run_adam_lite(rig *r, int set) {
+  (void)r, (void)set;
+  adam(true);
+}
+
+/* All weights, by Adam, which writes them, where every step collects; else in one pass when a step
+ * ends. */
 static double bench_weights(rig *r, int blocks) {
-  static mpt_tensor all[64];
   static const int64_t rows[] = {3, 1, 4, 1}, columns[] = {1, 1, 1, 4};
   double bytes = 0;
   weight_count = 0;
   for (int i = 0; i <= 4 * blocks; i++) {
     bool head = i == 4 * blocks;
-    all[i] = MAKE(MPT_FP32, head ? VOCABULARY : rows[i % 4] * r->width,
-                  head ? r->width : columns[i % 4] * r->width);
-    bytes += (double)mpt_tensor_bytes(&all[i]);
-    weights[weight_count++] = (mpt_collection){.x = &all[i], .lite = &lite[i]};
+    for (int k = 0; k < 4; k++)
+      all[k][i] = MAKE(MPT_FP32, head ? VOCABULARY : rows[i % 4] * r->width,
+                       head ? r->width : columns[i % 4] * r->width);
+    bytes += (double)mpt_tensor_bytes(&all[0][i]);
+    weights[weight_count++] = (mpt_collection){.x = &all[0][i], .lite = &lite[i]};
   }
-  double extra = alone("all weights, one pass", run_weights, run_weights_full, r, 1, bytes);
+  const mpt_step_state begin = {.loss_scale = 1, .clip = 1};
+  check(mpt_memory_allocate(queue, sizeof *state, (void **)&state, &error));
+  check(mpt_memory_upload(queue, &begin, sizeof begin, state, &error));
+  cudaGraphExec_t graphs[2] = {record(run_adam, r, NULL), record(run_adam_lite, r, NULL)};
+  double extra = compare_two("Adam: all weights", graphs, 1, 7 * bytes);
+  alone("a pass over those", run_weights, run_weights_full, r, 0, bytes);
   check(mpt_queue_synchronize(queue, &error));
   for (int i = 0; i < weight_count; i++)
-    mpt_memory_free(queue, all[i].data);
+    for (int k = 0; k < 4; k++)
+      mpt_memory_free(queue, all[k][i].data);
+  mpt_memory_free(queue, state);
   return extra;
 }
 

@@ -277,6 +277,13 @@ static void bench_steps(int64_t width, int64_t length) {
   report(name, time_of(run_check, NULL, &r), 4 * elements);
   snprintf(name, sizeof name, "adam_steps %.1fM", millions);
   report(name, time_of(run_adam, NULL, &r), 28 * elements);
+  mpt_lite *lite = take((size_t)r.count * sizeof *lite);
+  for (int i = 0; i < r.count; i++)
+    r.parameters[i].lite = mpt_tensor_count(&r.views[0][i]) < 1 << 16 ? NULL : &lite[i];
+  snprintf(name, sizeof name, "adam_steps %.1fM, lite", millions);
+  report(name, time_of(run_adam, NULL, &r), 28 * elements);
+  for (int i = 0; i < r.count; i++)
+    r.parameters[i].lite = NULL;
   copies = make_copies(&r, MPT_BF16);
   snprintf(name, sizeof name, "adam_steps %.1fM, bf16 copies", millions);
   report(name, time_of(run_adam, NULL, &r), 28 * elements + copies);
