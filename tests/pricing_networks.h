@@ -1,17 +1,21 @@
-/* Two GPTs whose steps were measured on an H200, and the formats they were measured in. */
+/* The GPTs of two workloads, whose steps bench_gpt has measured on an H200, under its policies. */
 #ifndef PRICING_NETWORKS_H
 #define PRICING_NETWORKS_H
 
+#include "tuner/baseline.h"
 #include "tuner/cost.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PRICING_CASES = 4 };
-static const char *const pricing_cases[PRICING_CASES] = {"bf16", "fp8 in all linears but the head",
-                                                         "fp8 in MLP", "fp8 in MLP and QKV"};
+enum { PRICING_CASES = 6 };
+static const char *const pricing_cases[PRICING_CASES] = {"all-tf32", "all-bf16",        "all-fp16",
+                                                         "all-fp8",  "all-fp8+delayed", "rule"};
 
-static const optimizer_spec pricing_adamw = {.kind = OPTIMIZER_ADAMW, .accumulate = 1};
+typedef struct pricing_network {
+  workload *w;
+  graph *g;
+} pricing_network;
 
 static void pricing_check(mpt_status status, const mpt_error *error) {
   if (status == MPT_OK)
@@ -20,51 +24,45 @@ static void pricing_check(mpt_status status, const mpt_error *error) {
   exit(1);
 }
 
-/* 12 layers without biases, untied head, vocabulary 50304. */
-static graph *pricing_gpt(int64_t width, int64_t heads, int64_t sequence, int64_t batch) {
-  workload w = {.loss = LOSS_CROSS_ENTROPY, .optimizer = pricing_adamw, .batch = batch};
-  const dataset_info info = {.tokens = true, .sequence = sequence, .classes = 50304};
-  model_spec model;
-  graph *g;
-  mpt_error error;
-  w.model = (model_spec){.width = width, .depth = 12, .heads = heads, .vocabulary = 50304};
-  strcpy(w.model.preset, "gpt");
-  w.data.sequence = sequence;
-  pricing_check(workload_priced_model(&w, &model, &batch, &sequence, &error), &error);
-  for (int i = 0; i < model.layer_count; i++)
-    model.layers[i].no_bias = strcmp(model.layers[i].kind, "linear") == 0;
-  pricing_check(graph_build(&w, &model, batch, sequence, &info, &g, &error), &error);
-  model_free(&model);
-  return g;
+/* "gpt2-124m": FOLDER/profiles/workloads/gpt2-124m.yaml */
+static pricing_network pricing_open(const char *folder, const char *name) {
+  pricing_network n;
+  char path[512];
+  mpt_error error = {0};
+  snprintf(path, sizeof path, "%s/profiles/workloads/%s.yaml", folder, name);
+  pricing_check(workload_load(path, &n.w, &error), &error);
+  const dataset_info info = {.tokens = true, .sequence = n.w->data.sequence, .classes = 50304};
+  pricing_check(graph_build(n.w, &n.w->model, n.w->batch, n.w->data.sequence, &info, &n.g, &error),
+                &error);
+  return n;
 }
 
-static bool pricing_is_fp8(const char *name, int which) {
-  const bool mlp = strstr(name, ".mlp.fc") != NULL, qkv = strstr(name, ".attn.qkv") != NULL;
-  const bool projection = strstr(name, ".attn.proj") != NULL;
-  switch (which) {
-  case 0:
-    return false;
-  case 1:
-    return mlp || qkv || projection;
-  case 2:
-    return mlp;
-  default:
-    return mlp || qkv;
-  }
+static void pricing_close(pricing_network *n) {
+  graph_free(n->g);
+  workload_free(n->w);
 }
 
-/* As measured: fp8 with current scaling, fast accumulation in fprop, bf16 elsewhere. */
-static cost_parts pricing_predict(const graph *g, const profile *p, int which) {
-  mpt_layer_policy *assignment = calloc((size_t)g->layer_count, sizeof *assignment);
+/* As bench_gpt makes them: fp8 sums are fast in fprop; the rule is torchao's. */
+static mpt_layer_policy pricing_policy(const graph_layer *layer, int which) {
+  static const mpt_precision precisions[PRICING_CASES] = {MPT_PRECISION_TF32, MPT_PRECISION_BF16,
+                                                          MPT_PRECISION_FP16, MPT_PRECISION_FP8,
+                                                          MPT_PRECISION_FP8,  MPT_PRECISION_BF16};
+  const bool rule = which == PRICING_CASES - 1 && baseline_torchao_takes(layer);
+  mpt_layer_policy policy = mpt_layer_policy_of(rule ? MPT_PRECISION_FP8 : precisions[which]);
+  if (policy.gemm[MPT_FPROP].precision == MPT_PRECISION_FP8)
+    policy.gemm[MPT_FPROP].accumulate = MPT_ACCUMULATE_FAST;
+  if (strstr(pricing_cases[which], "+delayed") != NULL)
+    policy.scaling = (mpt_scaling){.mode = MPT_SCALING_DELAYED, .history = 16};
+  return policy;
+}
+
+static cost_parts pricing_predict(const pricing_network *n, const profile *p, int which) {
+  mpt_layer_policy *assignment = calloc((size_t)n->g->layer_count, sizeof *assignment);
   cost_parts parts;
-  mpt_error error;
-  for (int i = 0; i < g->layer_count; i++) {
-    const bool fp8 = pricing_is_fp8(g->layers[i].info.name, which);
-    assignment[i] = mpt_layer_policy_of(fp8 ? MPT_PRECISION_FP8 : MPT_PRECISION_BF16);
-    if (fp8)
-      assignment[i].gemm[MPT_FPROP].accumulate = MPT_ACCUMULATE_FAST;
-  }
-  pricing_check(cost_predict(g, p, &pricing_adamw, assignment, &parts, &error), &error);
+  mpt_error error = {0};
+  for (int i = 0; i < n->g->layer_count; i++)
+    assignment[i] = pricing_policy(&n->g->layers[i], which);
+  pricing_check(cost_predict(n->g, p, &n->w->optimizer, assignment, &parts, &error), &error);
   free(assignment);
   return parts;
 }

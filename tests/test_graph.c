@@ -115,7 +115,6 @@ static double total(const graph *g, mpt_precision precision, const optimizer_spe
   return bytes;
 }
 
-/* The bytes of an MLP by hand: relu, tanh and bias gradients, loss, adam. */
 /* all-FORMAT: what has a format of its own in it, what follows stored alike, and what only passes
  * the data on in fp32, unless it is pinned. */
 static void a_uniform_policy_leaves_the_data_alone(void **state) {
@@ -158,6 +157,8 @@ static void a_uniform_policy_leaves_the_data_alone(void **state) {
   graph_free(g);
 }
 
+/* The bytes of an MLP by hand: relu, tanh and bias gradients, loss, adam. Gradients are cleared and
+ * looked at. */
 static void passes_count_what_is_read_and_written(void **state) {
   (void)state;
   test_model m;
@@ -168,16 +169,16 @@ static void passes_count_what_is_read_and_written(void **state) {
   double hidden = 4 * 5, logits = 4 * 3, parameters = (double)g->parameters;
   double elements = 2 * (2 + 3) * hidden  /* two activations, forward and backward */
                     + 2 * hidden + logits /* bias gradients */
-                    + 3 * logits;         /* loss */
+                    + 2 * logits;         /* loss */
   assert_true(total(g, MPT_PRECISION_FP32, &m.w.optimizer, &operations) ==
-              4 * elements + 28 * parameters);
+              4 * elements + (8 + 28) * parameters);
   assert_true(total(g, MPT_PRECISION_FP8, &m.w.optimizer, &operations) ==
-              2 * elements + 28 * parameters);
+              2 * elements + (8 + 28) * parameters);
   assert_true(operations == 0.0);
   m.w.optimizer.kind = OPTIMIZER_SGD;
   m.w.optimizer.clip = 1.0;
   assert_true(total(g, MPT_PRECISION_FP32, &m.w.optimizer, &operations) ==
-              4 * elements + 16 * parameters);
+              4 * elements + (8 + 12) * parameters);
   graph_free(g);
 }
 
@@ -189,6 +190,91 @@ static void attention_has_its_operations(void **state) {
   graph *g = build(&m, 3);
   total(g, MPT_PRECISION_BF16, &m.w.optimizer, &operations);
   assert_true(operations == 2 * 7 * 2.0 * 3 * 8 * 8 * 16 / 2); /* causal */
+  graph_free(g);
+}
+
+/* The passes of one layer under bf16, as bytes of elements. */
+static double bytes_of_layer(const graph *g, const char *name, const char *pass) {
+  mpt_layer_policy a[TEST_MAX_LAYERS];
+  graph_pass passes[256];
+  double bytes = 0.0;
+  for (int i = 0; i < g->layer_count; i++)
+    a[i] = mpt_layer_policy_of(MPT_PRECISION_BF16);
+  const int count = graph_passes(g, a, passes, 256, NULL), layer = graph_find(g, name);
+  assert_in_range(layer, 0, g->layer_count - 1);
+  for (int i = 0; i < count; i++)
+    if (passes[i].layer == layer && strstr(passes[i].name, pass) != NULL)
+      bytes += passes[i].bytes;
+  return bytes;
+}
+
+/* The norm adds to the gradient that the residual behind it has written; a gelu cannot. */
+static void gradients_of_several_readers_are_added(void **state) {
+  (void)state;
+  test_model m;
+  test_model_begin(&m, LOSS_CROSS_ENTROPY);
+  m.info = (dataset_info){.rank = 1, .shape = {8}, .classes = 8};
+  test_linear(&m, "fc", 8);
+  test_layer(&m, "layernorm", "norm", "fc", NULL);
+  test_layer(&m, "gelu", "act", "fc", NULL);
+  test_layer(&m, "residual", "sum", "norm", "act", NULL);
+  test_layer(&m, "residual", "out", "fc", "sum", NULL);
+  graph *g = build(&m, 4);
+  const double n = 4 * 8;
+  assert_true(bytes_of_layer(g, "norm", "forward") == 2 * 2 * n);
+  assert_true(bytes_of_layer(g, "norm", "backward") == 2 * (2 + 2) * n); /* reads and writes it */
+  assert_true(bytes_of_layer(g, "act", "backward") == 2 * 2 * n + 4 * n);
+  assert_true(bytes_of_layer(g, "act", "sum of gradients") == 4 * n + 2 * 2 * n);
+  /* Gradients of a sum are its output's. */
+  assert_true(bytes_of_layer(g, "sum", "") == 2 * 3 * n);
+  assert_true(bytes_of_layer(g, "out", "") == 2 * 3 * n);
+  graph_free(g);
+}
+
+/* 2 x 4 x 4 images, kernels of 3 x 3, padded: 18 columns a pixel. */
+static void a_convolution_writes_its_columns(void **state) {
+  (void)state;
+  test_model m;
+  test_cnn(&m, 4, 5, 3);
+  graph *g = build(&m, 2);
+  const double image = 2 * 2 * 16, rows = 2 * 16, columns = rows * 18, out = rows * 5;
+  /* The data is fp32, and has no gradient. */
+  assert_true(bytes_of_layer(g, "conv1", "columns") == 4 * (image + columns));
+  assert_true(bytes_of_layer(g, "conv1", "rows") == 2 * (2 * out) + 2 * (2 * out));
+  const double pooled = 2 * 5 * 4, rows2 = 2 * 1, columns2 = rows2 * 45;
+  assert_true(bytes_of_layer(g, "conv2", "columns") == 2 * 2 * (pooled + columns2));
+  graph_free(g);
+}
+
+/* What is found in passing: what norms, activations, attention, sums and the loss write. */
+static void writers_that_look_are_known(void **state) {
+  (void)state;
+  test_model m;
+  test_gpt(&m, 11, 8, 16, 1, false);
+  graph *g = build(&m, 3);
+  const struct {
+    const char *layer;
+    bool output, gradient;
+  } expected[] = {
+      {"embed", false, true},        /* the norm adds to its gradient last */
+      {"blocks.0.ln1", true, false}, /* qkv's dgrad is a product */
+      {"blocks.0.attn.qkv", false, true},
+      {"blocks.0.attn.core", true, false},
+      {"blocks.0.attn.proj", false, false}, /* the sum's gradient, which fc1's dgrad completes */
+      {"blocks.0.add", true, false},
+      {"blocks.0.mlp.fc1", false, true},
+      {"blocks.0.mlp.gelu", true, false},
+      {"blocks.0.mlp.fc2", false, true}, /* the sum's, which ln_f writes */
+      {"ln_f", true, false},
+      {"head", false, true},
+  };
+  for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+    const int tensor = g->layers[graph_find(g, expected[i].layer)].output;
+    if (graph_is_seen(g, tensor, false) != expected[i].output ||
+        graph_is_seen(g, tensor, true) != expected[i].gradient)
+      fail_msg("%s", expected[i].layer);
+  }
+  assert_false(graph_is_seen(g, g->input, false));
   graph_free(g);
 }
 
@@ -302,6 +388,9 @@ int main(void) {
       cmocka_unit_test(edges_are_stored_as_the_design_says),
       cmocka_unit_test(a_uniform_policy_leaves_the_data_alone),
       cmocka_unit_test(passes_count_what_is_read_and_written),
+      cmocka_unit_test(gradients_of_several_readers_are_added),
+      cmocka_unit_test(a_convolution_writes_its_columns),
+      cmocka_unit_test(writers_that_look_are_known),
       cmocka_unit_test(attention_has_its_operations),
       cmocka_unit_test(errors_name_the_layer_and_its_place),
       cmocka_unit_test(layers_that_do_not_fit_are_refused),

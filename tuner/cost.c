@@ -11,27 +11,44 @@ static double factor(double known) {
   return known > 0.0 ? known : 1.0;
 }
 
-/* ---- passes ---- */
-
 static int bits_of(mpt_format format) {
   return (int)mpt_format_get(format)->bits;
 }
 
-/* Matrix operations inside a pass (attention) run at a share of the rate of a large GEMM. */
-static double operation_rate(const profile *p, mpt_format format) {
-  static const gemm_column columns[MPT_FORMAT_COUNT] = {
-      [MPT_FP32] = GEMM_FP32, [MPT_TF32] = GEMM_TF32,     [MPT_BF16] = GEMM_BF16,
-      [MPT_FP16] = GEMM_FP16, [MPT_FP8_E4M3] = GEMM_BF16, [MPT_FP8_E5M2] = GEMM_BF16};
-  const double size = 4096.0;
-  const gemm_price large = profile_gemm(p, columns[format], 4096, 4096, 4096);
-  return p->attention_efficiency * 2.0 * size * size * size / large.seconds;
+static double bytes_of(mpt_format format) {
+  return bits_of(format) / 8.0;
 }
 
-/* What is longer, moving the bytes or the operations. */
-static double pass_seconds(const profile *p, const graph_pass *pass) {
-  double seconds = profile_pass(p, PASS_ELEMENTWISE, bits_of(pass->format), pass->bytes);
-  if (pass->operations > 0.0)
-    seconds = fmax(seconds, pass->operations / operation_rate(p, pass->format));
+/* ---- passes ---- */
+
+/* What is longer, moving the bytes or the operations at a share of a large GEMM's rate: where the
+ * profile has no attention of the format. */
+static double attention_by_rate(const profile *p, const graph_pass *pass) {
+  static const gemm_column columns[MPT_FORMAT_COUNT] = {[MPT_FP32] = GEMM_FP32,
+                                                        [MPT_TF32] = GEMM_TF32,
+                                                        [MPT_BF16] = GEMM_BF16,
+                                                        [MPT_FP16] = GEMM_FP16};
+  const double size = 4096.0;
+  const gemm_price large = profile_gemm(p, columns[pass->format], 4096, 4096, 4096);
+  const double rate = p->attention_efficiency * 2.0 * size * size * size / large.seconds;
+  return fmax(profile_pass(p, pass->kind, bits_of(pass->format), pass->bytes),
+              pass->operations / rate);
+}
+
+static double attention_seconds(const graph *g, const profile *p, const graph_pass *pass) {
+  const graph_layer *l = &g->layers[pass->layer];
+  const graph_tensor *y = &g->tensors[l->output];
+  const int64_t heads = l->spec->heads, channels = y->shape[2] / heads;
+  const double seconds =
+      profile_attention(p, pass->format, (double)(y->shape[0] * y->shape[1]), y->shape[1], heads,
+                        channels, l->spec->causal, pass->backward);
+  return isnan(seconds) ? attention_by_rate(p, pass) : seconds;
+}
+
+static double pass_seconds(const graph *g, const profile *p, const graph_pass *pass) {
+  const double seconds = pass->operations > 0.0
+                             ? attention_seconds(g, p, pass)
+                             : profile_pass(p, pass->kind, bits_of(pass->format), pass->bytes);
   return seconds * factor(p->pass_factor);
 }
 
@@ -43,7 +60,7 @@ double cost_passes(const graph *g, const profile *p, int layer,
     g->layers[layer].kind->passes(g, layer, assignment, &list);
   double seconds = 0.0;
   for (int i = 0; i < list.count && i < PASS_CAPACITY; i++)
-    seconds += pass_seconds(p, &passes[i]);
+    seconds += pass_seconds(g, p, &passes[i]);
   return seconds;
 }
 
@@ -52,7 +69,7 @@ double cost_loss(const graph *g, const profile *p, const mpt_layer_policy *assig
   const int count = graph_loss_passes(g, assignment, passes, PASS_CAPACITY);
   double seconds = 0.0;
   for (int i = 0; i < count; i++)
-    seconds += pass_seconds(p, &passes[i]);
+    seconds += pass_seconds(g, p, &passes[i]);
   return seconds;
 }
 
@@ -61,7 +78,7 @@ double cost_optimizer(const graph *g, const profile *p, const optimizer_spec *op
   const int count = graph_optimizer_passes(g, optimizer, passes, PASS_CAPACITY);
   double seconds = 0.0;
   for (int i = 0; i < count; i++)
-    seconds += pass_seconds(p, &passes[i]);
+    seconds += pass_seconds(g, p, &passes[i]);
   return seconds;
 }
 
@@ -96,6 +113,15 @@ static bool makes_dgrad(const graph *g, const graph_layer *layer) {
   return g->tensors[layer->inputs[0]].gradient;
 }
 
+/* cuBLASLt adds to 16 bits a bias of 16 bits only: a small pass rounds it. */
+static double bias_seconds(const profile *p, const graph_layer *l,
+                           const mpt_layer_policy *formats) {
+  const mpt_format stored = mpt_precision_storage(formats->gemm[MPT_FPROP].precision);
+  return l->spec->no_bias || bits_of(stored) == 32
+             ? 0.0
+             : profile_pass(p, PASS_ELEMENTWISE, 32, 6.0 * (double)l->gemm.n);
+}
+
 double cost_gemms(const graph *g, const profile *p, int layer, const mpt_layer_policy *formats,
                   double *extrapolated) {
   const graph_layer *l = &g->layers[layer];
@@ -113,12 +139,15 @@ double cost_gemms(const graph *g, const profile *p, int layer, const mpt_layer_p
     for (int d = 0; d < 3; d++)
       size[d] = is_fp8(gemm->operand[0]) ? padded(shapes[i][d]) : shapes[i][d];
     const gemm_price price = profile_gemm(p, column_of(gemm), size[0], size[1], size[2]);
-    const double corrected = price.seconds * factor(p->gemm_factor);
+    const bool as_measured = i == MPT_FPROP && l->spec->no_bias;
+    const double in_step =
+        as_measured ? 1.0 : profile_gemm_factor(p, (mpt_gemm_kind)i, column_of(gemm));
+    const double corrected = price.seconds * in_step * factor(p->gemm_factor);
     seconds += corrected;
     if (price.extrapolated && extrapolated != NULL)
       *extrapolated += corrected;
   }
-  return seconds;
+  return l->has_gemm ? seconds + bias_seconds(p, l, formats) * factor(p->gemm_factor) : 0.0;
 }
 
 /* ---- copies ---- */
@@ -127,7 +156,7 @@ double cost_gemms(const graph *g, const profile *p, int layer, const mpt_layer_p
 typedef struct copies {
   bool plain[MPT_FORMAT_COUNT];
   bool transposed[MPT_FORMAT_COUNT]; /* fp8 only: other GEMMs read either way */
-  bool amax;                         /* some fp8 copy has current scaling */
+  bool current[MPT_FORMAT_COUNT];    /* fp8: with current scaling */
 } copies;
 
 static void need(copies *c, mpt_format format, bool transposed, const mpt_layer_policy *formats) {
@@ -136,47 +165,55 @@ static void need(copies *c, mpt_format format, bool transposed, const mpt_layer_
     return;
   }
   *(transposed ? &c->transposed[format] : &c->plain[format]) = true;
-  c->amax = c->amax || formats->scaling.mode == MPT_SCALING_CURRENT;
+  c->current[format] = c->current[format] || formats->scaling.mode == MPT_SCALING_CURRENT;
 }
 
-static double bytes_of(mpt_format format) {
-  return mpt_format_get(format)->bits / 8.0;
+/* What copies are made from. */
+typedef struct original {
+  mpt_format stored;
+  double count, padded; /* elements; in an fp8 copy */
+  bool seen;            /* its amax is known: whoever wrote it looked at it */
+} original;
+
+/* The passes that make a copy in format `f`: a cast; for fp8 one that writes a byte for each
+ * element, and another where the transpose is wanted; with current scaling one before it that reads
+ * the tensor, or next to nothing where it was seen. */
+static double copy_seconds(const profile *p, const copies *c, mpt_format f, const original *from) {
+  const double read = from->count * bytes_of(from->stored);
+  const int written = c->plain[f] + c->transposed[f], bits = bits_of(from->stored);
+  if (written == 0 || f == from->stored)
+    return 0.0;
+  if (!is_fp8(f))
+    return profile_pass(p, PASS_ELEMENTWISE, bits, read + from->count * bytes_of(f));
+  double seconds = profile_pass(p, c->transposed[f] ? PASS_QUANTIZE_PAIR : PASS_QUANTIZE, bits,
+                                read + from->padded * written);
+  if (c->current[f])
+    seconds += from->seen ? p->pass_floor : profile_pass(p, PASS_REDUCTION, bits, read);
+  return seconds;
 }
 
-/* `count` elements stored in `stored`; `padded_count` in an fp8 copy. */
-static double copies_seconds(const profile *p, const copies *c, mpt_format stored, double count,
-                             double padded_count) {
-  const double stored_bytes = bytes_of(stored);
+static double copies_seconds(const profile *p, const copies *c, const original *from) {
   double seconds = 0.0;
-  for (int f = 0; f < MPT_FORMAT_COUNT; f++) {
-    if (is_fp8((mpt_format)f)) {
-      const int written = c->plain[f] + c->transposed[f];
-      if (written > 0)
-        seconds += profile_pass(p, c->transposed[f] ? PASS_QUANTIZE_PAIR : PASS_QUANTIZE,
-                                bits_of(stored), count * stored_bytes + padded_count * written);
-    } else if (c->plain[f] && bytes_of((mpt_format)f) != stored_bytes) {
-      seconds += profile_pass(p, PASS_ELEMENTWISE, bits_of(stored),
-                              count * (stored_bytes + bytes_of((mpt_format)f)));
-    } else if (c->plain[f] && f != (int)stored && stored_bytes == 2.0) {
-      seconds += profile_pass(p, PASS_ELEMENTWISE, bits_of(stored),
-                              2.0 * count * stored_bytes); /* bf16 and fp16 */
-    }
-  }
-  if (c->amax)
-    seconds += profile_pass(p, PASS_QUANTIZE, bits_of(stored), count * stored_bytes);
+  for (int f = 0; f < MPT_FORMAT_COUNT; f++)
+    seconds += copy_seconds(p, c, (mpt_format)f, from);
   return seconds * factor(p->copy_factor);
 }
 
-/* Rows and columns padded to 16; an image as it is. */
-static double padded_count(const graph_tensor *tensor) {
-  if (tensor->rank == 4)
-    return (double)tensor->count;
-  const int64_t last = tensor->shape[tensor->rank - 1];
-  return (double)padded(tensor->count / last) * (double)padded(last);
+static double padded_count(int64_t rows, int64_t columns) {
+  return (double)padded(rows) * (double)padded(columns);
+}
+
+static bool is_attention(const graph *g, int layer) {
+  return strcmp(g->layers[layer].info.kind, "attention") == 0;
+}
+
+/* A convolution multiplies columns and rows of its own, which nobody looks at. */
+static bool lowers(const graph *g, int layer) {
+  return g->layers[layer].has_gemm && g->layers[layer].kind->memory != NULL;
 }
 
 bool cost_reads_copies(const graph *g, int layer) {
-  return g->layers[layer].has_gemm || strcmp(g->layers[layer].info.kind, "attention") == 0;
+  return g->layers[layer].has_gemm || is_attention(g, layer);
 }
 
 /* What a layer that multiplies without weights (attention) multiplies in. */
@@ -184,31 +221,55 @@ static mpt_format attention_format(const mpt_layer_policy *formats) {
   return mpt_precision_storage(formats->gemm[MPT_FPROP].precision);
 }
 
+static bool reads(const graph_layer *l, int tensor) {
+  for (int k = 0; k < l->input_count; k++)
+    if (l->inputs[k] == tensor)
+      return true;
+  return false;
+}
+
+static void need_input(copies *c, const graph *g, int layer, const mpt_layer_policy *formats) {
+  if (!g->layers[layer].has_gemm) {
+    need(c, attention_format(formats), false, formats);
+    return;
+  }
+  need(c, formats->gemm[MPT_FPROP].operand[0], false, formats);
+  need(c, formats->gemm[MPT_WGRAD].operand[1], true, formats);
+}
+
 double cost_input_copies(const graph *g, const profile *p, int tensor,
                          const mpt_layer_policy *assignment) {
   const graph_tensor *t = &g->tensors[tensor];
-  copies c = {0};
+  const int64_t last = t->shape[t->rank - 1];
+  original from = {.stored = graph_tensor_format(g, assignment, tensor),
+                   .count = (double)t->count,
+                   .padded = padded_count(t->count / last, last),
+                   .seen = graph_is_seen(g, tensor, false)};
+  copies shared = {0};
+  double seconds = 0.0;
   for (int i = t->producer + 1; !t->ids && i <= t->last_consumer; i++) {
     const graph_layer *l = &g->layers[i];
-    bool reads = false;
-    for (int k = 0; k < l->input_count; k++)
-      reads = reads || l->inputs[k] == tensor;
-    if (reads && l->has_gemm) {
-      need(&c, assignment[i].gemm[MPT_FPROP].operand[0], false, &assignment[i]);
-      need(&c, assignment[i].gemm[MPT_WGRAD].operand[1], true, &assignment[i]);
-    } else if (reads && cost_reads_copies(g, i)) {
-      need(&c, attention_format(&assignment[i]), false, &assignment[i]);
+    if (!reads(l, tensor) || !cost_reads_copies(g, i))
+      continue;
+    if (!lowers(g, i)) {
+      need_input(&shared, g, i, &assignment[i]);
+      continue;
     }
+    copies own = {0};
+    const original columns = {.stored = from.stored,
+                              .count = (double)(l->gemm.m * l->gemm.k),
+                              .padded = padded_count(l->gemm.m, l->gemm.k)};
+    need_input(&own, g, i, &assignment[i]);
+    seconds += copies_seconds(p, &own, &columns);
   }
-  return copies_seconds(p, &c, graph_tensor_format(g, assignment, tensor), (double)t->count,
-                        padded_count(t));
+  return seconds + copies_seconds(p, &shared, &from);
 }
 
 double cost_gradient_copies(const graph *g, const profile *p, int tensor,
                             const mpt_layer_policy *assignment) {
   const graph_tensor *t = &g->tensors[tensor];
   copies c = {0};
-  if (t->producer < 0 || !t->gradient)
+  if (t->producer < 0 || !t->gradient || !cost_reads_copies(g, t->producer))
     return 0.0;
   const graph_layer *l = &g->layers[t->producer];
   const mpt_layer_policy *formats = &assignment[t->producer];
@@ -216,24 +277,57 @@ double cost_gradient_copies(const graph *g, const profile *p, int tensor,
     if (makes_dgrad(g, l))
       need(&c, formats->gemm[MPT_DGRAD].operand[0], false, formats);
     need(&c, formats->gemm[MPT_WGRAD].operand[0], true, formats);
-  } else if (cost_reads_copies(g, t->producer)) {
+  } else {
     need(&c, attention_format(formats), false, formats);
   }
-  return copies_seconds(p, &c, graph_gradient_format(g, assignment, tensor), (double)t->count,
-                        padded_count(t));
+  const original from = {.stored = graph_gradient_format(g, assignment, tensor),
+                         .count = (double)t->count,
+                         .padded = l->has_gemm ? padded_count(l->gemm.m, l->gemm.n) : 0.0,
+                         .seen = !lowers(g, t->producer) && graph_is_seen(g, tensor, true)};
+  return copies_seconds(p, &c, &from);
 }
 
-double cost_weight_copies(const graph *g, const profile *p, int layer,
-                          const mpt_layer_policy *formats) {
+/* Seconds of a weight and byte of the optimizer's pass, which writes copies as well. */
+static double optimizer_rate(const graph *g, const profile *p, pass_kind kind, double bytes) {
+  const double all = (double)g->parameters * bytes;
+  return profile_pass(p, kind, 32, all) / all;
+}
+
+/* What Adam's pass takes longer for a copy that it writes: of a weight of `count`. */
+static double copy_by_adam(const graph *g, const profile *p, const copies *c, mpt_format f,
+                           double count) {
+  const double adam = 28.0; /* bytes of a weight without copies */
+  const double rate = optimizer_rate(g, p, PASS_OPTIMIZER, adam);
+  if (!is_fp8(f))
+    return count * rate * bytes_of(f);
+  const double written = adam + c->plain[f] + c->transposed[f];
+  return count *
+         fmax(0.0, optimizer_rate(g, p, PASS_OPTIMIZER_FP8, written) * written - rate * adam);
+}
+
+double cost_weight_copies(const graph *g, const profile *p, const optimizer_spec *optimizer,
+                          int layer, const mpt_layer_policy *formats) {
   const graph_layer *l = &g->layers[layer];
+  const bool adam = optimizer->kind != OPTIMIZER_SGD;
+  const original master = {.stored = MPT_FP32,
+                           .count = (double)(l->gemm.n * l->gemm.k),
+                           .padded = padded_count(l->gemm.n, l->gemm.k),
+                           .seen = adam};
   copies c = {0};
+  double seconds = 0.0;
   if (!l->has_gemm)
     return 0.0;
   need(&c, formats->gemm[MPT_FPROP].operand[1], false, formats);
   if (makes_dgrad(g, l))
     need(&c, formats->gemm[MPT_DGRAD].operand[1], true, formats);
-  return copies_seconds(p, &c, MPT_FP32, (double)(l->gemm.n * l->gemm.k),
-                        (double)padded(l->gemm.n) * (double)padded(l->gemm.k));
+  for (int f = 0; f < MPT_FORMAT_COUNT; f++) {
+    const bool wanted = f != MPT_FP32 && (c.plain[f] || c.transposed[f]);
+    if (wanted && adam && !c.current[f])
+      seconds += copy_by_adam(g, p, &c, (mpt_format)f, master.count);
+    else if (wanted)
+      seconds += copy_seconds(p, &c, (mpt_format)f, &master);
+  }
+  return seconds * factor(p->copy_factor);
 }
 
 /* ---- a step ---- */
@@ -257,7 +351,7 @@ mpt_status cost_predict(const graph *g, const profile *p, const optimizer_spec *
     sum.gemms += gemms;
     outside += extrapolated;
     sum.passes += passes;
-    weights += cost_weight_copies(g, p, i, &assignment[i]);
+    weights += cost_weight_copies(g, p, optimizer, i, &assignment[i]);
   }
   for (int t = 0; t < g->tensor_count; t++)
     sum.copies +=

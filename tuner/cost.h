@@ -8,9 +8,12 @@
  *   16 and 32 bits:  one pass that reads the stored format and writes the other;
  *   fp8:             one pass that reads the stored format and writes a byte for each element, and
  *                    another byte where dgrad or wgrad need the transposed copy (fp8 GEMMs read
- * both operands along k); with current scaling a pass before it reads the tensor for its amax.
- * These run at the device's quantize_efficiency. fp32 and tf32 have one storage. Copies of fp8 and
- * their GEMMs are padded to multiples of 16.
+ *                    both operands along k). With current scaling the amax comes first: from the
+ *                    kernel that wrote the tensor where it looks at what it writes (a layer's
+ *                    sees_outputs, cross-entropy), else by a pass that reads the tensor.
+ * Weights: Adam writes their copies in its own pass, as bytes more; with current scaling it finds
+ * the amax, and the copy is a pass. Without Adam both are passes.
+ * fp32 and tf32 have one storage. Copies of fp8 and their GEMMs are padded to multiples of 16.
  */
 #ifndef COST_H
 #define COST_H
@@ -35,8 +38,8 @@ mpt_status cost_predict(const graph *g, const profile *p, const optimizer_spec *
 /* ---- the same cost taken apart, in seconds of one micro-batch. The sum of all of them is what
  * cost_predict says; the solver counts on it ---- */
 
-/* The layer's GEMMs: 0 without, NaN when the profile lacks the format. *extrapolated may be NULL:
- * those of the seconds that lie outside the table. */
+/* The layer's GEMMs as a step makes them, bias included: 0 without, NaN when the profile lacks the
+ * format. *extrapolated may be NULL: those of the seconds that lie outside the table. */
 double cost_gemms(const graph *g, const profile *p, int layer, const mpt_layer_policy *formats,
                   double *extrapolated);
 /* Its other work, forward and backward: reads the formats of the layer, of those that make its
@@ -55,8 +58,8 @@ double cost_gradient_copies(const graph *g, const profile *p, int tensor,
                             const mpt_layer_policy *assignment);
 /* The copies of the layer's weight, from its fp32 master, once a step. Tied layers make their own.
  */
-double cost_weight_copies(const graph *g, const profile *p, int layer,
-                          const mpt_layer_policy *formats);
+double cost_weight_copies(const graph *g, const profile *p, const optimizer_spec *optimizer,
+                          int layer, const mpt_layer_policy *formats);
 /* Of the loss; reads the format of the output. */
 double cost_loss(const graph *g, const profile *p, const mpt_layer_policy *assignment);
 /* Of the optimizer, once a step, whatever the formats are. */

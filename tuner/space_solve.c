@@ -56,6 +56,7 @@ typedef struct builder {
   const space *space;
   const graph *graph;
   const profile *profile;
+  const optimizer_spec *optimizer;
   double batches;
   term *terms;
   int term_count;
@@ -248,7 +249,7 @@ static void add_own(builder *b, int i) {
   for (int c = 0; c < u->choice_count; c++)
     b->problem.layers[i].seconds[c] +=
         b->batches * cost_gemms(b->graph, b->profile, u->layer, &u->choices[c], NULL) +
-        cost_weight_copies(b->graph, b->profile, u->layer, &u->choices[c]);
+        cost_weight_copies(b->graph, b->profile, b->optimizer, u->layer, &u->choices[c]);
 }
 
 /* The term for every choice of unit i, the others as they are set: evaluated once for all choices
@@ -412,7 +413,7 @@ static mpt_status make_layer(builder *b, int i, const memories *before, memories
   return MPT_OK;
 }
 
-static mpt_status make_problem(builder *b, const optimizer_spec *optimizer, mpt_error *error) {
+static mpt_status make_problem(builder *b, mpt_error *error) {
   mpt_status status = MPT_OK;
   memories before = {.count = 1}, here = {0};
   for (int u = 0; u < b->space->unit_count; u++)
@@ -423,7 +424,7 @@ static mpt_status make_problem(builder *b, const optimizer_spec *optimizer, mpt_
     before = here;
     here = (memories){0};
   }
-  b->problem.fixed_seconds = cost_optimizer(b->graph, b->profile, optimizer);
+  b->problem.fixed_seconds = cost_optimizer(b->graph, b->profile, b->optimizer);
   for (int k = 0; k < b->term_count; k++)
     if (b->terms[k].unit_count == 0)
       b->problem.fixed_seconds += term_seconds(b, &b->terms[k]);
@@ -449,6 +450,7 @@ mpt_status space_solve(const space *s, const graph *priced, const profile *p,
   builder b = {.space = s,
                .graph = priced,
                .profile = p,
+               .optimizer = optimizer,
                .batches = (double)optimizer->accumulate,
                .increase = increase};
   b.problem.layer_count = s->unit_count;
@@ -461,7 +463,7 @@ mpt_status space_solve(const space *s, const graph *priced, const profile *p,
   for (int i = 0; i < priced->layer_count; i++)
     b.assignment[i] = mpt_layer_policy_of(MPT_PRECISION_FP32);
   MPT_TRY(make_terms(&b, error));
-  MPT_TRY(make_problem(&b, optimizer, error));
+  MPT_TRY(make_problem(&b, error));
   MPT_TRY(frontier_solve(&b.problem, budget, FRONTIER_LABELS, certificate, error));
   memcpy(choice, certificate->choice, units * sizeof *choice);
 fail:

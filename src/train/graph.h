@@ -5,6 +5,7 @@
 #define GRAPH_H
 
 #include "data/dataset.h"
+#include "workload/profile.h"
 
 struct layer_kind; /* train/layer.h: one file for each kind, one line in the table */
 
@@ -84,14 +85,16 @@ void graph_uniform(const workload *w, const graph *g, mpt_precision precision, b
                    mpt_layer_policy *assignment);
 
 /* Passes other than GEMMs and casts: what one step reads and writes in the layer's forward and
- * backward (and in loss, optimizer) under an assignment, in bytes, and operations that run at the
- * rate of `format` (attention). graph_passes.c says which passes are taken as fused. */
+ * backward (and in loss, optimizer) under an assignment, in bytes; and attention, which also has
+ * matrix operations in `format`. graph_passes.c says what is counted. */
 typedef struct graph_pass {
   const char *name; /* "layernorm forward" */
   int layer;        /* -1: loss, optimizer */
+  pass_kind kind;
   double bytes;
+  mpt_format format; /* of what it reads; attention: of its products */
   double operations; /* matrix operations inside it, 0 for a plain pass */
-  mpt_format format;
+  bool backward;     /* attention */
 } graph_pass;
 /* Writes at most `capacity` of them; returns how many there are in all. */
 int graph_passes(const graph *g, const mpt_layer_policy *assignment, graph_pass *passes,
@@ -101,5 +104,9 @@ int graph_loss_passes(const graph *g, const mpt_layer_policy *assignment, graph_
                       int capacity);
 int graph_optimizer_passes(const graph *g, const optimizer_spec *optimizer, graph_pass *passes,
                            int capacity);
+
+/* Whether the kernel that writes a tensor last looks at it as it does: what layers' inputs (or,
+ * `gradient`, gradients) in fp8 with current scaling need to know is then found without a pass. */
+bool graph_is_seen(const graph *g, int tensor, bool gradient);
 
 #endif

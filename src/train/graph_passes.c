@@ -1,28 +1,29 @@
-/* The passes of a step besides GEMMs and casts, as a compiler that fuses well would run them
- * (PyTorch's inductor, or kernels written by hand):
+/* The passes of a step besides GEMMs and casts, as mptune's CUDA backend runs them:
  *
- * - bias and the rounding of an output belong to the GEMM that makes it;
- * - a pass reads nothing for an input that the layer just before it writes element by element
- *   (residual then norm: one kernel), but what it writes is written, since the backward pass or a
- *   later layer reads it;
- * - a residual's backward is no pass: both gradients are its output's; where a gradient is the sum
- *   of several, the layer that adds reads what is there;
+ * - a layer's forward and backward are a kernel each, which reads its inputs and writes its outputs
+ *   once; nothing is fused across layers;
+ * - bias and the rounding of an output belong to the GEMM that makes it; the bias gradient is a sum
+ *   over rows, apart from its GEMM;
+ * - where a gradient is the sum of several, the layer that adds reads what is there (layernorm, in
+ *   its own pass); what cannot add writes fp32 for a pass that does;
+ * - a residual's backward is no pass where both gradients can be its output's;
  * - a dropout mask is drawn again, not stored;
- * - a convolution is an implicit GEMM: no columns are written;
+ * - a convolution writes its columns, and reads them: im2col, and rows to images and back;
  * - attention is fused: queries, keys and values are read once, no T x T matrix is written; its
  *   products are matrix operations in the layer's format;
- * - the bias gradient of a linear layer is a sum over rows, apart from its GEMM;
- * - the loss reads the logits once forward, reads them and writes their gradient backward;
- * - the optimizer is one pass over fp32 weight, gradient and moments.
+ * - the loss reads the logits and writes their gradient, once;
+ * - gradients are cleared, looked at (for overflow and their norm), and read by the optimizer with
+ *   the fp32 weights and moments.
  */
 #include "train/layer.h"
 
-void pass_add(pass_list *list, const char *name, int layer, double bytes, double operations,
+void pass_add(pass_list *list, const char *name, pass_kind kind, int layer, double bytes,
               mpt_format format) {
-  if (bytes <= 0.0 && operations <= 0.0)
+  if (bytes <= 0.0)
     return;
   if (list->count < list->capacity)
-    list->passes[list->count] = (graph_pass){name, layer, bytes, operations, format};
+    list->passes[list->count] =
+        (graph_pass){.name = name, .layer = layer, .kind = kind, .bytes = bytes, .format = format};
   list->count++;
 }
 
@@ -42,25 +43,43 @@ double pass_gradient(const graph *g, const mpt_layer_policy *assignment, int ten
              : 0.0;
 }
 
-double pass_read(const graph *g, const mpt_layer_policy *assignment, int layer, int input) {
-  int tensor = g->layers[layer].inputs[input], producer = g->tensors[tensor].producer;
-  if (producer >= 0 && producer == layer - 1 && g->layers[producer].kind->is_pass)
-    return 0.0;
-  return pass_tensor(g, assignment, tensor);
+double pass_input_gradient(const graph *g, const mpt_layer_policy *assignment, int layer, int input,
+                           pass_list *list) {
+  const graph_layer *l = &g->layers[layer];
+  const graph_tensor *t = &g->tensors[l->inputs[input]];
+  const double bytes = pass_gradient(g, assignment, l->inputs[input]);
+  if (!t->gradient || t->last_consumer == layer)
+    return bytes;
+  if (l->kind->adds_gradients)
+    return 2.0 * bytes;
+  const double sum = 4.0 * (double)t->count;
+  pass_add(list, "sum of gradients", PASS_ELEMENTWISE, layer, sum + 2.0 * bytes, MPT_FP32);
+  return sum;
 }
 
-double pass_sum(const graph *g, const mpt_layer_policy *assignment, int layer, int input) {
-  int tensor = g->layers[layer].inputs[input];
-  return g->tensors[tensor].last_consumer == layer ? 0.0 : pass_gradient(g, assignment, tensor);
+bool graph_is_seen(const graph *g, int tensor, bool gradient) {
+  const graph_tensor *t = &g->tensors[tensor];
+  if (!gradient)
+    return t->producer >= 0 && g->layers[t->producer].kind->sees_outputs;
+  for (int i = t->producer + 1; i < g->layer_count; i++)
+    for (int k = 0; k < g->layers[i].input_count; k++)
+      if (g->layers[i].inputs[k] == tensor) /* the first reader runs backward last */
+        return g->layers[i].kind->forwards_gradients
+                   ? graph_is_seen(g, g->layers[i].output, true)
+                   : g->layers[i].kind->sees_outputs ||
+                         (t->last_consumer != i && !g->layers[i].kind->adds_gradients);
+  return g->loss == LOSS_CROSS_ENTROPY;
 }
 
 int graph_loss_passes(const graph *g, const mpt_layer_policy *assignment, graph_pass *passes,
                       int capacity) {
   pass_list list = {.passes = passes, .capacity = capacity};
   mpt_format format = graph_tensor_format(g, assignment, g->output);
-  double bytes = pass_tensor(g, assignment, g->output);
-  pass_add(&list, "loss forward", -1, bytes, 0.0, format);
-  pass_add(&list, "loss backward", -1, 2.0 * bytes, 0.0, format);
+  double bytes = 2.0 * pass_tensor(g, assignment, g->output);
+  if (g->loss == LOSS_BINARY || g->loss == LOSS_MSE) /* fp32 targets */
+    bytes += 4.0 * (double)g->tensors[g->output].count;
+  pass_add(&list, "loss", g->loss == LOSS_CROSS_ENTROPY ? PASS_LOSS : PASS_ELEMENTWISE, -1, bytes,
+           format);
   return list.count;
 }
 
@@ -74,9 +93,9 @@ int graph_optimizer_passes(const graph *g, const optimizer_spec *optimizer, grap
     arrays += 4.0;
   else if (optimizer->momentum != 0.0)
     arrays += 2.0;
-  if (optimizer->clip > 0.0)
-    pass_add(&list, "gradient norm", -1, 4.0 * weights, 0.0, MPT_FP32);
-  pass_add(&list, "optimizer", -1, 4.0 * arrays * weights, 0.0, MPT_FP32);
+  pass_add(&list, "clear gradients", PASS_ELEMENTWISE, -1, 4.0 * weights, MPT_FP32);
+  pass_add(&list, "check gradients", PASS_REDUCTION, -1, 4.0 * weights, MPT_FP32);
+  pass_add(&list, "optimizer", PASS_OPTIMIZER, -1, 4.0 * arrays * weights, MPT_FP32);
   return list.count;
 }
 

@@ -94,8 +94,8 @@ typedef struct layer_kind {
   int fewest_inputs, most_inputs;
   bool takes_ids;          /* reads token ids, and nothing else */
   bool has_gemm;           /* runs through mpt_linear_* */
-  bool is_pass;            /* its output is written element by element, so that a pass that reads it
-                              next can be fused with it */
+  bool sees_outputs;       /* on a GPU the kernels that write its output, and its inputs' gradients,
+                              can look at them in passing (mpt_tensor.lite) */
   bool reads_inputs;       /* its backward pass reads values of its inputs */
   bool reads_output;       /* and of its output: what no layer reads any more is not kept */
   bool views;              /* its output is its input seen with another shape */
@@ -132,15 +132,17 @@ void graph_shape_text(const graph_tensor *tensor, char text[96]);
 int64_t graph_sample_size(const graph_tensor *tensor);
 
 /* ---- for a kind's passes (graph_passes.c) ---- */
-void pass_add(pass_list *list, const char *name, int layer, double bytes, double operations,
+/* Nothing where there are no bytes; `format` is that of what is read. */
+void pass_add(pass_list *list, const char *name, pass_kind kind, int layer, double bytes,
               mpt_format format);
 double pass_tensor(const graph *g, const mpt_layer_policy *assignment, int tensor); /* bytes */
 /* Bytes of the tensor's gradient, 0 when it has none. */
 double pass_gradient(const graph *g, const mpt_layer_policy *assignment, int tensor);
-/* What reading an input costs: nothing when the layer before writes it element by element. */
-double pass_read(const graph *g, const mpt_layer_policy *assignment, int layer, int input);
-/* What adding to an input's gradient reads: nothing when the layer writes it first. */
-double pass_sum(const graph *g, const mpt_layer_policy *assignment, int layer, int input);
+/* What the layer's backward pass moves for the gradient of an input: it is written, and read too
+ * where the layer adds to it. A kind that cannot add writes fp32, and the sum is a pass of its own,
+ * added here. */
+double pass_input_gradient(const graph *g, const mpt_layer_policy *assignment, int layer, int input,
+                           pass_list *list);
 
 /* ---- for a kind's forward and backward ---- */
 /* `data` as rows of the tensor's last dimension. */

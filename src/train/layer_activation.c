@@ -13,14 +13,15 @@ static mpt_status shape(const graph *g, graph_layer *layer, graph_tensor *output
 
 static void passes(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list) {
   int in = g->layers[layer].inputs[0], out = g->layers[layer].output;
-  pass_add(list, "activation forward", layer,
-           pass_read(g, assignment, layer, 0) + pass_tensor(g, assignment, out), 0.0,
-           graph_tensor_format(g, assignment, out));
+  const int read = g->layers[layer].kind->reads_inputs ? in : out;
+  pass_add(list, "activation forward", PASS_ELEMENTWISE, layer,
+           pass_tensor(g, assignment, in) + pass_tensor(g, assignment, out),
+           graph_tensor_format(g, assignment, in));
   if (g->tensors[in].gradient)
-    pass_add(list, "activation backward", layer,
-             pass_tensor(g, assignment, in) + pass_gradient(g, assignment, out) +
-                 pass_gradient(g, assignment, in) + pass_sum(g, assignment, layer, 0),
-             0.0, graph_gradient_format(g, assignment, out));
+    pass_add(list, "activation backward", PASS_ELEMENTWISE, layer,
+             pass_tensor(g, assignment, read) + pass_gradient(g, assignment, out) +
+                 pass_input_gradient(g, assignment, layer, 0, list),
+             graph_gradient_format(g, assignment, out));
 }
 
 static mpt_activation activation_of(const layer_run *run) {
@@ -47,7 +48,7 @@ static mpt_status backward(layer_run *run, mpt_error *error) {
       .name = #word,                                                                               \
       .fewest_inputs = 1,                                                                          \
       .most_inputs = 1,                                                                            \
-      .is_pass = true,                                                                             \
+      .sees_outputs = true,                                                                        \
       .reads = true,                                                                               \
       .shape = shape,                                                                              \
       .passes = passes,                                                                            \

@@ -46,6 +46,16 @@ static mpt_format operand_format(mpt_precision precision) {
   return formats[precision];
 }
 
+static void add_attention(pass_list *list, const char *name, int layer, double bytes,
+                          double operations, mpt_format format, bool backward) {
+  const int added = list->count;
+  pass_add(list, name, PASS_ELEMENTWISE, layer, bytes, format);
+  if (added < list->capacity) {
+    list->passes[added].operations = operations;
+    list->passes[added].backward = backward;
+  }
+}
+
 /* Forward two products of 2 T^2 C operations for each sample, backward five: scores again,
  * gradients of probabilities, queries, keys and values. Causal: half of each. */
 static void passes(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list) {
@@ -58,10 +68,11 @@ static void passes(const graph *g, int layer, const mpt_layer_policy *assignment
   mpt_format format = operand_format(assignment[layer].gemm[MPT_FPROP].precision);
   for (int i = 0; i < l->input_count; i++) {
     read += pass_tensor(g, assignment, l->inputs[i]);
-    written += pass_gradient(g, assignment, l->inputs[i]) + pass_sum(g, assignment, layer, i);
+    written += pass_input_gradient(g, assignment, layer, i, list);
   }
-  pass_add(list, "attention forward", layer, read + y, 2.0 * product, format);
-  pass_add(list, "attention backward", layer, read + y + grad_y + written, 5.0 * product, format);
+  add_attention(list, "attention forward", layer, read + y, 2.0 * product, format, false);
+  add_attention(list, "attention backward", layer, read + y + grad_y + written, 5.0 * product,
+                format, true);
 }
 
 /* Queries, keys and values of what is packed in one tensor, or of three. */
@@ -124,6 +135,7 @@ const layer_kind layer_attention = {
     .reads_output = true,
     .shape = shape,
     .memory = memory,
+    .sees_outputs = true,
     .passes = passes,
     .forward = forward,
     .backward = backward,

@@ -76,10 +76,31 @@ static void memory(const graph *g, const graph_layer *layer, const mpt_layer_pol
   m->scratch[1] = (layer_area){wanted ? gemm->m * gemm->k : 0, dgrad};
 }
 
+/* Images are lowered to columns, and rows of products raised to images; back again for gradients.
+ */
 static void passes(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list) {
+  const graph_layer *l = &g->layers[layer];
+  const mpt_format x = graph_tensor_format(g, assignment, l->inputs[0]);
+  const mpt_format y = graph_tensor_format(g, assignment, l->output);
+  const mpt_format grad_y = graph_gradient_format(g, assignment, l->output);
+  const double columns = (double)(l->gemm.m * l->gemm.k);
+  pass_add(list, "columns", PASS_ELEMENTWISE, layer,
+           pass_tensor(g, assignment, l->inputs[0]) + columns * mpt_format_get(x)->bits / 8, x);
+  pass_add(list, "rows to image", PASS_ELEMENTWISE, layer,
+           2.0 * pass_tensor(g, assignment, l->output), y);
+  pass_add(list, "image to rows", PASS_ELEMENTWISE, layer,
+           2.0 * pass_gradient(g, assignment, l->output), grad_y);
+  if (g->tensors[l->inputs[0]].gradient) {
+    const mpt_format stored = graph_gradient_format(g, assignment, l->inputs[0]);
+    pass_add(list, "columns back", PASS_ELEMENTWISE, layer,
+             columns * mpt_format_get(stored)->bits / 8 +
+                 pass_input_gradient(g, assignment, layer, 0, list),
+             stored);
+  }
   if (!g->layers[layer].spec->no_bias)
-    pass_add(list, "bias backward", layer, pass_gradient(g, assignment, g->layers[layer].output),
-             0.0, graph_gradient_format(g, assignment, g->layers[layer].output));
+    pass_add(list, "bias backward", PASS_COLUMN_SUM, layer,
+             pass_gradient(g, assignment, g->layers[layer].output),
+             graph_gradient_format(g, assignment, g->layers[layer].output));
 }
 
 /* A view of memory as the columns or the output rows of the batch at hand. */

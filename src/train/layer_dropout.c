@@ -14,14 +14,13 @@ static mpt_status shape(const graph *g, graph_layer *layer, graph_tensor *output
 
 static void passes(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list) {
   int in = g->layers[layer].inputs[0], out = g->layers[layer].output;
-  pass_add(list, "dropout forward", layer,
-           pass_read(g, assignment, layer, 0) + pass_tensor(g, assignment, out), 0.0,
+  pass_add(list, "dropout forward", PASS_ELEMENTWISE, layer,
+           pass_tensor(g, assignment, in) + pass_tensor(g, assignment, out),
            graph_tensor_format(g, assignment, out));
   if (g->tensors[in].gradient)
-    pass_add(list, "dropout backward", layer,
-             pass_gradient(g, assignment, out) + pass_gradient(g, assignment, in) +
-                 pass_sum(g, assignment, layer, 0),
-             0.0, graph_gradient_format(g, assignment, out));
+    pass_add(list, "dropout backward", PASS_ELEMENTWISE, layer,
+             pass_gradient(g, assignment, out) + pass_input_gradient(g, assignment, layer, 0, list),
+             graph_gradient_format(g, assignment, out));
 }
 
 static mpt_status forward(layer_run *run, mpt_error *error) {
@@ -42,8 +41,8 @@ const layer_kind layer_dropout = {
     .needs = LAYER_PROBABILITY,
     .fewest_inputs = 1,
     .most_inputs = 1,
-    .is_pass = true,
     .shape = shape,
+    .sees_outputs = true,
     .passes = passes,
     .forward = forward,
     .backward = backward,

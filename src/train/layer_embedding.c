@@ -38,16 +38,15 @@ static int parameters(const graph *g, const graph_layer *layer,
 }
 
 static void passes(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list) {
-  const graph_layer *l = &g->layers[layer];
-  int out = l->output;
+  int out = g->layers[layer].output;
   double written = pass_tensor(g, assignment, out);
   double rows = 4.0 * (double)g->tensors[out].count; /* of the fp32 table, one for each token */
   double gradient = pass_gradient(g, assignment, out);
-  pass_add(list, "embedding forward", layer, rows + written, 0.0,
+  pass_add(list, "embedding forward", PASS_EMBEDDING_FORWARD, layer, rows + written,
            graph_tensor_format(g, assignment, out));
-  /* the table's gradient is cleared, then rows of it read and written */
-  pass_add(list, "embedding backward", layer, gradient + 2.0 * rows + 4.0 * (double)l->parameters,
-           0.0, graph_gradient_format(g, assignment, out));
+  /* rows of the table's gradient are read and written */
+  pass_add(list, "embedding backward", PASS_EMBEDDING_BACKWARD, layer, gradient + 2.0 * rows,
+           graph_gradient_format(g, assignment, out));
 }
 
 /* The first T rows of the learned positions. */
@@ -78,7 +77,6 @@ const layer_kind layer_embedding = {
     .fewest_inputs = 1,
     .most_inputs = 1,
     .takes_ids = true,
-    .is_pass = true,
     .shape = shape,
     .parameters = parameters,
     .passes = passes,

@@ -18,13 +18,12 @@ static void passes(const graph *g, int layer, const mpt_layer_policy *assignment
   mpt_format format = graph_tensor_format(g, assignment, out);
   mpt_format gradient = graph_gradient_format(g, assignment, out);
   if (graph_tensor_format(g, assignment, in) != format)
-    pass_add(list, "flatten forward", layer,
-             pass_read(g, assignment, layer, 0) + pass_tensor(g, assignment, out), 0.0, format);
+    pass_add(list, "flatten forward", PASS_ELEMENTWISE, layer,
+             pass_tensor(g, assignment, in) + pass_tensor(g, assignment, out), format);
   if (g->tensors[in].gradient && graph_gradient_format(g, assignment, in) != gradient)
-    pass_add(list, "flatten backward", layer,
-             pass_gradient(g, assignment, out) + pass_gradient(g, assignment, in) +
-                 pass_sum(g, assignment, layer, 0),
-             0.0, gradient);
+    pass_add(list, "flatten backward", PASS_ELEMENTWISE, layer,
+             pass_gradient(g, assignment, out) + pass_input_gradient(g, assignment, layer, 0, list),
+             gradient);
 }
 
 static mpt_status forward(layer_run *run, mpt_error *error) {

@@ -34,14 +34,12 @@ static void memory(const graph *g, const graph_layer *layer, const mpt_layer_pol
 static void passes(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list) {
   int in = g->layers[layer].inputs[0], out = g->layers[layer].output;
   double x = pass_tensor(g, assignment, in), grad_y = pass_gradient(g, assignment, out);
-  pass_add(list, "layernorm forward", layer,
-           pass_read(g, assignment, layer, 0) + pass_tensor(g, assignment, out), 0.0,
-           graph_tensor_format(g, assignment, out));
-  /* one kernel along rows for grad_x, one along columns for the parameters' gradients */
-  pass_add(list, "layernorm backward", layer,
-           2.0 * (grad_y + x) + pass_gradient(g, assignment, in) +
-               pass_sum(g, assignment, layer, 0),
-           0.0, graph_gradient_format(g, assignment, out));
+  pass_add(list, "layernorm forward", PASS_NORM_FORWARD, layer, x + pass_tensor(g, assignment, out),
+           graph_tensor_format(g, assignment, in));
+  /* the parameters' gradients are found in the same pass */
+  pass_add(list, "layernorm backward", PASS_NORM_BACKWARD, layer,
+           grad_y + x + pass_input_gradient(g, assignment, layer, 0, list),
+           graph_gradient_format(g, assignment, out));
 }
 
 static mpt_tensor row_values(const layer_run *run, int index) {
@@ -69,9 +67,9 @@ const layer_kind layer_layernorm = {
     .fields = LAYER_EPSILON,
     .fewest_inputs = 1,
     .most_inputs = 1,
-    .is_pass = true,
     .reads_inputs = true,
     .adds_gradients = true,
+    .sees_outputs = true,
     .shape = shape,
     .parameters = parameters,
     .memory = memory,

@@ -44,8 +44,9 @@ static int parameters(const graph *g, const graph_layer *layer,
 
 static void passes(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list) {
   if (!g->layers[layer].spec->no_bias)
-    pass_add(list, "bias backward", layer, pass_gradient(g, assignment, g->layers[layer].output),
-             0.0, graph_gradient_format(g, assignment, g->layers[layer].output));
+    pass_add(list, "bias backward", PASS_COLUMN_SUM, layer,
+             pass_gradient(g, assignment, g->layers[layer].output),
+             graph_gradient_format(g, assignment, g->layers[layer].output));
 }
 
 static const mpt_tensor *present(const mpt_tensor *tensor) {

@@ -42,14 +42,14 @@ static void passes(const graph *g, int layer, const mpt_layer_policy *assignment
   int in = g->layers[layer].inputs[0], out = g->layers[layer].output;
   /* the place of a maximum is found again in x; an average needs no x */
   double x = pooling_of(&g->layers[layer]) == MPT_POOL_MAX ? pass_tensor(g, assignment, in) : 0.0;
-  pass_add(list, "pooling forward", layer,
-           pass_read(g, assignment, layer, 0) + pass_tensor(g, assignment, out), 0.0,
+  pass_add(list, "pooling forward", PASS_ELEMENTWISE, layer,
+           pass_tensor(g, assignment, in) + pass_tensor(g, assignment, out),
            graph_tensor_format(g, assignment, out));
   if (g->tensors[in].gradient)
-    pass_add(list, "pooling backward", layer,
-             x + pass_gradient(g, assignment, out) + pass_gradient(g, assignment, in) +
-                 pass_sum(g, assignment, layer, 0),
-             0.0, graph_gradient_format(g, assignment, out));
+    pass_add(list, "pooling backward", PASS_ELEMENTWISE, layer,
+             x + pass_gradient(g, assignment, out) +
+                 pass_input_gradient(g, assignment, layer, 0, list),
+             graph_gradient_format(g, assignment, out));
 }
 
 static mpt_status forward(layer_run *run, mpt_error *error) {
@@ -70,7 +70,6 @@ static mpt_status backward(layer_run *run, mpt_error *error) {
       .needs = LAYER_KERNEL,                                                                       \
       .fewest_inputs = 1,                                                                          \
       .most_inputs = 1,                                                                            \
-      .is_pass = true,                                                                             \
       .reads_inputs = true,                                                                        \
       .shape = shape,                                                                              \
       .passes = passes,                                                                            \

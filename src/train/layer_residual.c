@@ -20,12 +20,24 @@ static mpt_status shape(const graph *g, graph_layer *layer, graph_tensor *output
   return MPT_OK;
 }
 
+/* Backward, an input's gradient that nobody has written yet, stored alike, is the output's. */
 static void passes(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list) {
   const graph_layer *l = &g->layers[layer];
-  pass_add(list, "residual forward", layer,
-           pass_read(g, assignment, layer, 0) + pass_read(g, assignment, layer, 1) +
+  const mpt_format stored = graph_tensor_format(g, assignment, l->output);
+  const mpt_format gradient = graph_gradient_format(g, assignment, l->output);
+  pass_add(list, "residual forward", PASS_ELEMENTWISE, layer,
+           pass_tensor(g, assignment, l->inputs[0]) + pass_tensor(g, assignment, l->inputs[1]) +
                pass_tensor(g, assignment, l->output),
-           0.0, graph_tensor_format(g, assignment, l->output));
+           stored);
+  for (int i = 0; i < 2; i++) {
+    const graph_tensor *t = &g->tensors[l->inputs[i]];
+    if (t->gradient && (t->last_consumer != layer ||
+                        graph_gradient_format(g, assignment, l->inputs[i]) != gradient))
+      pass_add(list, "residual backward", PASS_ELEMENTWISE, layer,
+               pass_gradient(g, assignment, l->output) +
+                   pass_input_gradient(g, assignment, layer, i, list),
+               gradient);
+  }
 }
 
 static mpt_status forward(layer_run *run, mpt_error *error) {
@@ -48,9 +60,9 @@ const layer_kind layer_residual = {
     .name = "residual",
     .fewest_inputs = 2,
     .most_inputs = 2,
-    .is_pass = true,
     .forwards_gradients = true,
     .adds_gradients = true,
+    .sees_outputs = true,
     .shape = shape,
     .passes = passes,
     .forward = forward,

@@ -19,14 +19,13 @@ static mpt_status shape(const graph *g, graph_layer *layer, graph_tensor *output
 
 static void passes(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list) {
   int in = g->layers[layer].inputs[0], out = g->layers[layer].output;
-  pass_add(list, "scale forward", layer,
-           pass_read(g, assignment, layer, 0) + pass_tensor(g, assignment, out), 0.0,
+  pass_add(list, "scale forward", PASS_ELEMENTWISE, layer,
+           pass_tensor(g, assignment, in) + pass_tensor(g, assignment, out),
            graph_tensor_format(g, assignment, out));
   if (g->tensors[in].gradient)
-    pass_add(list, "scale backward", layer,
-             pass_gradient(g, assignment, out) + pass_gradient(g, assignment, in) +
-                 pass_sum(g, assignment, layer, 0),
-             0.0, graph_gradient_format(g, assignment, out));
+    pass_add(list, "scale backward", PASS_ELEMENTWISE, layer,
+             pass_gradient(g, assignment, out) + pass_input_gradient(g, assignment, layer, 0, list),
+             graph_gradient_format(g, assignment, out));
 }
 
 static int exponent_of(const layer_run *run) {
@@ -48,7 +47,6 @@ const layer_kind layer_scale = {
     .needs = LAYER_OUTPUT_SCALE,
     .fewest_inputs = 1,
     .most_inputs = 1,
-    .is_pass = true,
     .shape = shape,
     .passes = passes,
     .forward = forward,

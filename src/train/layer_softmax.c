@@ -14,14 +14,14 @@ static mpt_status shape(const graph *g, graph_layer *layer, graph_tensor *output
 
 static void passes(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list) {
   int in = g->layers[layer].inputs[0], out = g->layers[layer].output;
-  pass_add(list, "softmax forward", layer,
-           pass_read(g, assignment, layer, 0) + pass_tensor(g, assignment, out), 0.0,
+  pass_add(list, "softmax forward", PASS_ELEMENTWISE, layer,
+           pass_tensor(g, assignment, in) + pass_tensor(g, assignment, out),
            graph_tensor_format(g, assignment, out));
   if (g->tensors[in].gradient)
-    pass_add(list, "softmax backward", layer,
+    pass_add(list, "softmax backward", PASS_ELEMENTWISE, layer,
              pass_tensor(g, assignment, out) + pass_gradient(g, assignment, out) +
-                 pass_gradient(g, assignment, in) + pass_sum(g, assignment, layer, 0),
-             0.0, graph_gradient_format(g, assignment, out));
+                 pass_input_gradient(g, assignment, layer, 0, list),
+             graph_gradient_format(g, assignment, out));
 }
 
 static mpt_status forward(layer_run *run, mpt_error *error) {
@@ -37,7 +37,6 @@ const layer_kind layer_softmax = {
     .name = "softmax",
     .fewest_inputs = 1,
     .most_inputs = 1,
-    .is_pass = true,
     .reads_output = true,
     .shape = shape,
     .passes = passes,

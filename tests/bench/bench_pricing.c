@@ -1,55 +1,36 @@
-/* The price of a training step against measured ones.
- *
- * Two GPTs (AdamW, untied head, vocabulary 50304, 16384 tokens a step) were measured on an H200
- * through PyTorch 2.11, bf16 compiled, and with fp8 (tensorwise current scaling) in some of their
- * linear layers. Twice, with two programs that implement the same formats: the first run includes
- * what the host adds between kernels. Nothing here is fitted to these times. */
+/* The price of a training step against measured ones: two GPTs under the policies of bench_gpt,
+ * whose steps an H200 took on 2026-11-29. Nothing is fitted to these times.
+ *   bench_pricing [PROFILE], in the folder of the project */
 #include "../pricing_networks.h"
-#include <stdio.h>
 
 static const struct {
   const char *name;
-  int64_t width, heads, sequence, batch;
-  double measured[2][4]; /* ms: bf16, all but the head, MLP, MLP and QKV */
+  double measured[PRICING_CASES]; /* ms */
 } networks[] = {
-    {"d=768, 12 layers, T=1024, batch 16",
-     768,
-     12,
-     1024,
-     16,
-     {{35.3, 37.8, 36.2, 37.5}, {32.41, 34.93, 33.91, 34.59}}},
-    {"d=2048, 12 layers, T=2048, batch 8",
-     2048,
-     16,
-     2048,
-     8,
-     {{146.3, 128.5, 134.6, 127.7}, {138.27, 121.10, 128.30, 123.33}}},
+    {"gpt2-124m", {68.57, 29.76, 30.88, 26.17, 25.56, 26.95}},
+    {"gpt-800m", {322.67, 145.28, 153.17, 110.01, 109.61, 110.22}},
 };
+enum { BF16 = 1 };
 
-int main(void) {
-  mpt_error error;
+int main(int argc, char **argv) {
+  mpt_error error = {0};
   profile *p;
-  if (profile_load("nvidia-h200", &p, &error) != MPT_OK) {
-    fprintf(stderr, "error: %s\n", error.message);
-    return 1;
-  }
-  printf("%-40s %8s %8s %8s %8s | %8s %8s | %8s %8s %8s\n", "step, ms", "GEMMs", "copies", "passes",
-         "total", "measured", "again", "to bf16:", "measured", "again");
+  pricing_check(profile_load(argc > 1 ? argv[1] : "nvidia-h200", &p, &error), &error);
+  printf("%-18s %8s %8s %8s %10s %9s %6s %9s %9s\n", "step, ms", "GEMMs", "copies", "passes",
+         "predicted", "measured", "", "to bf16:", "measured");
   for (int n = 0; n < 2; n++) {
+    pricing_network network = pricing_open(".", networks[n].name);
+    const double *measured = networks[n].measured;
+    const double bf16 = 1e3 * pricing_predict(&network, p, BF16).total;
     printf("%s\n", networks[n].name);
-    graph *g =
-        pricing_gpt(networks[n].width, networks[n].heads, networks[n].sequence, networks[n].batch);
-    double bf16 = 0.0;
     for (int k = 0; k < PRICING_CASES; k++) {
-      const cost_parts parts = pricing_predict(g, p, k);
-      const double total = 1e3 * parts.total, *first = networks[n].measured[0],
-                   *again = networks[n].measured[1];
-      bf16 = k == 0 ? total : bf16;
-      printf("  %-38s %8.2f %8.2f %8.2f %8.2f | %8.2f %8.2f | %+8.2f %+8.2f %+8.2f\n",
-             pricing_cases[k], 1e3 * parts.gemms, 1e3 * parts.copies, 1e3 * parts.passes, total,
-             first[k], again[k], total - bf16, first[k] - first[0], again[k] - again[0]);
+      const cost_parts parts = pricing_predict(&network, p, k);
+      const double total = 1e3 * parts.total;
+      printf("  %-16s %8.2f %8.2f %8.2f %10.2f %9.2f %+5.1f%% %+9.2f %+9.2f\n", pricing_cases[k],
+             1e3 * parts.gemms, 1e3 * parts.copies, 1e3 * parts.passes, total, measured[k],
+             100 * (total / measured[k] - 1), total - bf16, measured[k] - measured[BF16]);
     }
-    graph_free(g);
+    pricing_close(&network);
   }
   profile_free(p);
   return 0;
