@@ -21,7 +21,6 @@ enum {
 static const double graph_seconds = 300e-6, /* a graph's length, for short products */
     first_seconds = 10e-3,                  /* of all candidates: fewer rounds for long products */
     final_seconds = 20e-3,                  /* of the best of them, and of the last two */
-    load_seconds = 40e-3,                   /* before the last two: power is limited over time */
     noise = 0.01;                           /* shorter by less is not shorter */
 
 double gemm_median(double *values, int count) {
@@ -207,27 +206,13 @@ static int by_seconds(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static double round_seconds(const search *s, const int *which, int count) {
+/* An odd number of rounds that take about so long, from `least` to ROUNDS. */
+static int rounds_in(const search *s, const int *which, int count, double seconds, int least) {
   double round = 0;
   for (int i = 0; i < count; i++)
     round += s->candidates[which[i]].seconds * s->candidates[which[i]].products;
-  return round;
-}
-
-/* An odd number of rounds that take about so long, from `least` to ROUNDS. */
-static int rounds_in(const search *s, const int *which, int count, double seconds, int least) {
-  double rounds = seconds / round_seconds(s, which, count);
+  double rounds = seconds / round;
   return rounds < least ? least : rounds < ROUNDS ? (int)rounds | 1 : ROUNDS;
-}
-
-/* Runs them until clocks are those of long work: which of two is faster depends on these. */
-static mpt_status load(search *s, const int *which, int count, mpt_error *error) {
-  for (double spent = 0; spent < load_seconds;) {
-    int rounds = rounds_in(s, which, count, load_seconds, 1);
-    MPT_RETURN_IF_FAILED(time_rounds(s, which, count, rounds, error));
-    spent += rounds * round_seconds(s, which, count);
-  }
-  return MPT_OK;
 }
 
 /* Graphs of the candidates that single runs leave. */
@@ -282,7 +267,6 @@ static mpt_status rank(search *s, mpt_error *error) {
   bool better = winner->seconds < (1 - noise) * first->seconds;
   if (better) {
     const int pair[] = {0, which[best]};
-    MPT_RETURN_IF_FAILED(load(s, pair, 2, error));
     MPT_RETURN_IF_FAILED(time_rounds(s, pair, 2, rounds_in(s, pair, 2, final_seconds, 7), error));
     better = winner->seconds < (1 - noise) * first->seconds;
   }
