@@ -15,6 +15,7 @@
 #include "kernels/step_rules.h"
 
 enum { THREADS = 256, WIDTH = 4, PIECE = 4 * THREADS * WIDTH, SIDE = 64 };
+enum { RESIDENT = 4 }; /* blocks on a multiprocessor: with 3, a tenth of the rate is lost */
 enum { TILE_ROW = SIDE + WIDTH, UNIT = 16 }; /* bytes of shared memory, and of a store */
 
 struct adam_copy {
@@ -216,10 +217,10 @@ update(const adam_entry &e, const adam_rule &rule, bool overflow, int64_t at, pi
     store_vector<Fp32, N>(e.first + at, m);
     store_vector<Fp32, N>(e.second + at, v);
   }
-  if (LITE && e.lite != NULL)
+  if (LITE)
     seen.see(w);
 #pragma unroll
-  for (int i = 0; i < N; i++)
+  for (int i = 0; !LITE && i < N; i++)
     p.amax = max(p.amax, __float_as_uint(w[i]) & 0x7FFFFFFFu);
 #pragma unroll
   for (int c = 0; c < 2; c++) {
@@ -260,9 +261,11 @@ static __device__ __forceinline__ void update_row(const adam_entry &e, const ada
     update<WIDTH, false, LITE>(e, rule, overflow, i, p, seen, NULL, 0);
   for (int64_t i = whole + threadIdx.x; i < end; i += THREADS)
     update<1, false, LITE>(e, rule, overflow, i, p, seen, NULL, 0);
-  copies_end(e, p, piece == 0);
-  if (LITE)
+  if (LITE) {
+    p.amax = seen.lanes.most;
     lite_end(e, seen, piece == 0);
+  }
+  copies_end(e, p, piece == 0);
 }
 
 /* Row `row` of the transpose, from column `column` on: UNIT elements of a tile's column. */
@@ -302,9 +305,11 @@ static __device__ __forceinline__ void update_tile(const adam_entry &e, const ad
     for (int k = 0; !e.vectors && k < WIDTH && column + k < e.columns; k++)
       update<1, true, LITE>(e, rule, overflow, at + k, p, seen, tile, to + k);
   }
-  copies_end(e, p, piece == 0);
-  if (LITE)
+  if (LITE) {
+    p.amax = seen.lanes.most;
     lite_end(e, seen, piece == 0);
+  }
+  copies_end(e, p, piece == 0);
   __syncthreads();
   int unit = threadIdx.x % (SIDE / UNIT), j = threadIdx.x / (SIDE / UNIT);
 #pragma unroll
@@ -323,7 +328,8 @@ static __device__ __forceinline__ bool is_looked_at(const adam_entry &e) {
 }
 
 template <int MOST, bool TILES, bool LITE>
-static __global__ void __launch_bounds__(THREADS) adam(const __grid_constant__ adam_table<MOST> t) {
+static __global__ void __launch_bounds__(THREADS, RESIDENT)
+    adam(const __grid_constant__ adam_table<MOST> t) {
   __shared__ adam_constants constants;
   if (threadIdx.x == 0)
     constants = constants_of(t.args, t.state);
