@@ -192,9 +192,12 @@ static void run_tiles(cuda_context *c, mpt_t x, mpt_scale *s, mpt_t y, mpt_t t, 
 #define TILES(COUNTED)                                                                             \
   quantize_tile<X, Y, COUNTED><<<grid, THREADS, 0, c->stream>>>(                                   \
       (const typename X::stored *)x->data, s, out, (typename Y::stored *)t->data, q)
-  if (q.amax || q.count)
+  /* To 16 bits the kernel that counts is the faster one, asked to or not: 231 us of 235 (H200,
+   * 16384 x 8192 from 16 bits), 297 of 309 from fp32. */
+  constexpr bool counts_always = sizeof(typename Y::stored) == 2;
+  if (counts_always || q.amax || q.count)
     TILES(true);
-  else
+  else if constexpr (!counts_always)
     TILES(false);
 #undef TILES
 }
