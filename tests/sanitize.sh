@@ -2,7 +2,8 @@
 # compute-sanitizer over the contract tests of the cuda backend, on a machine with a GPU:
 #   tests/sanitize.sh [-j JOBS] [-l LIMIT] [-o LOGS] [-t TOOL,...] [TEST...]
 # TEST   programs (default: build/dev/tests/test_contract_*, but test_gemm_kernels for ..._gemm, since
-#        racecheck does not survive cuBLASLt's fp8 kernels and initcheck does not see all they write)
+#        racecheck does not survive cuBLASLt's fp8 kernels and initcheck does not see all they write:
+#        so it leaves out the kernel that reads what they wrote in ..._arguments, too)
 # TOOL   memcheck, racecheck, initcheck (default: all three)
 # JOBS   at a time (default: 3; more gain nothing, since processes share a GPU in turns)
 # LIMIT  seconds for each (default: none)
@@ -31,10 +32,11 @@ mkdir -p "$logs"
 
 # A test that finds no GPU has nothing to run and says so; that is not clean.
 check() { # TOOL PROGRAM
-  local name log start code=0 found
+  local name log start code=0 found filter=()
   name=$(basename "$2") log=$logs/$(basename "$2").$1.log start=$EPOCHREALTIME
-  MPTUNE_TEST_BACKEND=cuda timeout "$limit" "$sanitizer" --tool "$1" --error-exitcode 99 "$2" \
-    >"$log" 2>&1 || code=$?
+  [ "$1 $name" = "initcheck test_contract_arguments" ] && filter=(--kernel-name-exclude kns=finish)
+  MPTUNE_TEST_BACKEND=cuda timeout "$limit" "$sanitizer" --tool "$1" "${filter[@]}" \
+    --error-exitcode 99 "$2" >"$log" 2>&1 || code=$?
   found=$(grep -a 'SUMMARY' "$log" | tail -1 | sed 's/^=* *//')
   [ "$code" = 124 ] && found="not finished in $limit s"
   grep -aq 'skipped on the cuda backend' "$log" && code=2 found="no GPU"

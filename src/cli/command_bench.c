@@ -57,14 +57,20 @@ static json_t *passes_json(const profile *p) {
   return passes;
 }
 
+static void print_pass(const profile *p, pass_kind kind) {
+  const double narrow = 100 * pass_share(p, kind, 16), wide = 100 * pass_share(p, kind, 32);
+  printf("  %-20s %4.0f%% of the copy's rate", pass_kind_name(kind), wide);
+  if (isfinite(narrow))
+    printf(", %4.0f%% in 16 bits", narrow);
+  printf("\n");
+}
+
 static void print_result(const profile *p, const char *path) {
   printf("%s\n\n", path);
   printf("copy       %.3g TB/s\n", 1e-12 * p->copy_bandwidth);
   printf("a pass     at least %.3g us\n", 1e6 * p->pass_floor);
   for (int k = 0; k < PASS_KIND_COUNT; k++)
-    printf("  %-20s %4.0f%% of the copy's rate in 16 bits, %4.0f%% in 32\n",
-           pass_kind_name((pass_kind)k), 100 * pass_share(p, (pass_kind)k, 16),
-           100 * pass_share(p, (pass_kind)k, 32));
+    print_pass(p, (pass_kind)k);
   for (int i = 0; i < p->attention_count; i++)
     printf("  attention in %s, heads of %3lld, %4lld tokens: %.4g us forward, %.4g backward\n",
            mpt_format_get(p->attention[i].format)->name, (long long)p->attention[i].channels,
