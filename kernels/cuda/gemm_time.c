@@ -1,9 +1,12 @@
 /* The time of a product, for whoever prices networks: the algorithm that a queue would use, on
- * random operands in turn that are not in cache together, replayed as a graph. */
+ * random operands in turn that are not in cache together, replayed as a graph for so long that
+ * clocks are those of long work. */
 #include "kernels/cuda/gemm.h"
 
 enum { REPLAYS = 5, MOST_PRODUCTS = 50 };
-static const double graph_seconds = 500e-6;
+static const double graph_seconds = 500e-6,
+                    load_seconds = 30e-3, /* as in a step: power is limited over time */
+    short_seconds = 10e-6;                /* a product that does not come near that limit */
 
 static mpt_status time_plan(cuda_context *c, const gemm_plan *plan, const gemm_buffers *buffers,
                             cudaEvent_t events[2], double *seconds, mpt_error *error) {
@@ -23,6 +26,10 @@ static mpt_status time_plan(cuda_context *c, const gemm_plan *plan, const gemm_b
     for (int warm = 0; warm < 2; warm++)
       MPT_TRY(gemm_graph_time(c, graph, events, &once, error));
     once /= products;
+  }
+  for (double spent = once > short_seconds ? 0.0 : load_seconds; spent < load_seconds;) {
+    MPT_TRY(gemm_graph_time(c, graph, events, &times[0], error));
+    spent += times[0];
   }
   for (int i = 0; i < REPLAYS; i++)
     MPT_TRY(gemm_graph_time(c, graph, events, &times[i], error));

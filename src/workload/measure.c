@@ -297,17 +297,19 @@ static void say_gemms(const session *s, profile_provenance *out) {
   const noise n = noise_of_gemms(&s->gemms, &row, &column);
   snprintf(out->gemm, sizeof out->gemm,
            "CUDA graphs of products on random operands that are not in cache together, the median "
-           "of replays, with the algorithm that mptune picks; fp8 writes bf16");
+           "of replays after 30 ms of the same, with the algorithm that mptune picks; fp8 writes "
+           "bf16");
   say_noise(n, out->gemm, sizeof out->gemm);
   const size_t length = strlen(out->gemm);
   if (n.repeated > 0)
     snprintf(out->gemm + length, sizeof out->gemm - length, " (%s, %lld x %lld x %lld)",
              gemm_column_name((gemm_column)column), (long long)s->gemms.rows[row].m,
              (long long)s->gemms.rows[row].n, (long long)s->gemms.rows[row].k);
-  snprintf(out->factors, sizeof out->factors,
-           "products of 8192 rows and layers of 1024 and 4096 inputs and outputs, over the same as "
-           "in the table: fprop with a bias, dgrad, wgrad added to an fp32 gradient, in their "
-           "layouts; the geometric mean of four");
+  snprintf(
+      out->factors, sizeof out->factors,
+      "the products of GPT-2 large, 16384 tokens, over plain ones of the same shape: fprop with "
+      "a bias, dgrad, wgrad added to an fp32 gradient, in their layouts; the geometric mean of "
+      "four layers");
   say_noise(NOISE_OF(s->gemms.factors), out->factors, sizeof out->factors);
 }
 

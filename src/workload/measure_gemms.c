@@ -105,9 +105,10 @@ mpt_status measure_gemm_row(mpt_queue *queue, measure_gemms *g, int row, uint32_
 }
 
 /* ---- products of a training step ---- */
-enum { STEP_ROWS = 8192 };
-static const int64_t layers[][2] = {{1024, 1024}, {1024, 4096}, {4096, 1024}, {4096, 4096}};
-enum { LAYERS = sizeof layers / sizeof layers[0] };
+/* The layers of a GPT of width 1280, as GPT-2 large is: outputs and inputs. Sizes that are no
+ * powers of two, as most are, have other algorithms to choose from. */
+enum { STEP_ROWS = 16384, LAYERS = 4 };
+static const int64_t layers[LAYERS][2] = {{3840, 1280}, {1280, 1280}, {5120, 1280}, {1280, 5120}};
 
 /* A product of a layer of `n` outputs and `k` inputs, as the table has it and as a step makes it:
  * fprop with a bias; of 16 and 32 bits dgrad and wgrad with operands as they are stored, fp8 ones

@@ -141,9 +141,9 @@ fail:
 
 /* ---- the work ---- */
 static mpt_status copy_region(bench *b, mpt_error *error) {
-  const int64_t count = (int64_t)(b->region / sizeof(float));
-  mpt_tensor x = row(b, half(b, 0, 0), MPT_FP32, count);
-  mpt_tensor y = row(b, half(b, 1, 0), MPT_FP32, count);
+  const int64_t count = (int64_t)(b->region / 2); /* elements of a GPU */
+  mpt_tensor x = row(b, half(b, 0, 0), MPT_BF16, count);
+  mpt_tensor y = row(b, half(b, 1, 0), MPT_BF16, count);
   return mpt_copy(b->queue, &x, &y, error);
 }
 
