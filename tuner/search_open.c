@@ -184,12 +184,13 @@ static mpt_status open_reference(search *s, mpt_error *error) {
   return search_price(s, r, error);
 }
 
-static mpt_status earlier_work(search *s, mpt_error *error) {
+mpt_status search_spent(search *s, double *seconds, mpt_error *error) {
   store_evaluation *all = NULL;
   int count = 0;
+  MPT_RETURN_IF_FAILED(timing_spent(s, seconds, error));
   MPT_RETURN_IF_FAILED(store_all_evaluations(s->store, &all, &count, error));
   for (int i = 0; i < count; i++) {
-    s->earlier_seconds += all[i].total_seconds;
+    *seconds += all[i].total_seconds;
     store_evaluation_clear(&all[i]);
   }
   free(all);
@@ -224,7 +225,7 @@ mpt_status search_open(search *s, const workload *w, const tuner_options *option
   if (!options->dry_run) {
     MPT_RETURN_IF_FAILED(store_open(options->run, STORE_WRITE, &s->store, error));
     MPT_RETURN_IF_FAILED(note_definition(s, error));
-    MPT_RETURN_IF_FAILED(earlier_work(s, error));
+    MPT_RETURN_IF_FAILED(search_spent(s, &s->earlier_seconds, error));
   }
   return open_reference(s, error);
 }

@@ -352,20 +352,6 @@ static mpt_status note_nothing(search *s, const tuner_summary *summary, mpt_erro
                     error);
 }
 
-/* Everything that training cost, by this process and those before it that this one continues. */
-static mpt_status spent_seconds(search *s, double *seconds, mpt_error *error) {
-  store_evaluation *all = NULL;
-  int count = 0;
-  MPT_RETURN_IF_FAILED(store_all_evaluations(s->store, &all, &count, error));
-  *seconds = 0;
-  for (int i = 0; i < count; i++) {
-    *seconds += all[i].total_seconds;
-    store_evaluation_clear(&all[i]);
-  }
-  free(all);
-  return MPT_OK;
-}
-
 mpt_status stage_write(search *s, candidate *winner, tuner_summary *summary, mpt_error *error) {
   candidate *written = winner != NULL ? winner : most_accurate(s);
   mpt_verdict verdict = MPT_VERDICT_PASS; /* the reference against itself */
@@ -376,7 +362,7 @@ mpt_status stage_write(search *s, candidate *winner, tuner_summary *summary, mpt
   summary->predicted = !s->place.measures;
   summary->proxy = s->w->priced.present;
   summary->evaluations = s->trainings;
-  MPT_RETURN_IF_FAILED(spent_seconds(s, &summary->tuning_seconds, error));
+  MPT_RETURN_IF_FAILED(search_spent(s, &summary->tuning_seconds, error));
   const double ratio = winner == NULL ? 1 : winner->seconds / s->reference.seconds;
   summary->payback_seconds = ratio < 1 ? summary->tuning_seconds * ratio / (1 - ratio) : NAN;
   snprintf(summary->policy_path, sizeof summary->policy_path, "%s/policy.yaml", s->options->run);
