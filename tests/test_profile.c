@@ -165,7 +165,7 @@ static void without_tables_passes_cost_their_bytes_and_at_least_a_launch(void **
   assert_true(near(profile_pass(p, PASS_LOSS, 16, 1e9), 1e9 / 0.85e12, 1e-12));
   assert_true(near(profile_pass(p, PASS_QUANTIZE, 16, 1e9), 1e9 / 0.85e12, 1e-12));
   assert_true(isnan(profile_attention(p, MPT_BF16, 1024, 1024, 1, 64, true, false)));
-  assert_true(profile_gemm_factor(p, MPT_WGRAD, GEMM_BF16) == 1.0);
+  assert_true(profile_gemm_in_step(p, MPT_WGRAD, GEMM_BF16, 3e-6) == 3e-6);
   profile_free(p);
   char text[1024];
   sprintf(text, "%squantize_efficiency: 0.5\npass_efficiency: 0.25\n", good);
@@ -234,11 +234,25 @@ static void products_of_a_step_have_factors(void **state) {
   (void)state;
   write_file(tables);
   profile *p = load(path);
-  assert_true(profile_gemm_factor(p, MPT_FPROP, GEMM_FP32) == 1.5);
-  assert_true(profile_gemm_factor(p, MPT_FPROP, GEMM_BF16) == 1.1);
-  assert_true(profile_gemm_factor(p, MPT_DGRAD, GEMM_BF16) == 1.0);
-  assert_true(profile_gemm_factor(p, MPT_WGRAD, GEMM_FP32) == 1.0);
-  assert_true(profile_gemm_factor(p, MPT_WGRAD, GEMM_BF16) == 1.25);
+  /* The smallest product takes 4 us in fp32 and 2 in bf16. */
+  const struct {
+    mpt_gemm_kind gemm;
+    gemm_column column;
+    double microseconds, expected;
+  } cases[] = {
+      {MPT_FPROP, GEMM_FP32, 10, 4 + 1.5 * 6},
+      {MPT_FPROP, GEMM_BF16, 12, 2 + 1.1 * 10},
+      {MPT_DGRAD, GEMM_BF16, 12, 12},
+      {MPT_WGRAD, GEMM_FP32, 10, 10},
+      {MPT_WGRAD, GEMM_BF16, 2, 2},
+      {MPT_WGRAD, GEMM_BF16, 6, 2 + 1.25 * 4},
+      {MPT_WGRAD, GEMM_BF16, 1, 1},
+      {MPT_FPROP, GEMM_TF32, 10, 10},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    assert_true(
+        near(profile_gemm_in_step(p, cases[i].gemm, cases[i].column, 1e-6 * cases[i].microseconds),
+             1e-6 * cases[i].expected, 1e-12));
   profile_free(p);
 }
 

@@ -139,10 +139,11 @@ double cost_gemms(const graph *g, const profile *p, int layer, const mpt_layer_p
     for (int d = 0; d < 3; d++)
       size[d] = is_fp8(gemm->operand[0]) ? padded(shapes[i][d]) : shapes[i][d];
     const gemm_price price = profile_gemm(p, column_of(gemm), size[0], size[1], size[2]);
-    const bool as_measured = i == MPT_FPROP && l->spec->no_bias;
     const double in_step =
-        as_measured ? 1.0 : profile_gemm_factor(p, (mpt_gemm_kind)i, column_of(gemm));
-    const double corrected = price.seconds * in_step * factor(p->gemm_factor);
+        i == MPT_FPROP && l->spec->no_bias
+            ? price.seconds
+            : profile_gemm_in_step(p, (mpt_gemm_kind)i, column_of(gemm), price.seconds);
+    const double corrected = in_step * factor(p->gemm_factor);
     seconds += corrected;
     if (price.extrapolated && extrapolated != NULL)
       *extrapolated += corrected;

@@ -269,9 +269,12 @@ gemm_price profile_gemm(const profile *p, gemm_column column, int64_t m, int64_t
   return price_from_grid(p->grid, column, (const int64_t[3]){m, n, k});
 }
 
-double profile_gemm_factor(const profile *p, mpt_gemm_kind gemm, gemm_column column) {
+double profile_gemm_in_step(const profile *p, mpt_gemm_kind gemm, gemm_column column,
+                            double seconds) {
   const double factor = p->gemm_factors[gemm][column];
-  return factor > 0.0 ? factor : 1.0;
+  const bool table = p->grid != NULL && p->grid->seconds[column] != NULL;
+  const double least = table ? p->grid->seconds[column][0] : 0.0;
+  return factor > 0.0 && seconds > least ? least + factor * (seconds - least) : seconds;
 }
 
 profile *profile_new(void) {

@@ -117,8 +117,10 @@ typedef struct gemm_price {
  * lacks gives NaN. */
 gemm_price profile_gemm(const profile *p, gemm_column column, int64_t m, int64_t n, int64_t k);
 
-/* That price times this is what the product takes in a training step; fprop's is with a bias. */
-double profile_gemm_factor(const profile *p, mpt_gemm_kind gemm, gemm_column column);
+/* What a product that takes the table's `seconds` takes in a training step, by gemm_factors: the
+ * factor is of what it takes beyond the smallest product measured, which is mostly a launch. */
+double profile_gemm_in_step(const profile *p, mpt_gemm_kind gemm, gemm_column column,
+                            double seconds);
 
 /* ---- profile_passes.c ---- */
 /* Sorts passes and attention. MPT_ERROR_SYNTAX when a row is there twice. profile_load has done it.
