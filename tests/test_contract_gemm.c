@@ -253,10 +253,42 @@ static void bias_gradient_sums_rows(contract *c) {
   }
 }
 
+/* A product of a step takes some time, whatever it adds; the CPU's is not measured. */
+static void products_are_timed(contract *c) {
+  const mpt_gemm_shape plain = {.m = 64,
+                                .n = 48,
+                                .k = 32,
+                                .a = MPT_BF16,
+                                .b = MPT_BF16,
+                                .out = MPT_BF16,
+                                .transpose_b = true};
+  mpt_gemm_shape biased = plain, dgrad = plain, wgrad = plain, none = plain;
+  biased.bias = true;
+  dgrad.transpose_b = false;
+  wgrad.transpose_a = wgrad.accumulate = true;
+  wgrad.transpose_b = false;
+  wgrad.out = MPT_FP32;
+  const mpt_gemm_shape *shapes[] = {&plain, &biased, &dgrad, &wgrad};
+  double seconds = 0.0;
+  for (int i = 0; i < 4; i++) {
+    const mpt_status status = mpt_gemm_time(c->queue, shapes[i], &seconds, NULL);
+    if (!c_on_gpu(c))
+      assert_int_equal(status, MPT_ERROR_UNSUPPORTED);
+    else if (status != MPT_OK || !(seconds > 0.0 && seconds < 1.0))
+      fail_msg("product %d: %s, %g s", i, mpt_status_name(status), seconds);
+  }
+  none.k = 0;
+  if (c_on_gpu(c)) {
+    assert_int_equal(mpt_gemm_time(c->queue, &none, &seconds, NULL), MPT_ERROR_ARGUMENT);
+    assert_int_equal(mpt_gemm_time(c->queue, NULL, &seconds, NULL), MPT_ERROR_ARGUMENT);
+    assert_int_equal(mpt_gemm_time(c->queue, &plain, NULL, NULL), MPT_ERROR_ARGUMENT);
+  }
+}
+
 CONTRACT_MAIN(CONTRACT_TEST(product_is_right_on_any_shape),
               CONTRACT_TEST(transposes_scales_and_bias_combine),
               CONTRACT_TEST(operands_of_every_format_multiply),
               CONTRACT_TEST(scales_multiply_the_product),
               CONTRACT_TEST(long_sums_stay_within_their_bound),
               CONTRACT_TEST(ones_count_every_element_of_k), CONTRACT_TEST(output_is_of_its_format),
-              CONTRACT_TEST(bias_gradient_sums_rows))
+              CONTRACT_TEST(bias_gradient_sums_rows), CONTRACT_TEST(products_are_timed))

@@ -13,6 +13,7 @@
  *                    sees_outputs, cross-entropy), else by a pass that reads the tensor.
  * Weights: Adam writes their copies in its own pass, as bytes more; with current scaling it finds
  * the amax, and the copy is a pass. Without Adam both are passes.
+ * Attention converts what is stored otherwise while it reads it: as dear as such a copy.
  * fp32 and tf32 have one storage. Copies of fp8 and their GEMMs are padded to multiples of 16.
  */
 #ifndef COST_H

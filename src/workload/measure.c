@@ -69,8 +69,8 @@ static double time_left(const session *s) {
   return s->options->budget - (now() - s->began);
 }
 
-static mpt_status go_on(const session *s, const char *what, int done, int total, mpt_error *error) {
-  const measure_options *o = s->options;
+mpt_status measure_go_on(const measure_options *o, const char *what, int done, int total,
+                         mpt_error *error) {
   if (o->progress == NULL || o->progress(o->context, what, done, total))
     return MPT_OK;
   return mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted while measuring %s", what);
@@ -110,20 +110,18 @@ static mpt_status measure_gemm_round(session *s, int round, mpt_error *error) {
       return MPT_OK;
     char what[64];
     snprintf(what, sizeof what, "matrix products, round %d", round + 1);
-    MPT_RETURN_IF_FAILED(go_on(s, what, i, s->gemms.count, error));
+    MPT_RETURN_IF_FAILED(measure_go_on(s->options, what, i, s->gemms.count, error));
     MPT_RETURN_IF_FAILED(measure_gemm_row(s->queue, &s->gemms, i, s->p->formats, error));
     look(s);
   }
   return MPT_OK;
 }
 
-static mpt_status measure_small_round(session *s, int round, int rounds, mpt_error *error) {
+static mpt_status measure_small_round(session *s, mpt_error *error) {
   const double began = now();
-  MPT_RETURN_IF_FAILED(go_on(s, "passes and attention", round, rounds, error));
-  MPT_RETURN_IF_FAILED(measure_pass_round(s->queue, &s->passes, s->p->formats, error));
+  MPT_RETURN_IF_FAILED(measure_pass_round(s->queue, s->options, &s->passes, s->p->formats, error));
   look(s);
-  MPT_RETURN_IF_FAILED(go_on(s, "products of a step", round, rounds, error));
-  MPT_RETURN_IF_FAILED(measure_gemm_factors(s->queue, &s->gemms, s->p->formats, error));
+  MPT_RETURN_IF_FAILED(measure_gemm_factors(s->queue, s->options, &s->gemms, s->p->formats, error));
   look(s);
   s->pass_seconds = now() - began;
   return MPT_OK;
@@ -134,7 +132,7 @@ static mpt_status measure_all(session *s, mpt_error *error) {
   for (int round = 0; round < rounds; round++) {
     if (round > 0 && time_left(s) < s->pass_seconds + little)
       return MPT_OK;
-    MPT_RETURN_IF_FAILED(measure_small_round(s, round, rounds, error));
+    MPT_RETURN_IF_FAILED(measure_small_round(s, error));
     MPT_RETURN_IF_FAILED(measure_gemm_round(s, round, error));
   }
   return MPT_OK;

@@ -33,6 +33,10 @@ mpt_status profile_save(const profile *p, const profile_provenance *provenance, 
 /* ---- what the files of the measurement share ---- */
 enum { MEASURE_ROUNDS = 3 };
 
+/* Tells what comes next; MPT_ERROR_INTERRUPTED when it shall not. */
+mpt_status measure_go_on(const measure_options *options, const char *what, int done, int total,
+                         mpt_error *error);
+
 /* One quantity, measured in several rounds that lie minutes apart: clocks, temperature and other
  * processes show as a spread. */
 typedef struct measured {
@@ -60,8 +64,8 @@ typedef struct measure_passes {
   measured attention[MEASURE_ATTENTION_FORMATS][MEASURE_HEADS][2];
 } measure_passes;
 /* One round, added to `passes`; attention in the native `formats`. */
-mpt_status measure_pass_round(mpt_queue *queue, measure_passes *passes, uint32_t formats,
-                              mpt_error *error);
+mpt_status measure_pass_round(mpt_queue *queue, const measure_options *options,
+                              measure_passes *passes, uint32_t formats, mpt_error *error);
 /* Bytes that a pass over so many elements of 16 bits (`wide`: 32) reads and writes. */
 double measure_pass_bytes(pass_kind kind, int wide, int64_t elements);
 /* What a round times, once each at the smallest size and untimed, on any backend: whether the queue
@@ -83,7 +87,7 @@ void measure_gemms_free(measure_gemms *g);
 mpt_status measure_gemm_row(mpt_queue *queue, measure_gemms *g, int row, uint32_t formats,
                             mpt_error *error);
 /* One round of what products of a training step take over the table's. */
-mpt_status measure_gemm_factors(mpt_queue *queue, measure_gemms *g, uint32_t formats,
-                                mpt_error *error);
+mpt_status measure_gemm_factors(mpt_queue *queue, const measure_options *options, measure_gemms *g,
+                                uint32_t formats, mpt_error *error);
 
 #endif

@@ -144,12 +144,15 @@ static mpt_status measure_factor(mpt_queue *queue, mpt_gemm_kind gemm, int colum
   return MPT_OK;
 }
 
-mpt_status measure_gemm_factors(mpt_queue *queue, measure_gemms *g, uint32_t formats,
-                                mpt_error *error) {
+mpt_status measure_gemm_factors(mpt_queue *queue, const measure_options *options, measure_gemms *g,
+                                uint32_t formats, mpt_error *error) {
   for (int c = 0; c < GEMM_COLUMN_COUNT; c++)
-    for (int gemm = 0; has_formats(c, formats) && gemm < MPT_GEMM_COUNT; gemm++)
+    for (int gemm = 0; has_formats(c, formats) && gemm < MPT_GEMM_COUNT; gemm++) {
+      MPT_RETURN_IF_FAILED(measure_go_on(options, "products of a step", c * MPT_GEMM_COUNT + gemm,
+                                         GEMM_COLUMN_COUNT * MPT_GEMM_COUNT, error));
       if (gemm != MPT_DGRAD || mpt_format_get(products[c].a)->bits > 8)
         MPT_RETURN_IF_FAILED(
             measure_factor(queue, (mpt_gemm_kind)gemm, c, &g->factors[gemm][c], error));
+    }
   return MPT_OK;
 }

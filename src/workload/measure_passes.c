@@ -421,35 +421,49 @@ static mpt_status time_copies(bench *b, measure_passes *passes, mpt_error *error
 const mpt_format measure_attention_formats[MEASURE_ATTENTION_FORMATS] = {MPT_FP32, MPT_TF32,
                                                                          MPT_BF16, MPT_FP16};
 
-static mpt_status time_attention(bench *b, measure_passes *passes, uint32_t formats,
-                                 mpt_error *error) {
+/* fp32 takes long, and grows with the sequence as its products do. */
+static bool is_timed(mpt_format format, const measure_head *head, uint32_t formats) {
+  return (formats & 1u << format) != 0 && (format != MPT_FP32 || head->tokens <= 1024);
+}
+
+static mpt_status time_attention(bench *b, const measure_options *options, measure_passes *passes,
+                                 uint32_t formats, mpt_error *error) {
   for (int f = 0; f < MEASURE_ATTENTION_FORMATS; f++)
-    for (int head = 0; head < MEASURE_HEADS; head++)
-      for (int backward = 0; backward < 2; backward++) {
-        const mpt_format format = measure_attention_formats[f];
-        /* fp32 takes long, and grows as its products do */
-        if ((formats & 1u << format) == 0 ||
-            (format == MPT_FP32 && measure_heads[head].tokens > 1024))
-          continue;
+    for (int head = 0; head < MEASURE_HEADS; head++) {
+      const mpt_format format = measure_attention_formats[f];
+      MPT_RETURN_IF_FAILED(measure_go_on(options, "attention", f * MEASURE_HEADS + head,
+                                         MEASURE_ATTENTION_FORMATS * MEASURE_HEADS, error));
+      for (int backward = 0; is_timed(format, &measure_heads[head], formats) && backward < 2;
+           backward++) {
         set_attention(b, format, head, backward);
         MPT_RETURN_IF_FAILED(add_seconds(b, attend, &passes->attention[f][head][backward], error));
       }
+    }
   return MPT_OK;
 }
 
-mpt_status measure_pass_round(mpt_queue *queue, measure_passes *passes, uint32_t formats,
+static mpt_status time_passes(bench *b, const measure_options *options, measure_passes *passes,
                               mpt_error *error) {
+  for (int kind = 0; kind < PASS_KIND_COUNT; kind++) {
+    MPT_RETURN_IF_FAILED(measure_go_on(options, "passes", kind, PASS_KIND_COUNT, error));
+    for (int wide = works[kind].wide_only; wide < 2; wide++)
+      for (int i = 0; i < MEASURE_SIZES; i++) {
+        set_size(b, wide, measure_sizes[i]);
+        MPT_RETURN_IF_FAILED(
+            add_seconds(b, works[kind].run, &passes->seconds[kind][wide][i], error));
+      }
+  }
+  return MPT_OK;
+}
+
+mpt_status measure_pass_round(mpt_queue *queue, const measure_options *options,
+                              measure_passes *passes, uint32_t formats, mpt_error *error) {
   bench b;
   mpt_status status = MPT_OK;
   MPT_RETURN_IF_FAILED(begin(&b, queue, true, error));
   MPT_TRY(time_copies(&b, passes, error));
-  for (int kind = 0; kind < PASS_KIND_COUNT; kind++)
-    for (int wide = works[kind].wide_only; wide < 2; wide++)
-      for (int i = 0; i < MEASURE_SIZES; i++) {
-        set_size(&b, wide, measure_sizes[i]);
-        MPT_TRY(add_seconds(&b, works[kind].run, &passes->seconds[kind][wide][i], error));
-      }
-  MPT_TRY(time_attention(&b, passes, formats, error));
+  MPT_TRY(time_passes(&b, options, passes, error));
+  MPT_TRY(time_attention(&b, options, passes, formats, error));
 fail:
   mpt_memory_free(queue, b.memory);
   return status;
