@@ -181,7 +181,7 @@ static mpt_status run_once(search *s, candidate *x, double fastest, mpt_error *e
 static mpt_status time_rounds(search *s, const int *which, int count, int rounds,
                               mpt_error *error) {
   const char *what = "timing a matrix product";
-  double times[GEMM_CANDIDATES][ROUNDS];
+  double times[GEMM_CANDIDATES][ROUNDS] = {0};
   cudaStream_t stream = s->c->gemm->stream;
   int graphs = rounds * count;
   for (int i = -1; i < graphs; i++) { /* the first is not counted */

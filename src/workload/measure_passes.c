@@ -280,12 +280,12 @@ static const struct {
     [PASS_OPTIMIZER_FP8] = {run_optimizer_fp8, 7, 2, true},
 };
 
-static int bits_of(int wide) {
-  return wide ? 32 : 16;
+static int bytes_of(int wide) {
+  return wide ? 4 : 2;
 }
 
 double measure_pass_bytes(pass_kind kind, int wide, int64_t elements) {
-  return (double)elements * (works[kind].tensors * bits_of(wide) / 8 + works[kind].others);
+  return (double)elements * (works[kind].tensors * bytes_of(wide) + works[kind].others);
 }
 
 /* Rows of 1024, of 4096 where there are many elements. */
@@ -478,8 +478,9 @@ mpt_status measure_pass_once(mpt_queue *queue, bool ran[PASS_KIND_COUNT][2], boo
   for (int kind = 0; kind < PASS_KIND_COUNT; kind++)
     for (int wide = 0; wide < 2; wide++) {
       set_size(&b, wide, measure_sizes[0]);
+      const bool narrow = wide == 0;
       status =
-          wide < works[kind].wide_only ? MPT_ERROR_UNSUPPORTED : call(&b, works[kind].run, &why);
+          narrow && works[kind].wide_only ? MPT_ERROR_UNSUPPORTED : call(&b, works[kind].run, &why);
       ran[kind][wide] = status == MPT_OK;
       if (status != MPT_OK && status != MPT_ERROR_UNSUPPORTED)
         goto fail;

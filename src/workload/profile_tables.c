@@ -13,9 +13,9 @@ bool profile_is_null(const mpt_yaml_node *node) {
           strcmp(node->scalar, "~") == 0);
 }
 
-/* A list of rows of `values` values each; room for them. */
-static mpt_status begin_table(const mpt_yaml_node *list, const char *what, size_t values,
-                              size_t row_bytes, void **rows, mpt_error *error) {
+/* Whether it is a list of rows of `values` values each. */
+static mpt_status check_table(const mpt_yaml_node *list, const char *what, size_t values,
+                              mpt_error *error) {
   MPT_RETURN_IF_FAILED(mpt_yaml_expect(list, MPT_YAML_LIST, what, error));
   if (list->count == 0 || list->count > MAX_ROWS)
     return mpt_yaml_fail(list, error, "%s has %zu rows; 1 to %d are taken", what, list->count,
@@ -26,8 +26,7 @@ static mpt_status begin_table(const mpt_yaml_node *list, const char *what, size_
       return mpt_yaml_fail(list->items[i], error, "the row of %s has %zu values, not %zu", what,
                            list->items[i]->count, values);
   }
-  *rows = calloc(list->count, row_bytes);
-  return *rows != NULL ? MPT_OK : mpt_fail_memory(error, "a profile", list->count * row_bytes);
+  return MPT_OK;
 }
 
 static mpt_status read_above(const mpt_yaml_node *node, const char *what, double unit,
@@ -47,11 +46,12 @@ static mpt_status sorted(const mpt_yaml_node *list, profile *p, mpt_error *error
 
 mpt_status profile_read_passes(const mpt_yaml_node *list, profile *p, mpt_error *error) {
   const char *words[PASS_KIND_COUNT + 1] = {NULL};
-  void *rows;
   for (int k = 0; k < PASS_KIND_COUNT; k++)
     words[k] = pass_kind_name((pass_kind)k);
-  MPT_RETURN_IF_FAILED(begin_table(list, "passes", 4, sizeof *p->passes, &rows, error));
-  p->passes = rows;
+  MPT_RETURN_IF_FAILED(check_table(list, "passes", 4, error));
+  p->passes = calloc(list->count, sizeof *p->passes);
+  if (p->passes == NULL)
+    return mpt_fail_memory(error, "a profile", list->count * sizeof *p->passes);
   p->pass_count = (int)list->count;
   for (size_t i = 0; i < list->count; i++) {
     const mpt_yaml_node *const *values = list->items[i]->items;
@@ -74,14 +74,15 @@ mpt_status profile_read_passes(const mpt_yaml_node *list, profile *p, mpt_error 
 mpt_status profile_read_attention(const mpt_yaml_node *list, profile *p, mpt_error *error) {
   static const char *const words[] = {"fp32", "tf32", "bf16", "fp16", NULL};
   static const mpt_format formats[] = {MPT_FP32, MPT_TF32, MPT_BF16, MPT_FP16};
-  void *rows;
-  MPT_RETURN_IF_FAILED(begin_table(list, "attention", 5, sizeof *p->attention, &rows, error));
-  p->attention = rows;
+  MPT_RETURN_IF_FAILED(check_table(list, "attention", 5, error));
+  p->attention = calloc(list->count, sizeof *p->attention);
+  if (p->attention == NULL)
+    return mpt_fail_memory(error, "a profile", list->count * sizeof *p->attention);
   p->attention_count = (int)list->count;
   for (size_t i = 0; i < list->count; i++) {
     const mpt_yaml_node *const *values = list->items[i]->items;
     attention_row *row = &p->attention[i];
-    int word;
+    int word = 0;
     MPT_RETURN_IF_FAILED(fields_word(values[0], "format", words, &word, error));
     row->format = formats[word];
     MPT_RETURN_IF_FAILED(
