@@ -98,6 +98,7 @@ MPT_API bool mpt_session_keeps_input(const mpt_session *session, int layer);
  * many batches, begin one step and call mpt_session_microbatch before each batch, so that weights
  * are cast once. The other modes move neither scales nor counters. */
 MPT_API mpt_status mpt_session_set_mode(mpt_session *session, mpt_run_mode mode, mpt_error *error);
+/* Between steps; another choice than there is forgets what the optimizer made. */
 MPT_API mpt_status mpt_session_set_statistics(mpt_session *session, mpt_statistics_mode mode,
                                               int64_t every, mpt_error *error);
 /* Whether statistics are collected in that step. */
