@@ -84,7 +84,11 @@ build() {
   shift 2
   log="build/$preset.log"
   mkdir -p build
-  [ -e "build/$preset/build.ninja" ] || say "building build/$preset (a minute or two, once)"
+  about="a minute or two"
+  if command -v nvcc >/dev/null || [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then
+    about="some minutes with CUDA"
+  fi
+  [ -e "build/$preset/build.ninja" ] || say "building build/$preset ($about, once)"
   {
     { [ -e "build/$preset/build.ninja" ] || cmake --preset "$preset" "$@"; } &&
       cmake --build --preset "$preset" --target "$target"
