@@ -70,6 +70,7 @@ static inline void open_session(rig *r, const mpt_session_config *config,
   OK(mpt_session_open(config, layers, count, &r->session, &ok_error));
   size_t bytes = mpt_session_workspace_bytes(r->session);
   OK(mpt_memory_allocate(r->queue, bytes, &r->workspace, &ok_error));
+  memset(r->workspace, 0xA5, bytes); /* a session takes nothing from it that it has not written */
   OK(mpt_session_set_workspace(r->session, r->workspace, bytes, &ok_error));
 }
 

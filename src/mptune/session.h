@@ -155,14 +155,16 @@ MPT_API mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *
  * it: fills `copies` of each that is a weight which this step's products read in a narrow format,
  * so that the optimizer makes the copy that the next step will read (for fp8 with current scaling,
  * finds its amax), and the next step need not read the weight in fp32; and `lite` where every step
- * collects lite statistics, so that the next step's are found there too. The memory belongs to the
- * session. Results are the same bits as without; casts count where they are made, so
- * mpt_layer_counters are ahead by those for the step to come. At most two copies of a parameter;
- * others are made in the step, as are all of a parameter that is not given. */
+ * collects lite statistics, so that the next step's are found there too (and are delivered though
+ * no layer should read the weight in it). The memory belongs to the session. Results are the same
+ * bits as without; casts count where they are made, so mpt_layer_counters are ahead by those for
+ * the step to come. At most two copies of a parameter; others are made in the step, as are all of a
+ * parameter that is not given. */
 MPT_API mpt_status mpt_session_offer_copies(mpt_session *session, mpt_adam_parameter *parameters,
                                             int count, mpt_error *error);
-/* Forgets what the optimizer made. Call it between steps when weights change in another
- * way (they are loaded, averaged, moved). mpt_session_set_mode and mpt_session_set_state do. */
+/* Forgets what the optimizer made. Call it between steps when weights change in another way (they
+ * are loaded, averaged, moved). mpt_session_set_mode, mpt_session_set_state and, with another
+ * choice, mpt_session_set_statistics do. */
 MPT_API mpt_status mpt_session_forget_weights(mpt_session *session, mpt_error *error);
 
 /* A step that the device is about to run again from a recording (mpt_queue_replay) which holds one

@@ -182,6 +182,8 @@ mpt_status watch_deliver(mpt_session *session, mpt_error *error);
 mpt_lite *watch_lite(mpt_session *session, int source);
 /* Where the optimizer adds what it sees of a new weight, for the next step; NULL: it need not. */
 mpt_lite *watch_lite_of_new_weight(mpt_session *session, const mpt_tensor *weight);
+/* Weights have changed in another way since, or nobody asks for it. */
+mpt_status watch_forget_new_weights(mpt_session *session, mpt_error *error);
 /* The gradients that a step ends with: which layers they belong to. */
 void watch_gradients(mpt_session *session, const mpt_tensor *const *gradients, int count);
 /* The state as of now, with the step that ended last counted. */

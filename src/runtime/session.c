@@ -200,9 +200,12 @@ mpt_status mpt_session_set_statistics(mpt_session *session, mpt_statistics_mode 
   if (session->in_step)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "statistics change between steps only");
   MPT_RETURN_IF_FAILED(watch_deliver(session, error));
-  /* What the optimizer saw of the weights may be of older ones when it is asked for again. */
-  if (mode != session->statistics || every != session->statistics_every)
+  /* What the optimizer saw of the weights may be of older ones when it is asked for again, and what
+   * it is about to see was not asked for by the step that ended. */
+  if (mode != session->statistics || every != session->statistics_every) {
     MPT_RETURN_IF_FAILED(mpt_session_forget_weights(session, error));
+    session->collecting = false;
+  }
   session->statistics = mode;
   session->statistics_every = every;
   return MPT_OK;

@@ -71,16 +71,29 @@ static mpt_status clear_lite(mpt_session *session, mpt_error *error) {
   return clear(session, session->source_lite, lite_bytes(session), error);
 }
 
-/* The step begins with what the optimizer saw of the weights, in place of zeros. */
-static mpt_status take_coming_lite(mpt_session *session, mpt_error *error) {
+static bool forget_coming_lite(mpt_session *session) {
   bool any = false;
   for (int i = 0; i < session->source_count; i++) {
-    operand_source *source = &session->sources[i];
-    any = any || source->lite_comes;
-    source->collected = source->collected_here = source->lite_comes;
-    source->lite_comes = false;
+    any = any || session->sources[i].lite_comes;
+    session->sources[i].lite_comes = false;
   }
-  if (any) {
+  return any;
+}
+
+/* The optimizer may see more before the step begins. */
+mpt_status watch_forget_new_weights(mpt_session *session, mpt_error *error) {
+  return forget_coming_lite(session)
+             ? clear(session, session->coming_lite, lite_bytes(session), error)
+             : MPT_OK;
+}
+
+/* The step begins with what the optimizer saw of the weights, in place of zeros. */
+static mpt_status take_coming_lite(mpt_session *session, mpt_error *error) {
+  for (int i = 0; i < session->source_count; i++) {
+    operand_source *source = &session->sources[i];
+    source->collected = source->collected_here = source->lite_comes;
+  }
+  if (forget_coming_lite(session)) {
     mpt_tensor from = words_at(session, session->coming_lite, lite_bytes(session));
     mpt_tensor to = words_at(session, session->source_lite, lite_bytes(session));
     MPT_RETURN_IF_FAILED(mpt_copy(session->queue, &from, &to, error));

@@ -116,8 +116,9 @@ mpt_status mpt_session_forget_weights(mpt_session *session, mpt_error *error) {
   const uint32_t none[2] = {0}; /* coming_bits, comes */
   if (session->in_step)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "weights change between steps only");
+  MPT_RETURN_IF_FAILED(watch_forget_new_weights(session, error));
   for (int i = 0; i < session->source_count; i++)
-    session->sources[i].comes = session->sources[i].lite_comes = false;
+    session->sources[i].comes = false;
   for (int i = 0; i < session->copy_count; i++) {
     operand_copy *copy = &session->copies[i];
     bool came = copy->comes;
