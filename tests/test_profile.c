@@ -195,6 +195,39 @@ static void passes_lie_on_lines_between_the_measured_sizes(void **state) {
   profile_free(p);
 }
 
+static void a_table_has_ten_thousand_rows_at_most(void **state) {
+  (void)state;
+  enum { ROWS = 10001, LINE = 40 };
+  char *text = malloc(sizeof good + ROWS * LINE);
+  mpt_error error = {0};
+  profile *p = NULL;
+  for (int rows = ROWS - 1; rows <= ROWS; rows++) {
+    size_t length = (size_t)sprintf(text, "%spasses:\n", good);
+    for (int i = 1; i <= rows; i++)
+      length += (size_t)sprintf(text + length, "  - [loss, 16, %d, 1]\n", i);
+    write_file(text);
+    const mpt_status status = profile_load(path, &p, &error);
+    assert_int_equal(status, rows == ROWS ? MPT_ERROR_SYNTAX : MPT_OK);
+    if (rows == ROWS)
+      assert_non_null(strstr(error.message, "10001 rows"));
+    else
+      profile_free(p);
+  }
+  free(text);
+}
+
+/* Noise can make the larger of two small passes the faster one. */
+static void a_line_that_falls_does_not_go_on(void **state) {
+  (void)state;
+  char text[1024];
+  sprintf(text, "%spasses: [[loss, 16, 1e6, 9], [loss, 16, 2e6, 6]]\n", good);
+  write_file(text);
+  profile *p = load(path);
+  assert_true(near(profile_pass(p, PASS_LOSS, 16, 1.5e6), 7.5e-6, 1e-12));
+  assert_true(near(profile_pass(p, PASS_LOSS, 16, 1e9), 6e-6, 1e-12));
+  profile_free(p);
+}
+
 static void attention_lies_on_lines_between_sequences(void **state) {
   (void)state;
   write_file(tables);
@@ -318,6 +351,9 @@ static void bad_tables_are_refused_at_their_place(void **state) {
       {"[loss, 16, 4e6, 10]", "[loss, 16, 4e6, .nan]", 8, 21, "a time"},
       {"[loss, 16, 4e6, 10]", "[loss, 16, 4e6]", 8, 5, "3 values, not 4"},
       {"[loss, 16, 4e6, 10]", "loss", 8, 5, "a row"},
+      {"passes:\n  - [loss, 16, 4e6, 10]\n  - [loss, 16, 1e6, 4]\n  - [loss, 16, 2e6, 5]\n"
+       "  - [quantize, 32, 1e6, 7]\n",
+       "passes: []\n", 7, 9, "0 rows"},
       {"[loss, 16, 4e6, 10]", "[loss, 16, 1e6, 10]", 8, 3, "there twice"},
       {"[bf16, 128, 1024, 100, 300]", "[fp8_e4m3, 128, 1024, 100, 300]", 13, 6, "unknown format"},
       {"[bf16, 128, 1024, 100, 300]", "[bf16, 0, 1024, 100, 300]", 13, 12, "channels"},
@@ -424,6 +460,8 @@ int main(void) {
       cmocka_unit_test(a_missing_shape_is_filled_from_its_neighbours),
       cmocka_unit_test(without_tables_passes_cost_their_bytes_and_at_least_a_launch),
       cmocka_unit_test(passes_lie_on_lines_between_the_measured_sizes),
+      cmocka_unit_test(a_table_has_ten_thousand_rows_at_most),
+      cmocka_unit_test(a_line_that_falls_does_not_go_on),
       cmocka_unit_test(attention_lies_on_lines_between_sequences),
       cmocka_unit_test(products_of_a_step_have_factors),
       cmocka_unit_test(the_synthetic_device_prices_bits),

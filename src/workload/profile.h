@@ -128,8 +128,8 @@ double profile_gemm_in_step(const profile *p, mpt_gemm_kind gemm, gemm_column co
 mpt_status profile_sort_tables(profile *p, mpt_error *error);
 
 /* Seconds of a pass that reads and writes `bytes`, its elements read of `bits` (16 or 32; 8 counts
- * as 16): on a line between the measured sizes, and on the last line beyond them. Without a table
- * bytes / (efficiency * bandwidth). At least pass_floor. */
+ * as 16): on a line between the measured sizes, and beyond them on the last one, unless it falls.
+ * Without a table bytes / (efficiency * bandwidth). At least pass_floor. */
 double profile_pass(const profile *p, pass_kind kind, int bits, double bytes);
 const char *pass_kind_name(pass_kind kind); /* "norm_forward" */
 

@@ -93,6 +93,8 @@ double profile_pass(const profile *p, pass_kind kind, int bits, double bytes) {
     seconds = bytes <= rows->bytes ? rows->seconds
                                    : on_line(rows[i].bytes, rows[i].seconds, rows[i + 1].bytes,
                                              rows[i + 1].seconds, bytes);
+    if (bytes > rows[count - 1].bytes) /* though noise made the larger one the faster */
+      seconds = fmax(seconds, rows[count - 1].seconds);
   }
   return fmax(seconds, p->pass_floor);
 }
