@@ -278,6 +278,134 @@ static void writers_that_look_are_known(void **state) {
   graph_free(g);
 }
 
+/* The pass of a layer (NULL: of loss or optimizer) whose name ends so. */
+static graph_pass pass_of(const graph *g, const mpt_layer_policy *assignment,
+                          const optimizer_spec *optimizer, const char *layer, const char *ending) {
+  static graph_pass passes[256];
+  const int count = graph_passes(g, assignment, passes, 256, optimizer);
+  const int index = layer == NULL ? -1 : graph_find(g, layer);
+  for (int i = 0; i < count; i++) {
+    const size_t length = strlen(passes[i].name), end = strlen(ending);
+    if (passes[i].layer == index && length >= end &&
+        strcmp(passes[i].name + length - end, ending) == 0)
+      return passes[i];
+  }
+  fail_msg("'%s' has no pass '%s'", layer == NULL ? "the step" : layer, ending);
+  return passes[0];
+}
+
+typedef struct expected_pass {
+  const char *layer, *ending;
+  pass_kind kind;
+  double bytes;
+  mpt_format format;
+} expected_pass;
+
+static void check_passes(const graph *g, const optimizer_spec *optimizer,
+                         const expected_pass *expected, size_t count) {
+  mpt_layer_policy a[TEST_MAX_LAYERS];
+  for (int i = 0; i < g->layer_count; i++)
+    a[i] = mpt_layer_policy_of(MPT_PRECISION_BF16);
+  for (size_t i = 0; i < count; i++) {
+    const expected_pass *e = &expected[i];
+    const graph_pass pass = pass_of(g, a, optimizer, e->layer, e->ending);
+    if (pass.kind != e->kind || pass.bytes != e->bytes || pass.format != e->format)
+      fail_msg("%s %s: kind %d, %.0f bytes, format %d", e->layer == NULL ? "" : e->layer, e->ending,
+               (int)pass.kind, pass.bytes, (int)pass.format);
+  }
+}
+
+/* Kinds, bytes and what is read of every pass of two networks under bf16. */
+static void passes_are_of_their_kinds(void **state) {
+  (void)state;
+  test_model m;
+  test_gpt(&m, 11, 8, 16, 1, false);
+  m.w.optimizer.kind = OPTIMIZER_ADAMW;
+  graph *g = build(&m, 3);
+  const double n = 3 * 8 * 16, parameters = (double)g->parameters, logits = 3 * 8 * 11;
+  const expected_pass gpt[] = {
+      {"embed", "forward", PASS_EMBEDDING_FORWARD, (4 + 2) * n, MPT_BF16},
+      {"embed", "backward", PASS_EMBEDDING_BACKWARD, (2 + 2 * 4) * n, MPT_BF16},
+      {"blocks.0.ln1", "forward", PASS_NORM_FORWARD, 2 * 2 * n, MPT_BF16},
+      {"blocks.0.ln1", "backward", PASS_NORM_BACKWARD, 2 * 4 * n, MPT_BF16},
+      {"ln_f", "backward", PASS_NORM_BACKWARD, 2 * 3 * n, MPT_BF16},
+      {"blocks.0.attn.qkv", "backward", PASS_COLUMN_SUM, 2 * 3 * n, MPT_BF16},
+      {"blocks.0.attn.core", "forward", PASS_ELEMENTWISE, 2 * (3 + 1) * n, MPT_BF16},
+      {"blocks.0.attn.core", "backward", PASS_ELEMENTWISE, 2 * (3 + 1 + 1 + 3) * n, MPT_BF16},
+      {"blocks.0.add", "forward", PASS_ELEMENTWISE, 2 * 3 * n, MPT_BF16},
+      {"blocks.0.mlp.gelu", "forward", PASS_ELEMENTWISE, 2 * 2 * 4 * n, MPT_BF16},
+      {"blocks.0.mlp.gelu", "backward", PASS_ELEMENTWISE, 2 * 3 * 4 * n, MPT_BF16},
+      {NULL, "loss", PASS_LOSS, 2 * 2 * logits, MPT_BF16},
+      {NULL, "clear gradients", PASS_ELEMENTWISE, 4 * parameters, MPT_FP32},
+      {NULL, "check gradients", PASS_REDUCTION, 4 * parameters, MPT_FP32},
+      {NULL, "optimizer", PASS_OPTIMIZER, 28 * parameters, MPT_FP32},
+  };
+  check_passes(g, &m.w.optimizer, gpt, sizeof gpt / sizeof *gpt);
+  /* Other losses read targets in fp32 too, and have no kernel that is timed. */
+  g->loss = LOSS_MSE;
+  const expected_pass mse = {NULL, "loss", PASS_ELEMENTWISE, (2 * 2 + 4) * logits, MPT_BF16};
+  check_passes(g, NULL, &mse, 1);
+  g->loss = LOSS_BINARY;
+  check_passes(g, NULL, &mse, 1);
+  graph_free(g);
+  test_cnn(&m, 4, 5, 3);
+  g = build(&m, 2);
+  const double image = 2 * 5 * 16, pooled = image / 4;
+  const expected_pass cnn[] = {
+      {"conv1", "bias backward", PASS_COLUMN_SUM, 2 * image, MPT_BF16},
+      {"relu1", "backward", PASS_ELEMENTWISE, 2 * 3 * image, MPT_BF16},
+      {"pool1", "forward", PASS_ELEMENTWISE, 2 * (image + pooled), MPT_BF16},
+      {"pool1", "backward", PASS_ELEMENTWISE, 2 * (2 * image + pooled), MPT_BF16},
+  };
+  check_passes(g, NULL, cnn, sizeof cnn / sizeof *cnn);
+  graph_free(g);
+}
+
+/* A relu's backward pass reads what it wrote, a gelu's what it read; a sum stored otherwise than
+ * its reader's gradient has to convert that. */
+static void passes_read_what_is_stored_where_they_look(void **state) {
+  (void)state;
+  test_model m;
+  test_model_begin(&m, LOSS_CROSS_ENTROPY);
+  m.info = (dataset_info){.rank = 1, .shape = {8}, .classes = 8};
+  test_linear(&m, "fc", 8);
+  test_layer(&m, "relu", "relu", NULL);
+  test_linear(&m, "fc2", 8);
+  test_layer(&m, "gelu", "gelu", NULL);
+  test_layer(&m, "residual", "sum", "relu", "gelu", NULL);
+  test_linear(&m, "head", 8);
+  graph *g = build(&m, 4);
+  const mpt_layer_policy fp32 = mpt_layer_policy_of(MPT_PRECISION_FP32),
+                         bf16 = mpt_layer_policy_of(MPT_PRECISION_BF16);
+  const mpt_layer_policy a[] = {fp32, bf16, fp32, bf16, bf16, fp32};
+  const double n = 4 * 8;
+  /* Each writes the gradient of a product's output in its own format. */
+  assert_true(pass_of(g, a, NULL, "relu", "backward").bytes == (2 + 2 + 2) * n);
+  assert_true(pass_of(g, a, NULL, "gelu", "backward").bytes == (4 + 2 + 2) * n);
+  assert_int_equal(pass_of(g, a, NULL, "gelu", "forward").format, MPT_FP32);
+  /* head's dgrad is fp32, the gradients of the sum's inputs bf16 */
+  const graph_pass sum = pass_of(g, a, NULL, "sum", "backward");
+  assert_true(sum.bytes == (4 + 2) * n && sum.format == MPT_FP32);
+  graph_free(g);
+}
+
+/* A kind that neither looks nor adds: what the network adds for it is looked at. */
+static void a_sum_that_the_network_makes_is_looked_at(void **state) {
+  (void)state;
+  test_model m;
+  for (int readers = 1; readers <= 2; readers++) {
+    test_model_begin(&m, LOSS_CROSS_ENTROPY);
+    m.info = (dataset_info){.rank = 1, .shape = {8}, .classes = 8};
+    test_linear(&m, "fc", 8);
+    test_layer(&m, "scale", "scale", "fc", NULL)->output_scale = 0.5;
+    if (readers == 2)
+      test_layer(&m, "residual", "sum", "scale", "fc", NULL);
+    graph *g = build(&m, 4);
+    assert_true(graph_is_seen(g, g->layers[graph_find(g, "fc")].output, true) == (readers == 2));
+    graph_free(g);
+  }
+}
+
 /* ---- what does not fit ---- */
 
 static void refuse(test_model *m, mpt_status status, const char *part) {
@@ -391,6 +519,9 @@ int main(void) {
       cmocka_unit_test(gradients_of_several_readers_are_added),
       cmocka_unit_test(a_convolution_writes_its_columns),
       cmocka_unit_test(writers_that_look_are_known),
+      cmocka_unit_test(passes_are_of_their_kinds),
+      cmocka_unit_test(passes_read_what_is_stored_where_they_look),
+      cmocka_unit_test(a_sum_that_the_network_makes_is_looked_at),
       cmocka_unit_test(attention_has_its_operations),
       cmocka_unit_test(errors_name_the_layer_and_its_place),
       cmocka_unit_test(layers_that_do_not_fit_are_refused),

@@ -1,4 +1,5 @@
-/* Measured profiles: how figures are summed up, and the file. Measuring itself needs a GPU. */
+/* Measured profiles: how figures are summed up, what is asked of the device, and the file.
+ * Measuring itself needs a GPU. */
 #include "workload/measure.h"
 #include <math.h>
 #include <setjmp.h>
@@ -153,6 +154,106 @@ static void bytes_are_those_that_a_pass_moves(void **state) {
   assert_true(measure_pass_bytes(PASS_QUANTIZE_PAIR, 0, 100) == 400);
   assert_true(measure_pass_bytes(PASS_QUANTIZE, 1, 100) == 500);
   assert_true(measure_pass_bytes(PASS_OPTIMIZER, 1, 100) == 3000);
+  assert_true(measure_pass_bytes(PASS_OPTIMIZER_FP8, 1, 100) == 3000);
+}
+
+/* ---- products, on a made-up device ---- */
+enum { MOST_TIMED = 256 };
+static struct {
+  mpt_gemm_shape products[MOST_TIMED];
+  int count;
+  mpt_status status;
+  double rate; /* operations per second */
+} made_up;
+
+mpt_status __wrap_mpt_gemm_time(mpt_queue *queue, const mpt_gemm_shape *p, double *seconds,
+                                mpt_error *error);
+
+/* A bias, the layouts of dgrad and wgrad and an fp32 gradient take longer. */
+mpt_status __wrap_mpt_gemm_time(mpt_queue *queue, const mpt_gemm_shape *p, double *seconds,
+                                mpt_error *error) {
+  (void)queue;
+  assert_in_range(made_up.count, 0, MOST_TIMED - 1);
+  made_up.products[made_up.count++] = *p;
+  if (made_up.status != MPT_OK) {
+    *error = (mpt_error){.status = made_up.status, .message = "made up"};
+    return made_up.status;
+  }
+  *seconds = 2.0 * (double)p->m * (double)p->n * (double)p->k / made_up.rate;
+  *seconds *= (p->bias ? 1.25 : 1) * (p->transpose_b ? 1 : 1.5) * (p->transpose_a ? 2 : 1);
+  *seconds *= p->accumulate && p->out == MPT_FP32 ? 3 : 1;
+  return MPT_OK;
+}
+
+static void a_table_leaves_out_what_is_not_there_or_takes_long(void **state) {
+  (void)state;
+  measure_gemms g;
+  mpt_error error = {0};
+  const uint32_t formats = 1u << MPT_FP32 | 1u << MPT_FP8_E4M3;
+  assert_int_equal(measure_gemms_begin(&g, true, NULL), MPT_OK);
+  const int last = g.count - 1; /* far larger than the one that is timed first */
+  made_up.rate = 2.0 * 128 * 64 * 64 / 1e-3;
+  static const mpt_status absent[] = {MPT_ERROR_UNSUPPORTED, MPT_ERROR_MEMORY};
+  for (int i = 0; i < 2; i++) {
+    made_up.status = absent[i];
+    assert_int_equal(measure_gemm_row(NULL, &g, 0, formats, &error), MPT_OK);
+  }
+  made_up.status = MPT_ERROR_DEVICE;
+  assert_int_equal(measure_gemm_row(NULL, &g, 0, formats, &error), MPT_ERROR_DEVICE);
+  assert_string_equal(error.message, "made up");
+  assert_int_equal(g.times[0][GEMM_FP32].count, 0);
+  made_up.status = MPT_OK;
+  made_up.count = 0;
+  assert_int_equal(measure_gemm_row(NULL, &g, 0, formats, &error), MPT_OK);
+  assert_int_equal(made_up.count, 3); /* no column that needs another format */
+  assert_int_equal(measure_gemm_row(NULL, &g, last, formats, &error), MPT_OK);
+  assert_int_equal(made_up.count, 3); /* more than a tenth of a second by what is known */
+  for (int i = 0; i < 3; i++) {
+    const mpt_gemm_shape *p = &made_up.products[i];
+    assert_true(p->m == 128 && p->n == 64 && p->k == 64 && p->transpose_b && !p->transpose_a);
+    assert_true(!p->bias && !p->accumulate && p->a == (i == 0 ? MPT_FP32 : MPT_FP8_E4M3));
+    assert_true(p->b == p->a && p->out == (i == 0 ? MPT_FP32 : MPT_BF16) && p->fast == (i == 1));
+  }
+  assert_true(same(measured_median(&g.times[0][GEMM_FP8_FAST]), 1e-3));
+  assert_int_equal(g.times[0][GEMM_TF32].count, 0);
+  measure_gemms_free(&g);
+}
+
+/* Products of GPT-2 large's layers, each over the plain one of its shape. fp8 operands of dgrad and
+ * wgrad are transposed copies, which lie as the table's do. */
+static void products_of_a_step_are_timed_as_it_makes_them(void **state) {
+  (void)state;
+  static const int64_t layers[4][2] = {{3840, 1280}, {1280, 1280}, {5120, 1280}, {1280, 5120}};
+  const measure_options options = {.budget = 1};
+  measure_gemms g = {.count = 0};
+  mpt_error error = {0};
+  made_up.count = 0;
+  made_up.status = MPT_OK;
+  made_up.rate = 1e15;
+  assert_int_equal(measure_gemm_factors(NULL, &options, &g, ~0u, &error), MPT_OK);
+  const mpt_gemm_shape *p = made_up.products;
+  for (int c = 0; c < GEMM_COLUMN_COUNT; c++) {
+    const bool stored = c < GEMM_FP8_FAST;
+    const double expected[MPT_GEMM_COUNT] = {
+        [MPT_FPROP] = 1.25, [MPT_DGRAD] = 1.5, [MPT_WGRAD] = stored ? 9 : 3};
+    for (int gemm = 0; gemm < MPT_GEMM_COUNT; gemm++) {
+      const measured *factor = &g.factors[gemm][c];
+      assert_int_equal(factor->count, stored || gemm != MPT_DGRAD);
+      if (factor->count == 0)
+        continue;
+      assert_true(same(measured_median(factor), expected[gemm]));
+      for (int i = 0; i < 4; i++, p += 2) {
+        const int64_t n = layers[i][0], k = layers[i][1], rows = 16384;
+        assert_int_equal(p->m, gemm == MPT_WGRAD ? n : rows);
+        assert_int_equal(p->n, gemm == MPT_FPROP ? n : k);
+        assert_int_equal(p->k, gemm == MPT_FPROP ? k : gemm == MPT_DGRAD ? n : rows);
+        assert_true(p[1].m == p->m && p[1].n == p->n && p[1].k == p->k);
+        assert_true(p[1].a == p->a && p[1].b == p->b && p[1].fast == p->fast);
+        assert_int_equal(p[1].out, gemm == MPT_WGRAD ? MPT_FP32 : p->out);
+      }
+    }
+  }
+  assert_true(p == made_up.products + made_up.count);
 }
 
 static void nothing_is_measured_without_a_gpu(void **state) {
@@ -175,6 +276,8 @@ int main(void) {
       cmocka_unit_test(a_saved_profile_reads_back),
       cmocka_unit_test(what_is_timed_runs),
       cmocka_unit_test(bytes_are_those_that_a_pass_moves),
+      cmocka_unit_test(a_table_leaves_out_what_is_not_there_or_takes_long),
+      cmocka_unit_test(products_of_a_step_are_timed_as_it_makes_them),
       cmocka_unit_test(nothing_is_measured_without_a_gpu),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
