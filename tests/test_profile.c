@@ -168,6 +168,11 @@ static void without_tables_passes_cost_their_bytes_and_at_least_a_launch(void **
   assert_true(profile_gemm_in_step(p, MPT_WGRAD, GEMM_BF16, 3e-6) == 3e-6);
   profile_free(p);
   char text[1024];
+  sprintf(text, "%spass_efficiency: 0.25\n", good);
+  write_file(text);
+  p = load(path); /* a cast reaches what a pass does */
+  assert_true(near(profile_pass(p, PASS_QUANTIZE, 16, 1e9), 4e-3, 1e-12));
+  profile_free(p);
   sprintf(text, "%squantize_efficiency: 0.5\npass_efficiency: 0.25\n", good);
   write_file(text);
   p = load(path);

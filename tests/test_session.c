@@ -597,21 +597,29 @@ static void a_policy_gives_formats_and_loss_scale(void **unused) {
 
 static void a_policy_without_loss_scale_leaves_it_to_the_program(void **unused) {
   (void)unused;
-  const char text[] = "schema: mptune/policy@1\ndefault: fp16\n";
-  mpt_policy *policy;
-  OK(mpt_policy_parse(text, strlen(text), "text", &policy, &ok_error));
-  for (int given = 0; given < 2; given++) {
+  static const struct {
+    const char *text;
+    float expected[2]; /* where the program says nothing, and a static 128 */
+  } policies[] = {
+      {"schema: mptune/policy@1\ndefault: fp16\n", {65536.0f, 128.0f}},
+      {"schema: mptune/policy@1\ndefault: fp16\nloss_scale: {mode: none}\n", {1.0f, 1.0f}},
+  };
+  for (int i = 0; i < 4; i++) {
+    const char *text = policies[i / 2].text;
+    const int given = i % 2;
+    mpt_policy *policy;
     rig r = {0};
+    OK(mpt_policy_parse(text, strlen(text), "text", &policy, &ok_error));
     mpt_session_config config = config_of(&r, NULL);
     config.policy = policy;
     if (given)
       config.loss_scale = (mpt_loss_scale_policy){MPT_LOSS_SCALE_STATIC, 128.0f};
     mpt_session_layer layer = linear("fc1", 4, 4, 4);
     open_session(&r, &config, &layer, 1);
-    assert_true(mpt_session_loss_scale(r.session) == (given ? 128.0f : 65536.0f));
+    assert_true(mpt_session_loss_scale(r.session) == policies[i / 2].expected[given]);
     close_session(&r);
+    mpt_policy_free(policy);
   }
-  mpt_policy_free(policy);
 }
 
 int main(void) {

@@ -214,6 +214,12 @@ static void finalists_are_timed_in_turn(void **state) {
   assert_true(spent[1] == spent[0]);
   assert_int_equal(search_spent(&s, &all, &error), MPT_OK);
   assert_true(all == spent[0]); /* nothing was trained */
+  /* More is added to what there is. */
+  const double before = 1000;
+  assert_int_equal(store_set(s.store, "timing", "{\"seconds\":1000}", &error), MPT_OK);
+  assert_int_equal(timing_in_turn(&s, finalists, 3, 2, &error), MPT_OK);
+  assert_int_equal(timing_spent(&s, &all, &error), MPT_OK);
+  assert_true(all > before && all < before + search_now() - began);
   free(assignment);
   search_close(&s);
   workload_free(w);

@@ -79,3 +79,8 @@ echo "$(($(evaluations) - before)) trained"
 mptune report run --json | tool json policies | grep -oE '"label": "(all-fp16|own.yaml|silent.yaml|bf16.yaml)"'
 mptune policy diff silent.yaml own.yaml net.yaml
 mptune policy diff agrees.yaml own.yaml net.yaml
+# All losses that are not scaled are one: one training of the two.
+sed 's/^loss_scale:.*/loss_scale: {mode: none}/' net.yaml >unscaled.yaml
+policy none-from-4.yaml "loss_scale: {mode: none, initial: 4}"
+mptune eval -q unscaled.yaml --seeds 1 -o unscaled -p silent.yaml -p none-from-4.yaml --json |
+  tool json evaluations
