@@ -306,10 +306,9 @@ static inline void fixture_fill(const char *directory, fixture_case c) {
     for (int seed = 2; seed <= 3; seed++)
       fixture_evaluate(s, c, &fixture_policies[0], seed, "reference");
     fixture_note(s, "reference",
-                 json_pack("{s:s,s:[i,i,i],s:f,s:f,s:s,s:f,s:f}", "policy", "a0", "seeds", 1, 2, 3,
+                 json_pack("{s:s,s:[i,i,i],s:f,s:f,s:s,s:f}", "policy", "a0", "seeds", 1, 2, 3,
                            "metric_mean", c == FIXTURE_HOSTILE ? 0.9 : 2.31, "metric_deviation",
-                           0.0021, "noise_note", "", "step_seconds", fixture_policies[0].seconds,
-                           "host_seconds", 0.041));
+                           0.0021, "noise_note", "", "step_seconds", fixture_policies[0].seconds));
     for (int i = 1; i < FIXTURE_POLICIES; i++) {
       fixture_policy_put(s, &fixture_policies[i]);
       fixture_evaluate(s, c, &fixture_policies[i], 1, i < 5 ? "uniform" : "candidate");

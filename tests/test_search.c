@@ -40,7 +40,6 @@ static char *note(const char *run, const char *name) {
   if (json_is_object(json)) {
     json_object_del(json, "tuning_seconds");
     json_object_del(json, "payback_seconds");
-    json_object_del(json, "host_seconds");
   }
   text = json_dumps(json, JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
   json_decref(json);

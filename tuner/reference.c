@@ -18,18 +18,17 @@ static double pairs_needed(double deviation, double margin, double alpha) {
   return ceil(pow(z * deviation / margin, 2));
 }
 
-static mpt_status note_reference(search *s, const char *noise_note, double host_seconds,
-                                 mpt_error *error) {
+static mpt_status note_reference(search *s, const char *noise_note, mpt_error *error) {
   json_t *seeds = json_array(), *metrics = json_array();
   for (int i = 0; i < s->reference_seeds; i++) {
     json_array_append_new(seeds, json_integer((json_int_t)s->reference_seed[i]));
     json_array_append_new(metrics, json_real(s->reference_metric[i]));
   }
-  json_t *note = json_pack("{s:s,s:s,s:o,s:o,s:f,s:f,s:s,s:f,s:f,s:f}", "policy", s->reference.hash,
-                           "observed", s->observed_key, "seeds", seeds, "metrics", metrics,
-                           "metric_mean", s->reference_mean, "metric_deviation",
-                           s->reference_deviation, "noise_note", noise_note, "step_seconds",
-                           s->reference.seconds, "host_seconds", host_seconds, "margin", s->margin);
+  json_t *note =
+      json_pack("{s:s,s:s,s:o,s:o,s:f,s:f,s:s,s:f,s:f}", "policy", s->reference.hash, "observed",
+                s->observed_key, "seeds", seeds, "metrics", metrics, "metric_mean",
+                s->reference_mean, "metric_deviation", s->reference_deviation, "noise_note",
+                noise_note, "step_seconds", s->reference.seconds, "margin", s->margin);
   char *text = json_dumps(note, JSON_REAL_PRECISION(17));
   json_decref(note);
   mpt_status status = text == NULL ? mpt_fail_memory(error, "the reference's record", 0)
@@ -65,7 +64,6 @@ static void measure_noise(search *s) {
 }
 
 mpt_status stage_reference(search *s, mpt_error *error) {
-  double host_seconds = 0;
   s->reference_seeds = s->w->reference_seeds;
   for (int i = 0; i < s->reference_seeds; i++) {
     s->reference_seed[i] = s->options->seed + (uint64_t)i;
@@ -86,7 +84,6 @@ mpt_status stage_reference(search *s, mpt_error *error) {
       s->reference_losses = e.losses; /* kept for early stopping */
       e.losses = NULL;
     }
-    host_seconds = e.host_seconds;
     store_evaluation_clear(&e);
   }
   measure_noise(s);
@@ -109,5 +106,5 @@ mpt_status stage_reference(search *s, mpt_error *error) {
     mpt_log_warning("%s", note);
   }
   timing_warn_of_noise(s, &s->reference);
-  return note_reference(s, note, host_seconds, error);
+  return note_reference(s, note, error);
 }

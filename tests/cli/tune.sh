@@ -41,3 +41,6 @@ mptune tune other.yaml -o run --fresh 2>/dev/null | tail -2
 sed '$aexclude: [tf32, bf16, fp16]' "$w" >excluded.yaml
 try tune -q excluded.yaml -o run
 try tune -q "$w" -o run --target synthetic-bits
+# A reference of one seed and few steps, all of them instrumented.
+sed 's/^steps: .*/steps: 4/' "$w" >short.yaml
+mptune eval -q short.yaml --seeds 1 -o short -p all-bf16 | grep -o "all-[a-z0-9]*"
