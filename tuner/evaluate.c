@@ -62,7 +62,6 @@ static mpt_loss_scale_policy effective_scale(const search *s, const mpt_layer_po
  * not the workload's, which all policies of a search have. */
 static char *candidate_text(const search *s, const mpt_layer_policy *assignment,
                             mpt_loss_scale_policy scale) {
-  static const char *const modes[] = {"dynamic", "static", "none"};
   const graph *g = s->graph;
   mpt_text text = {0};
   for (int i = 0; i < g->layer_count; i++) {
@@ -73,7 +72,7 @@ static char *candidate_text(const search *s, const mpt_layer_policy *assignment,
     mpt_text_addf(&text, "%s %s\n", g->layers[i].info.name, formats);
   }
   if (!same_scale(scale, s->w->loss_scale))
-    mpt_text_addf(&text, "loss_scale %s %.9g\n", modes[scale.mode],
+    mpt_text_addf(&text, "loss_scale %s %.9g\n", mpt_loss_scale_mode_name(scale.mode),
                   scale.mode == MPT_LOSS_SCALE_NONE ? 1.0 : (double)scale.initial);
   if (!text.failed)
     return text.data;

@@ -79,8 +79,6 @@ static const char *argument(const cli_values *values, int i) {
 }
 
 /* ---- the loss scale ---- */
-static const char *const scale_modes[] = {"dynamic", "static", "none"};
-
 /* "dynamic 65536"; "unset": the workload's. */
 static void scale_text(const mpt_policy *policy, char *text, size_t size) {
   const mpt_loss_scale_policy scale = mpt_policy_loss_scale(policy);
@@ -89,14 +87,14 @@ static void scale_text(const mpt_policy *policy, char *text, size_t size) {
   else if (scale.mode == MPT_LOSS_SCALE_NONE)
     snprintf(text, size, "none");
   else
-    snprintf(text, size, "%s %.9g", scale_modes[scale.mode], (double)scale.initial);
+    snprintf(text, size, "%s %.9g", mpt_loss_scale_mode_name(scale.mode), (double)scale.initial);
 }
 
 static json_t *scale_json(const mpt_policy *policy) {
   const mpt_loss_scale_policy scale = mpt_policy_loss_scale(policy);
   if (!mpt_policy_has_loss_scale(policy))
     return json_null();
-  json_t *json = json_pack("{s:s}", "mode", scale_modes[scale.mode]);
+  json_t *json = json_pack("{s:s}", "mode", mpt_loss_scale_mode_name(scale.mode));
   if (scale.mode != MPT_LOSS_SCALE_NONE)
     json_object_set_new(json, "initial", json_real((double)scale.initial));
   return json;

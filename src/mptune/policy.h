@@ -91,6 +91,7 @@ MPT_API mpt_status mpt_precision_parse(const char *name, mpt_precision *precisio
 MPT_API const char *mpt_gemm_name(mpt_gemm_kind gemm);     /* "fprop" */
 MPT_API const char *mpt_operand_name(mpt_operand operand); /* "grad_output" */
 MPT_API const char *mpt_verdict_name(mpt_verdict verdict);
+MPT_API const char *mpt_loss_scale_mode_name(mpt_loss_scale_mode mode); /* "dynamic" */
 /* Storage format of what a GEMM or a layer of that precision writes: fp32 for fp32 and tf32, bf16
  * for bf16 and fp8, fp16 for fp16. */
 MPT_API mpt_format mpt_precision_storage(mpt_precision precision);

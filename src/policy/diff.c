@@ -4,9 +4,8 @@
 #include <stdlib.h>
 
 static void add_loss_scale(mpt_text *text, const mpt_policy *policy) {
-  static const char *const modes[] = {"dynamic", "static", "none"};
   const mpt_loss_scale_policy scale = policy->loss_scale;
-  mpt_text_add(text, policy->has_loss_scale ? modes[scale.mode] : "unset");
+  mpt_text_add(text, policy->has_loss_scale ? mpt_loss_scale_mode_name(scale.mode) : "unset");
   if (!policy->has_loss_scale || scale.mode == MPT_LOSS_SCALE_NONE)
     return;
   mpt_text_add(text, " ");

@@ -52,6 +52,11 @@ const char *mpt_verdict_name(mpt_verdict verdict) {
   return (unsigned)verdict <= MPT_VERDICT_INCONCLUSIVE ? names[verdict] : "unknown";
 }
 
+const char *mpt_loss_scale_mode_name(mpt_loss_scale_mode mode) {
+  static const char *const names[] = {"dynamic", "static", "none"};
+  return (unsigned)mode <= MPT_LOSS_SCALE_NONE ? names[mode] : "unknown";
+}
+
 mpt_operand mpt_gemm_operand(mpt_gemm_kind gemm, int index) {
   static const mpt_operand operands[MPT_GEMM_COUNT][2] = {
       [MPT_FPROP] = {MPT_INPUT, MPT_WEIGHT},

@@ -190,10 +190,9 @@ static void add_rule(mpt_text *text, const policy_rule *rule) {
 
 /* ---- the other parts ---- */
 static void add_loss_scale(mpt_text *text, const mpt_policy *policy, const mpt_yaml_node *root) {
-  static const char *const modes[] = {"dynamic", "static", "none"};
   if (!policy->has_loss_scale)
     return;
-  mpt_text_addf(text, "loss_scale: {mode: %s", modes[policy->loss_scale.mode]);
+  mpt_text_addf(text, "loss_scale: {mode: %s", mpt_loss_scale_mode_name(policy->loss_scale.mode));
   if (policy->loss_scale.mode != MPT_LOSS_SCALE_NONE) {
     mpt_text_add(text, ", initial: ");
     mpt_text_add_number(text, (double)policy->loss_scale.initial);
