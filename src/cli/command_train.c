@@ -50,12 +50,12 @@ static bool differs(const mpt_policy *policy, const char *key, const char *here)
 
 /* A file may be taken for one that was verified; a uniform policy by its name claims nothing. */
 static mpt_status warn_of_verdict(const char *file, const mpt_policy *policy, const workload *w,
-                                  const dataset *data, mpt_error *error) {
+                                  const dataset *data, int64_t steps, mpt_error *error) {
   char here[65];
-  const mpt_verdict verdict = mpt_policy_get_result(policy).verdict;
-  if (verdict != MPT_VERDICT_PASS) {
+  const mpt_policy_result result = mpt_policy_get_result(policy);
+  if (result.verdict != MPT_VERDICT_PASS) {
     mpt_log_warning("%s: this policy's verdict is '%s': it was not shown to meet a budget", file,
-                    mpt_verdict_name(verdict));
+                    mpt_verdict_name(result.verdict));
     return MPT_OK;
   }
   MPT_RETURN_IF_FAILED(workload_training_hash(w, here, error));
@@ -68,6 +68,10 @@ static mpt_status warn_of_verdict(const char *file, const mpt_policy *policy, co
     mpt_log_warning("%s: this policy passed on other data: it was not shown to meet a budget on "
                     "these",
                     file);
+  else if (result.steps > 0 && result.steps != steps)
+    mpt_log_warning("%s: this policy passed in trainings of %lld steps: it was not shown to meet a "
+                    "budget in one of %lld",
+                    file, (long long)result.steps, (long long)steps);
   return MPT_OK;
 }
 
@@ -149,8 +153,9 @@ static mpt_status train(const cli_values *values, const workload *w, train_resul
   MPT_TRY(place_formats(o.backend, (int)values->device, &resolve.device_formats, &fast, error));
   MPT_TRY(load_policy(values, w, &policy, &uniform, error));
   MPT_TRY(dataset_open(&w->data, &data, error));
+  o.steps = values->steps > 0 ? values->steps : w->steps;
   if (!uniform)
-    MPT_TRY(warn_of_verdict(values->policies[0], policy, w, data, error));
+    MPT_TRY(warn_of_verdict(values->policies[0], policy, w, data, o.steps, error));
   MPT_TRY(graph_build(w, &w->model, w->batch, w->data.sequence, dataset_get_info(data), &g, error));
   layers = graph_layer_infos(g);
   assignment = calloc((size_t)g->layer_count, sizeof *assignment);
@@ -170,7 +175,6 @@ static mpt_status train(const cli_values *values, const workload *w, train_resul
   o.assignment = assignment;
   o.loss_scale = train_loss_scale(w, policy);
   o.seed = (uint64_t)values->seed;
-  o.steps = values->steps > 0 ? values->steps : w->steps;
   o.threads = w->threads;
   o.device_index = (int)values->device;
   o.on_step = on_step;

@@ -23,3 +23,8 @@ sed 's/data_hash: "./data_hash: "x/' run/policy.yaml >data.yaml
 train -q net.yaml -p data.yaml
 sed '/_hash/d' run/policy.yaml >unsigned.yaml
 train -q net.yaml -p unsigned.yaml
+# Another length than it was verified at, here or there.
+train -q net.yaml -p run/policy.yaml --steps 20
+mptune tune -q net.yaml -o short --steps 20 >/dev/null 2>&1
+train -q net.yaml -p short/policy.yaml
+train -q net.yaml -p short/policy.yaml --steps 20
