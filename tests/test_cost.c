@@ -137,6 +137,50 @@ static void test_products_of_a_step(void **state) {
   profile_free(p);
 }
 
+/* fp8 products run in the column of their operands' formats, and of how they add. */
+static void test_columns_of_fp8(void **state) {
+  (void)state;
+  profile *p = load("synthetic-bits");
+  test_model m;
+  test_mlp(&m, 16, 32, 48);
+  m.layers[2].no_bias = true;
+  graph *g = build(&m, 64);
+  p->gemm_rate[GEMM_FP8_FAST] = 8e12;
+  p->gemm_rate[GEMM_FP8_SPLIT] = 4e12;
+  p->gemm_rate[GEMM_FP8_MIXED_SPLIT] = 2e12;
+  mpt_layer_policy fp8 = mpt_layer_policy_of(MPT_PRECISION_FP8);
+  const double middle = 2.0 * 64 * 32 * 32;
+  /* dgrad and wgrad have gradients in e5m2. */
+  assert_true(close_to(cost_gemms(g, p, 2, &fp8, NULL), (0.25 + 0.5 + 0.5) * 1e-12 * middle));
+  fp8.gemm[MPT_FPROP].accumulate = MPT_ACCUMULATE_FAST;
+  assert_true(close_to(cost_gemms(g, p, 2, &fp8, NULL), (0.125 + 0.5 + 0.5) * 1e-12 * middle));
+  graph_free(g);
+  profile_free(p);
+}
+
+/* What was measured multiplies the total; the parts stay as the profile has them. */
+static void test_factors_multiply_the_parts(void **state) {
+  (void)state;
+  profile *p = load("synthetic-bits");
+  test_model m;
+  test_gpt(&m, 11, 8, 16, 1, false);
+  m.w.optimizer.kind = OPTIMIZER_ADAMW;
+  graph *g = build(&m, 3);
+  mpt_layer_policy a[TEST_MAX_LAYERS];
+  cost_parts plain, corrected;
+  for (int i = 0; i < g->layer_count; i++)
+    a[i] = mpt_layer_policy_of(MPT_PRECISION_FP8);
+  assert_int_equal(cost_predict(g, p, &m.w.optimizer, a, &plain, NULL), MPT_OK);
+  p->gemm_factor = 2, p->copy_factor = 3, p->pass_factor = 5;
+  assert_int_equal(cost_predict(g, p, &m.w.optimizer, a, &corrected, NULL), MPT_OK);
+  assert_true(close_to(corrected.gemms, plain.gemms) && close_to(corrected.copies, plain.copies) &&
+              close_to(corrected.passes, plain.passes));
+  assert_true(close_to(corrected.total, 2 * plain.gemms + 3 * plain.copies + 5 * plain.passes));
+  assert_true(close_to(cost_uncorrected(&corrected), plain.total));
+  graph_free(g);
+  profile_free(p);
+}
+
 /* From the table where it has the format, else by the rate of a large product. */
 static void test_attention(void **state) {
   (void)state;
@@ -285,6 +329,8 @@ int main(void) {
       cmocka_unit_test(test_a_linear_layer_by_hand),
       cmocka_unit_test(test_copies_of_weights_by_adam),
       cmocka_unit_test(test_products_of_a_step),
+      cmocka_unit_test(test_columns_of_fp8),
+      cmocka_unit_test(test_factors_multiply_the_parts),
       cmocka_unit_test(test_attention),
       cmocka_unit_test(test_copies_of_a_convolution),
       cmocka_unit_test(test_copies_are_shared),

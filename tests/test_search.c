@@ -234,6 +234,25 @@ static void a_budget_that_only_the_reference_meets_is_no_gain(void **state) {
   workload_free(w);
 }
 
+/* Seconds of all trainings that a run's store has. */
+static double trained_seconds(const char *run) {
+  mpt_error error = {0};
+  store *s = NULL;
+  store_evaluation *all = NULL;
+  int count = 0;
+  double seconds = 0;
+  if (store_open(run, STORE_READ, &s, &error) != MPT_OK ||
+      store_all_evaluations(s, &all, &count, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  for (int i = 0; i < count; i++) {
+    seconds += all[i].total_seconds;
+    store_evaluation_clear(&all[i]);
+  }
+  free(all);
+  store_close(s);
+  return seconds;
+}
+
 /* What verification needs is there already: nothing is trained, and the answer is the same. */
 static void the_same_command_again_trains_nothing(void **state) {
   char run[600];
@@ -245,6 +264,7 @@ static void the_same_command_again_trains_nothing(void **state) {
   char *after = note(run, "winner");
   assert_string_equal(before, after);
   assert_true(first.tuning_seconds == second.tuning_seconds);
+  assert_true(fabs(first.tuning_seconds - trained_seconds(run)) < 1e-9);
   free(before);
   free(after);
   tuner_summary_clear(&first);
