@@ -123,8 +123,8 @@ mpt_status mpt_cpu_collect_lite(mpt_queue *queue, mpt_t x, mpt_lite *lite, mpt_e
   lite->nans += seen.nans;
   lite->infinities += seen.infinities;
   lite->amax_bits = seen.amax_bits > lite->amax_bits ? seen.amax_bits : lite->amax_bits;
-  if (seen.amin_bits != 0 && (lite->amin_negated == 0 || seen.amin_bits < 0u - lite->amin_negated))
-    lite->amin_negated = 0u - seen.amin_bits;
+  const uint32_t amin_negated = ~seen.amin_bits + 1; /* 0 where there is none */
+  lite->amin_negated = amin_negated > lite->amin_negated ? amin_negated : lite->amin_negated;
   return MPT_OK;
 }
 
