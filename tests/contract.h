@@ -215,6 +215,16 @@ static inline void c_same_bits(const char *what, const float *got, const float *
                (double)got[i], (double)expected[i]);
 }
 
+/* Counts and extremes, which are the same on every backend. */
+static inline void c_same_counts(const mpt_statistics *got, const mpt_statistics *expected) {
+  assert_int_equal(got->count, expected->count);
+  assert_int_equal(got->zeros, expected->zeros);
+  assert_int_equal(got->nans, expected->nans);
+  assert_int_equal(got->infinities, expected->infinities);
+  assert_int_equal(got->amax_bits, expected->amax_bits);
+  assert_int_equal(got->amin_bits, expected->amin_bits);
+}
+
 /* gradient[i] = df/dx[i] by central differences, in double. */
 typedef double c_function(const void *context, const double *x);
 static inline double *c_differences(contract *c, c_function *f, const void *context, double *x,
