@@ -19,3 +19,10 @@ if(MPTUNE_CUDA)
   add_library(gemm_module MODULE bench/gemm_module.c)
   target_link_libraries(gemm_module PRIVATE mptune)
 endif()
+
+# The binaries for machines without the libraries: the other tests build for one architecture, this
+# for all of them.
+add_test(NAME test_long_portable
+         COMMAND sh -c "cmake --preset portable && cmake --build --preset portable"
+         WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(test_long_portable PROPERTIES LABELS long TIMEOUT 3600)

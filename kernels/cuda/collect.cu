@@ -4,6 +4,15 @@
 enum { TICKET = 1 };
 enum { ADDING_THREADS = 512, ADDING_UNROLL = 2, ADDING_BLOCKS = 4 };
 
+/* Blocks that fit on a multiprocessor at once: it has 1536 threads at compute capability 8.6, 8.7,
+ * 8.9 and from 12.0 on, else 2048. */
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 860 || __CUDA_ARCH__ == 870 ||                     \
+                               __CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200)
+enum { ADDING_RESIDENT = 3 };
+#else
+enum { ADDING_RESIDENT = ADDING_BLOCKS };
+#endif
+
 /* The last block adds up what blocks left, and takes their histogram away, so that it is empty for
  * the next tensor. */
 template <class T, bool FULL>
@@ -29,7 +38,7 @@ static __global__ void __launch_bounds__(COLLECT_THREADS)
 
 /* Adds to `lite`: blocks add what they saw and nobody waits for them. */
 template <class T>
-static __global__ void __launch_bounds__(ADDING_THREADS, ADDING_BLOCKS)
+static __global__ void __launch_bounds__(ADDING_THREADS, ADDING_RESIDENT)
     collect_lite(const void *x, word_walk w, mpt_lite *lite) {
   tally t = EMPTY_TALLY;
   lane_extremes lanes = {0, 0xFFFFFFFFu};
