@@ -5,10 +5,9 @@
  *
  * 28 bytes a weight are read and written, so one pass does everything: all parameters in one
  * launch, and copies in narrow formats, counts and extremes from the registers that hold the new
- * weights. The table of
- * parameters travels as the kernel's parameter, so that a graph captures it; blocks take pieces in
- * turn: PIECE elements in a row, or, where a copy is wanted transposed, tiles of SIDE x SIDE that
- * turn in shared memory. */
+ * weights. The table of parameters travels as the kernel's parameter, so that a graph captures it;
+ * blocks take pieces in turn: PIECE elements in a row, or, where a copy is wanted transposed, tiles
+ * of SIDE x SIDE that turn in shared memory. */
 #include "kernels/cuda/any_format.cuh"
 #include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/tally.cuh"
