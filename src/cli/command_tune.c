@@ -105,6 +105,7 @@ const cli_command command_tune = {
                 "  mptune tune net.yaml -o runs/net --target nvidia-h200\n"
                 "  mptune tune gpt2-124m.yaml --backend cuda\n",
     .text =
+        "WORKLOAD is a file, or the name of one that comes with mptune.\n"
         "The search is saved as it goes: killed or interrupted, the same command continues it.\n"
         "policy.yaml holds the best policy so far from the moment there is one.\n",
     .options = options,

@@ -3,5 +3,5 @@ add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/mptune.1
                    COMMAND mptune-command --manual > ${CMAKE_BINARY_DIR}/mptune.1
                    DEPENDS mptune-command VERBATIM)
 add_custom_target(manual ALL DEPENDS ${CMAKE_BINARY_DIR}/mptune.1)
-install(TARGETS mptune-command RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS mptune-command RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT command)
 install(FILES ${CMAKE_BINARY_DIR}/mptune.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)

@@ -82,8 +82,7 @@ typedef struct profile {
   double gemm_factor, copy_factor, pass_factor;
 } profile;
 
-/* `name` is a file (it has a '/' or ends in .yaml), or a name in the profile folders: those of
- * MPTUNE_PROFILES (separated by ':'), the source tree's profiles/devices, the installed ones. */
+/* `name` is a file (it has a '/' or ends in .yaml), or a profile's name: workload/shipped.h. */
 mpt_status profile_load(const char *name, profile **out, mpt_error *error);
 /* One without measurements, and the defaults; NULL when out of memory. */
 profile *profile_new(void);

@@ -1,12 +1,11 @@
 /* Device profile files, and where they are looked for. */
 #include "base/error.h"
 #include "workload/profile_tables.h"
-#include <glob.h>
+#include "workload/shipped.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { SIZE_LIMIT = 16 << 20, DEPTH_LIMIT = 8, MAX_ROWS = 100000 };
 
@@ -216,76 +215,6 @@ static mpt_status read_profile(const mpt_yaml_node *root, profile *p, mpt_error 
   return check_prices(gemm, p, error);
 }
 
-/* ---- where profiles are ---- */
-
-/* Calls visit(folder) for each profile folder until it returns true. */
-static bool each_folder(bool (*visit)(void *context, const char *folder), void *context) {
-  const char *list = getenv("MPTUNE_PROFILES");
-  char folder[512];
-  while (list != NULL && *list != '\0') {
-    size_t length = strcspn(list, ":");
-    snprintf(folder, sizeof folder, "%.*s", (int)length, list);
-    if (length > 0 && length < sizeof folder && visit(context, folder))
-      return true;
-    list += length + (list[length] == ':');
-  }
-  return visit(context, MPTUNE_SOURCE_DIR "/profiles/devices") ||
-         visit(context, MPTUNE_DATA_DIR "/devices");
-}
-
-typedef struct search {
-  const char *name;
-  char path[512];
-  mpt_text known, seen;
-} search;
-
-static bool find_in(void *context, const char *folder) {
-  search *s = context;
-  int length = snprintf(s->path, sizeof s->path, "%s/%s.yaml", folder, s->name);
-  return length < (int)sizeof s->path && access(s->path, R_OK) == 0;
-}
-
-static bool list_in(void *context, const char *folder) {
-  search *s = context;
-  char pattern[600];
-  glob_t found;
-  snprintf(pattern, sizeof pattern, "%s/*.yaml", folder);
-  if (glob(pattern, 0, NULL, &found) != 0)
-    return false;
-  for (size_t i = 0; i < found.gl_pathc; i++) {
-    const char *base = strrchr(found.gl_pathv[i], '/') + 1;
-    char name[256]; /* between bars, so that none is found within another */
-    snprintf(name, sizeof name, "|%.*s|", (int)(strlen(base) - strlen(".yaml")), base);
-    if (s->seen.data != NULL && strstr(s->seen.data, name) != NULL)
-      continue; /* another folder has it too */
-    mpt_text_add(&s->seen, name);
-    mpt_text_addf(&s->known, "%s%.*s", s->known.length > 0 ? ", " : "", (int)strlen(name) - 2,
-                  name + 1);
-  }
-  globfree(&found);
-  return false;
-}
-
-static mpt_status find_profile(const char *name, char path[512], mpt_error *error) {
-  size_t length = strlen(name);
-  bool file = strchr(name, '/') != NULL || (length > 5 && strcmp(name + length - 5, ".yaml") == 0);
-  if (length == 0 || length >= 400)
-    return mpt_fail(error, MPT_ERROR_ARGUMENT, "the name of the device profile has %zu characters",
-                    length);
-  search s = {.name = name};
-  if (file || each_folder(find_in, &s)) {
-    strcpy(path, file ? name : s.path);
-    return MPT_OK;
-  }
-  each_folder(list_in, &s);
-  mpt_status status = mpt_fail(error, MPT_ERROR_NOT_FOUND,
-                               "no device profile '%s' (known: %s); a file is also taken", name,
-                               s.known.data != NULL ? s.known.data : "none");
-  mpt_text_free(&s.known);
-  mpt_text_free(&s.seen);
-  return status;
-}
-
 mpt_status profile_load(const char *name, profile **out, mpt_error *error) {
   mpt_yaml *yaml = NULL;
   mpt_status status = MPT_OK;
@@ -293,7 +222,7 @@ mpt_status profile_load(const char *name, profile **out, mpt_error *error) {
   if (p == NULL)
     return mpt_fail_memory(error, "a profile", sizeof *p);
   p->quantize_efficiency = 0.0; /* as passes do, unless it is given */
-  MPT_TRY(find_profile(name, p->path, error));
+  MPT_TRY(shipped_find(SHIPPED_PROFILE, name, p->path, error));
   MPT_TRY(mpt_yaml_load(p->path, SIZE_LIMIT, DEPTH_LIMIT, &yaml, error));
   MPT_TRY(read_profile(mpt_yaml_root(yaml), p, error));
   if (p->quantize_efficiency <= 0.0)

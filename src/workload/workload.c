@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "workload/sections.h"
+#include "workload/shipped.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -304,20 +305,15 @@ static workload workload_default(void) {
   };
 }
 
-mpt_status workload_load(const char *path, workload **out, mpt_error *error) {
+mpt_status workload_load(const char *name, workload **out, mpt_error *error) {
   mpt_yaml *yaml = NULL;
   mpt_status status = MPT_OK;
   workload *w = malloc(sizeof *w);
   if (w == NULL)
     return mpt_fail_memory(error, "a workload", sizeof *w);
   *w = workload_default();
-  if (strlen(path) >= sizeof w->path) {
-    status = mpt_fail(error, MPT_ERROR_ARGUMENT, "the workload's path is longer than %zu bytes",
-                      sizeof w->path - 1);
-    goto fail;
-  }
-  strcpy(w->path, path);
-  MPT_TRY(mpt_yaml_load(path, SIZE_LIMIT, DEPTH_LIMIT, &yaml, error));
+  MPT_TRY(shipped_find(SHIPPED_WORKLOAD, name, w->path, error));
+  MPT_TRY(mpt_yaml_load(w->path, SIZE_LIMIT, DEPTH_LIMIT, &yaml, error));
   MPT_TRY(read_workload(mpt_yaml_root(yaml), w, error));
   mpt_yaml_free(yaml);
   *out = w;

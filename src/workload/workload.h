@@ -139,9 +139,10 @@ typedef struct workload {
   priced_spec priced;
 } workload;
 
-/* Reads a workload of at most 4 MiB and nesting depth 16; *out is owned by the caller, who frees it
- * with workload_free. Relative paths of data are relative to the working directory. */
-mpt_status workload_load(const char *path, workload **out, mpt_error *error);
+/* Reads a workload of at most 4 MiB and nesting depth 16: a file, or one that comes with mptune, by
+ * its name (workload/shipped.h). *out is owned by the caller, who frees it with workload_free.
+ * Relative paths of data are relative to the working directory. */
+mpt_status workload_load(const char *name, workload **out, mpt_error *error);
 void workload_free(workload *w);
 
 /* The model at the width, batch and sequence it is priced at: a copy of the preset rebuilt there,
