@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/number.h"
 #include "base/progress.h"
 #include "base/random.h"
 #include "base/text.h"
@@ -61,12 +62,90 @@ static void numbers_have_a_point_and_two_digits_of_exponent(void **state) {
       continue;
     mpt_text text = {0};
     mpt_text_add_number(&text, value);
-    char *end;
-    const double again = mpt_number_parse(text.data, &end);
-    assert_true(*end == '\0' && memcmp(&again, &value, sizeof value) == 0);
+    double again = NAN;
+    assert_true(mpt_number_read(text.data, text.length, &again));
+    assert_memory_equal(&again, &value, sizeof value);
     assert_non_null(strchr(text.data, '.'));
     mpt_text_free(&text);
   }
+}
+
+/* What every place that takes a number says of it: the reader, YAML, the command line. */
+static void numbers_are_read_by_one_rule(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    bool number, whole;
+    double value;
+  } known[] = {
+      {"5", true, true, 5},
+      {"+5", true, true, 5},
+      {"-5", true, true, -5},
+      {"007", true, true, 7},
+      {"-0", true, true, 0},
+      {"9223372036854775807", true, true, 0x1p63},
+      {"-9223372036854775808", true, true, -0x1p63},
+      {"9223372036854775808", true, false, 0x1p63},
+      {"-9223372036854775809", true, false, -0x1p63},
+      {"5.", true, false, 5},
+      {".5", true, false, 0.5},
+      {"5.0", true, false, 5},
+      {"1e3", true, false, 1000},
+      {"+1.5E-03", true, false, 0.0015},
+      {"1013250.03", true, false, 1013250.03},
+      {"1e-400", true, false, 0},
+      {"1.7976931348623157e308", true, false, 1.7976931348623157e308},
+      {"1e309", false, false, 0},
+      {"", false, false, 0},
+      {".", false, false, 0},
+      {"+", false, false, 0},
+      {"-.", false, false, 0},
+      {"e3", false, false, 0},
+      {".e3", false, false, 0},
+      {"1e", false, false, 0},
+      {"1e+", false, false, 0},
+      {"1e1.5", false, false, 0},
+      {"+-5", false, false, 0},
+      {"--5", false, false, 0},
+      {" 5", false, false, 0},
+      {"5 ", false, false, 0},
+      {"\t5", false, false, 0},
+      {"5\n", false, false, 0},
+      {"0x10", false, false, 0},
+      {"0x1p3", false, false, 0},
+      {"0b1", false, false, 0},
+      {"0o7", false, false, 0},
+      {"nan", false, false, 0},
+      {"-nan", false, false, 0},
+      {"NaN(1)", false, false, 0},
+      {"inf", false, false, 0},
+      {"-Infinity", false, false, 0},
+      {".inf", false, false, 0},
+      {"1_000", false, false, 0},
+      {"1,5", false, false, 0},
+      {"1'000", false, false, 0},
+      {"1.5.2", false, false, 0},
+      {"5f", false, false, 0},
+      {"5%", false, false, 0},
+      {"\xd9\xa5", false, false, 0}, /* an Arabic five */
+      {"five", false, false, 0},
+  };
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    const char *text = known[i].text;
+    double number = 42;
+    int64_t whole = 42;
+    if (mpt_number_read(text, strlen(text), &number) != known[i].number ||
+        number != (known[i].number ? known[i].value : 42))
+      fail_msg("'%s' as a number: %g", text, number);
+    if (mpt_integer_read(text, strlen(text), &whole) != known[i].whole ||
+        (double)whole != (known[i].whole ? known[i].value : 42))
+      fail_msg("'%s' as a whole number: %lld", text, (long long)whole);
+  }
+  double number = 0;
+  int64_t whole = 0;
+  assert_true(mpt_number_read("2.5%", 3, &number) && number == 2.5);
+  assert_true(mpt_integer_read("12-15", 2, &whole) && whole == 12);
+  assert_false(mpt_number_read("255", 2, &number)); /* what stands behind goes on with it */
 }
 
 static void utf8_is_decoded_strictly(void **state) {
@@ -303,6 +382,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(text_grows),
       cmocka_unit_test(numbers_have_a_point_and_two_digits_of_exponent),
+      cmocka_unit_test(numbers_are_read_by_one_rule),
       cmocka_unit_test(utf8_is_decoded_strictly),
       cmocka_unit_test(hints_are_near),
       cmocka_unit_test(arenas_give_zeroed_aligned_memory),

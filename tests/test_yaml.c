@@ -257,7 +257,7 @@ static void integers_are_whole_and_in_range(void **state) {
                                     "1e3",
                                     "0x10",
                                     "\"7\"",
-                                    "+7",
+                                    "7_0",
                                     "",
                                     "~",
                                     "11",

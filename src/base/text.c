@@ -52,14 +52,6 @@ void mpt_text_free(mpt_text *text) {
   *text = (mpt_text){0};
 }
 
-double mpt_number_parse(const char *text, char **end) {
-  /* glibc's "C" locale is static: this neither allocates nor fails. */
-  locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-  const double value = strtod_l(text, end, c);
-  freelocale(c);
-  return value;
-}
-
 /* The fewest digits that read back the same. */
 static void shortest(double value, char *digits, size_t size) {
   locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0), before = uselocale(c);

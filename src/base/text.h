@@ -23,9 +23,6 @@ void mpt_text_free(mpt_text *text);
  * fewest digits that read back the same; "nan" and "inf" as YAML writes them, ".nan", ".inf". */
 void mpt_text_add_number(mpt_text *text, double value);
 
-/* strtod with a point, whatever the program's locale. */
-double mpt_number_parse(const char *text, char **end);
-
 /* The character that a string begins with: its bytes, 0 when they are not UTF-8 or at the end. */
 size_t mpt_utf8_decode(const char *text, uint32_t *character);
 bool mpt_utf8_valid(const char *text);

@@ -3,9 +3,8 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/number.h"
 #include "base/text.h"
-#include <errno.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -340,32 +339,25 @@ mpt_status mpt_yaml_string(const mpt_yaml_node *node, const char *what, const ch
 mpt_status mpt_yaml_integer(const mpt_yaml_node *node, const char *what, int64_t low, int64_t high,
                             int64_t *value, mpt_error *error) {
   MPT_RETURN_IF_FAILED(mpt_yaml_expect(node, MPT_YAML_SCALAR, what, error));
-  char *end = NULL;
-  errno = 0;
-  const long long number = strtoll(node->scalar, &end, 10);
-  const bool whole = !node->quoted && end != node->scalar && *end == '\0' &&
-                     node->scalar[0] != ' ' && node->scalar[0] != '+';
+  const size_t length = strlen(node->scalar);
+  int64_t number = 0;
+  double beyond; /* 64 bits */
+  const bool whole = !node->quoted && node->scalar[strspn(node->scalar, "+-0123456789")] == '\0' &&
+                     mpt_number_read(node->scalar, length, &beyond);
   if (!whole)
     return mpt_yaml_fail(node, error, "%s must be a whole number, not '%s'", what, node->scalar);
-  if (errno == ERANGE || number < low || number > high)
+  if (!mpt_integer_read(node->scalar, length, &number) || number < low || number > high)
     return mpt_yaml_fail(node, error, "%s must be from %lld to %lld, not %s", what, (long long)low,
                          (long long)high, node->scalar);
   *value = number;
   return MPT_OK;
 }
 
-/* Decimal numbers only: C's readers take hexadecimal ones, "inf" and "nan" as well. */
-static bool decimal(const char *text) {
-  return text[0] != '\0' && text[strspn(text, "0123456789+-.eE")] == '\0' &&
-         strpbrk(text, "0123456789") != NULL;
-}
-
 mpt_status mpt_yaml_number(const mpt_yaml_node *node, const char *what, double low, double high,
                            double *value, mpt_error *error) {
   MPT_RETURN_IF_FAILED(mpt_yaml_expect(node, MPT_YAML_SCALAR, what, error));
-  char *end = NULL;
-  const double number = mpt_number_parse(node->scalar, &end);
-  if (node->quoted || !decimal(node->scalar) || *end != '\0' || !isfinite(number))
+  double number;
+  if (node->quoted || !mpt_number_read(node->scalar, strlen(node->scalar), &number))
     return mpt_yaml_fail(node, error, "%s must be a finite number, not '%s'", what, node->scalar);
   if (number < low || number > high)
     return mpt_yaml_fail(node, error, "%s must be from %g to %g, not %s", what, low, high,

@@ -1,6 +1,6 @@
+#include "base/number.h"
 #include "cli/commands.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static json_t *json_row(const mpt_format_info *f, const double *value) {
@@ -56,14 +56,26 @@ static void print_table(const float *value) {
   cli_table_print(&table);
 }
 
+/* Infinities and NaN besides numbers: formats differ in what they make of them. */
+static bool read_value(const char *text, float *value) {
+  double number;
+  if (mpt_number_read(text, strlen(text), &number))
+    *value = (float)number;
+  else if (strcmp(text, "nan") == 0)
+    *value = NAN;
+  else if (strcmp(text, "inf") == 0 || strcmp(text, "-inf") == 0)
+    *value = *text == '-' ? -INFINITY : INFINITY;
+  else
+    return false;
+  return true;
+}
+
 static int run(const cli_values *values) {
   float number = 0;
   const float *value = NULL;
   if (values->argument_count == 1) {
-    char *end = NULL;
-    number = strtof(values->arguments[0], &end);
-    if (end == values->arguments[0] || *end != '\0') {
-      fprintf(stderr, "error: '%s' is not a number\n", values->arguments[0]);
+    if (!read_value(values->arguments[0], &number)) {
+      fprintf(stderr, "error: '%s' is not a decimal number, inf or nan\n", values->arguments[0]);
       return EXIT_USAGE;
     }
     value = &number;
@@ -82,6 +94,7 @@ const cli_command command_formats = {
     .argument_high = 1,
     .summary = "the formats, their ranges, and VALUE in each",
     .examples = "  mptune formats\n  mptune formats 0.1\n  mptune formats -- -3e5\n",
-    .text = "fp8 saturates: values beyond the largest finite one, infinities too, become it.\n",
+    .text = "VALUE is a decimal number, inf or nan. fp8 saturates: values beyond the largest "
+            "finite one, infinities too, become it.\n",
     .run = run,
 };

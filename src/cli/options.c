@@ -1,9 +1,7 @@
 /* Reading options by their tables. */
+#include "base/number.h"
 #include "base/text.h"
 #include "cli/cli.h"
-#include <errno.h>
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 const cli_option cli_common_options[] = {
@@ -67,12 +65,12 @@ static int bad_value(const cli_option *option, const char *text, const char *exp
 }
 
 static int store_integer(const cli_option *option, const char *text, int64_t *field) {
-  char expected[96], *end = NULL;
-  errno = 0;
-  const long long number = strtoll(text, &end, 10);
+  char expected[96];
+  int64_t number;
   snprintf(expected, sizeof expected, "a whole number from %lld to %lld", (long long)option->low,
            (long long)option->high);
-  if (errno != 0 || end == text || *end != '\0' || number < option->low || number > option->high)
+  if (!mpt_integer_read(text, strlen(text), &number) || number < option->low ||
+      number > option->high)
     return bad_value(option, text, expected);
   *field = number;
   return EXIT_DONE;
@@ -80,7 +78,6 @@ static int store_integer(const cli_option *option, const char *text, int64_t *fi
 
 static int store_value(const cli_option *option, const char *text, cli_values *values) {
   void *field = (char *)values + option->offset;
-  char *end = NULL;
   switch (option->kind) {
   case CLI_FLAG:
     *(bool *)field = true;
@@ -96,8 +93,8 @@ static int store_value(const cli_option *option, const char *text, cli_values *v
   case CLI_INTEGER:
     return store_integer(option, text, field);
   case CLI_NUMBER: {
-    const double number = strtod(text, &end);
-    if (end == text || *end != '\0' || !isfinite(number) || number <= 0)
+    double number;
+    if (!mpt_number_read(text, strlen(text), &number) || number <= 0)
       return bad_value(option, text, "a positive number");
     *(double *)field = number;
     return EXIT_DONE;

@@ -1,6 +1,7 @@
 /* A workload file, from its top-level keys down. */
 #include "base/error.h"
 #include "base/file.h"
+#include "base/number.h"
 #include "workload/sections.h"
 #include "workload/shipped.h"
 #include <math.h>
@@ -93,15 +94,15 @@ static mpt_status read_schema(const mpt_yaml_node *root, mpt_error *error) {
 static mpt_status read_budget(const mpt_yaml_node *map, budget_spec *budget, mpt_error *error) {
   const char *const keys[] = {"worse_by"};
   const char *text;
-  char *end;
+  double value;
   MPT_RETURN_IF_FAILED(mpt_yaml_check_keys(map, "the budget", keys, 1, error));
   const mpt_yaml_node *node = mpt_yaml_get(map, "worse_by");
   if (node == NULL)
     return mpt_yaml_fail(map, error, "the budget has no 'worse_by'; give 0.5%% or 0.005");
   MPT_RETURN_IF_FAILED(mpt_yaml_string(node, "worse_by", &text, error));
-  double value = strtod(text, &end);
-  bool relative = *end == '%' && end[1] == '\0';
-  if (end == text || (*end != '\0' && !relative) || !isfinite(value))
+  size_t length = strlen(text);
+  bool relative = length > 0 && text[length - 1] == '%';
+  if (!mpt_number_read(text, length - relative, &value))
     return mpt_yaml_fail(node, error,
                          "worse_by is '%s'; give a share of the reference's metric, 0.5%%, or an "
                          "absolute difference, 0.005",

@@ -12,7 +12,10 @@ try tune net.yaml --seed x
 try tune net.yaml --seed -1
 try tune net.yaml --alpha nan
 try tune net.yaml --alpha 0
+try tune net.yaml --alpha 0x1p-3
 try tune net.yaml --steps 0
+try tune net.yaml --steps 0x10
+try tune net.yaml --steps ' 5'
 try tune net.yaml --max-time -1
 try tune net.yaml --color maybe
 try tune net.yaml --fresh=yes
@@ -40,6 +43,7 @@ try policy diff one.yaml
 try doctor now
 try formats 1 2
 try formats one
+try formats 0x10
 try formats ''
 try frontier runs/none
 try report runs/none

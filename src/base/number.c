@@ -1,0 +1,69 @@
+#include "base/number.h"
+#include <locale.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static size_t digits(const char *text, size_t length, size_t at) {
+  const size_t first = at;
+  while (at < length && text[at] >= '0' && text[at] <= '9')
+    at++;
+  return at - first;
+}
+
+static size_t sign(const char *text, size_t length, size_t at) {
+  return at < length && (text[at] == '+' || text[at] == '-');
+}
+
+/* C's readers take hexadecimal numbers, blanks, "inf" and "nan" besides: so the form comes first.
+ */
+static bool well_formed(const char *text, size_t length) {
+  size_t at = sign(text, length, 0);
+  size_t whole = digits(text, length, at), fraction = 0;
+  at += whole;
+  if (at < length && text[at] == '.') {
+    fraction = digits(text, length, ++at);
+    at += fraction;
+  }
+  if (whole + fraction == 0)
+    return false;
+  if (at < length && (text[at] == 'e' || text[at] == 'E')) {
+    at++;
+    at += sign(text, length, at);
+    const size_t exponent = digits(text, length, at);
+    if (exponent == 0)
+      return false;
+    at += exponent;
+  }
+  return at == length;
+}
+
+bool mpt_number_read(const char *text, size_t length, double *value) {
+  if (!well_formed(text, length))
+    return false;
+  char *end = NULL;
+  /* glibc's "C" locale is static: this neither allocates nor fails. */
+  locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+  const double number = strtod_l(text, &end, c);
+  freelocale(c);
+  if (end != text + length || !isfinite(number))
+    return false;
+  *value = number;
+  return true;
+}
+
+bool mpt_integer_read(const char *text, size_t length, int64_t *value) {
+  const size_t first = sign(text, length, 0);
+  const bool negative = first == 1 && text[0] == '-';
+  if (digits(text, length, first) == 0 || digits(text, length, first) != length - first)
+    return false;
+  int64_t number = 0; /* downwards, since -2^63 has no positive twin */
+  for (size_t i = first; i < length; i++)
+    if (__builtin_mul_overflow(number, 10, &number) ||
+        __builtin_sub_overflow(number, text[i] - '0', &number))
+      return false;
+  if (!negative && number == INT64_MIN)
+    return false;
+  *value = negative ? number : -number;
+  return true;
+}
