@@ -104,6 +104,16 @@ static void utf8_and_its_mark_are_taken(void **state) {
                          "a: \xc3\xa9\n");
   assert_string_equal(mpt_yaml_get(mpt_yaml_root(yaml), "a")->scalar, "\xc3\xa9");
   mpt_yaml_free(yaml);
+  /* libyaml takes the mark for a column: the second key would stand left of the first. */
+  yaml = parse("\xef\xbb\xbf"
+               "a: 1\nb: 2\n");
+  assert_int_equal(mpt_yaml_root(yaml)->count, 2);
+  assert_int_equal(mpt_yaml_root(yaml)->keys[0]->column, 1);
+  mpt_yaml_free(yaml);
+  refuse("\xef\xbb\xbf", 0, 0, "the file is empty");
+  refuse("\xef\xbb\xbf"
+         "a: \xff\n",
+         1, 4, "not YAML");
 }
 
 static char *repeated(const char *text, size_t count) {

@@ -246,7 +246,10 @@ mpt_status mpt_yaml_parse(const char *text, size_t length, const char *name, int
     return mpt_fail_memory(error, name, length);
   }
   r.file = file;
-  yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, length);
+  /* A byte order mark may begin a file (YAML 1.2, section 5.2): editors on Windows write it. */
+  if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
+    r.text += 3, length -= 3;
+  yaml_parser_set_input_string(&r.parser, (const unsigned char *)r.text, length);
   yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
   mpt_status status = read_document(&r);
   yaml_parser_delete(&r.parser);
