@@ -194,7 +194,7 @@ static void files_that_cannot_be_read_say_why(void **state) {
   fclose(file);
   const double start = seconds();
   assert_int_equal(mpt_yaml_load(path, 4 << 20, DEPTH, &yaml, &error), MPT_ERROR_IO);
-  assert_non_null(strstr(error.message, "larger than"));
+  assert_non_null(strstr(error.message, "has 100000000 bytes; at most 4194304 are read"));
   assert_true(seconds() - start < 0.1);
   assert_int_equal(truncate(path, 0), 0);
   assert_int_equal(mpt_yaml_load(path, 1000, DEPTH, &yaml, &error), MPT_ERROR_SYNTAX);

@@ -35,7 +35,8 @@ static mpt_status read_all(int file, const char *path, size_t limit, char **data
     used += (size_t)got;
     if (used > limit) {
       free(buffer);
-      return mpt_fail(error, MPT_ERROR_IO, "'%s' is larger than %zu bytes", path, limit);
+      return mpt_fail(error, MPT_ERROR_IO, "'%s' has more than %zu bytes, the most that are read",
+                      path, limit);
     }
     if (used == capacity) {
       capacity *= 2;
@@ -63,7 +64,8 @@ mpt_status mpt_file_read(const char *path, size_t limit, char **data, size_t *le
   if (fstat(file, &about) == 0 && S_ISDIR(about.st_mode))
     status = mpt_fail(error, MPT_ERROR_IO, "'%s' is a directory, not a file", path);
   else if (S_ISREG(about.st_mode) && (size_t)about.st_size > limit)
-    status = mpt_fail(error, MPT_ERROR_IO, "'%s' is larger than %zu bytes", path, limit);
+    status = mpt_fail(error, MPT_ERROR_IO, "'%s' has %lld bytes; at most %zu are read", path,
+                      (long long)about.st_size, limit);
   else
     status = read_all(file, path, limit, data, length, error);
   close(file);
