@@ -50,32 +50,19 @@ int64_t graph_sample_size(const graph_tensor *tensor) {
 
 /* ---- the fields that a kind takes ---- */
 
-#define FIELD(flag, key, given)                                                                    \
-  if ((given) && !(layer->kind->fields & (flag)))                                                  \
-    return fail_syntax(g, spec, error, "a %s takes no '%s'", spec->kind, key);                     \
-  if (!(given) && (layer->kind->needs & (flag)))                                                   \
-    return fail_syntax(g, spec, error, "a %s needs '%s'", spec->kind, key);
-
 mpt_status layer_kind_check_fields(const graph *g, const graph_layer *layer, mpt_error *error) {
   const layer_spec *spec = layer->spec;
-  FIELD(LAYER_FEATURES, "features", spec->features != 0)
-  FIELD(LAYER_CHANNELS, "channels", spec->channels != 0)
-  FIELD(LAYER_KERNEL, "kernel", spec->kernel != 0)
-  FIELD(LAYER_STRIDE, "stride", spec->stride != 0)
-  FIELD(LAYER_PADDING, "padding", spec->padding != 0)
-  FIELD(LAYER_VOCABULARY, "vocabulary", spec->vocabulary != 0)
-  FIELD(LAYER_POSITIONS, "positions", spec->positions != 0)
-  FIELD(LAYER_HEADS, "heads", spec->heads != 0)
-  FIELD(LAYER_PROBABILITY, "probability", spec->probability != 0.0)
-  FIELD(LAYER_EPSILON, "epsilon", spec->epsilon != 0.0)
-  FIELD(LAYER_INITIAL_SCALE, "initial_scale", spec->initial_scale != 1.0)
-  FIELD(LAYER_OUTPUT_SCALE, "output_scale", spec->output_scale != 1.0)
-  FIELD(LAYER_BIAS, "bias", spec->no_bias)
-  FIELD(LAYER_CAUSAL, "causal", spec->causal)
-  FIELD(LAYER_TIED_TO, "tied_to", spec->tied_to[0] != '\0')
+  const unsigned given = layer_spec_given(spec), needs = layer->kind->needs;
+  const unsigned takes = layer->kind->fields | LAYER_NAME | LAYER_KIND | LAYER_FROM;
+  for (int i = 0; i < LAYER_KEY_COUNT; i++) {
+    const unsigned key = 1u << i;
+    if ((given & key) != 0 && (takes & key) == 0)
+      return fail_syntax(g, spec, error, "a %s takes no '%s'", spec->kind, layer_key_name(i));
+    if ((needs & key) != 0 && (given & key) == 0)
+      return fail_syntax(g, spec, error, "a %s needs '%s'", spec->kind, layer_key_name(i));
+  }
   return MPT_OK;
 }
-#undef FIELD
 
 /* ---- building ---- */
 

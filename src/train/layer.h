@@ -11,25 +11,6 @@
 
 enum { LAYER_MAX_PARAMETERS = 2, LAYER_MAX_SAVED = 2, LAYER_MAX_SCRATCH = 2 };
 
-/* Fields of a layer_spec that a kind takes besides name, kind and from; any other is an error. */
-enum {
-  LAYER_FEATURES = 1 << 0,
-  LAYER_CHANNELS = 1 << 1,
-  LAYER_KERNEL = 1 << 2,
-  LAYER_STRIDE = 1 << 3,
-  LAYER_PADDING = 1 << 4,
-  LAYER_VOCABULARY = 1 << 5,
-  LAYER_POSITIONS = 1 << 6,
-  LAYER_HEADS = 1 << 7,
-  LAYER_PROBABILITY = 1 << 8,
-  LAYER_EPSILON = 1 << 9,
-  LAYER_INITIAL_SCALE = 1 << 10,
-  LAYER_OUTPUT_SCALE = 1 << 11,
-  LAYER_BIAS = 1 << 12,
-  LAYER_CAUSAL = 1 << 13,
-  LAYER_TIED_TO = 1 << 14
-};
-
 typedef enum layer_initial {
   LAYER_ZEROS,
   LAYER_ONES,
@@ -89,7 +70,7 @@ typedef struct pass_list {
 
 typedef struct layer_kind {
   const char *name;
-  unsigned fields; /* that it takes */
+  unsigned fields; /* keys that it takes besides name, kind and from: LAYER_FEATURES, ... */
   unsigned needs;  /* of them, those without which it makes no sense */
   int fewest_inputs, most_inputs;
   bool takes_ids;          /* reads token ids, and nothing else */

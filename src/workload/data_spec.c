@@ -1,6 +1,7 @@
 /* The `data` section: one kind of data, and the keys that this kind takes. */
 #include "base/error.h"
 #include "workload/sections.h"
+#include <stdio.h>
 #include <string.h>
 
 static const char *const kind_words[] = {"idx", "csv", "bytes", "tokens", "synthetic", NULL};
@@ -45,38 +46,30 @@ static const field place_fields[] = {
     FILE_NAME("file", 0),
 };
 
-#define MAX_VALUES 4e9 /* of synthetic data, which is held in memory */
-
 static const field shape_field = {"shape", FIELD_OTHER, false, 0, 0, 0, 0, NULL};
 
-#define MAX_KEYS 20 /* of one kind */
+#define MAX_VALUES 4e9 /* of synthetic data, which is held in memory */
 
 /* Which keys each kind takes; a `!` marks the required ones. */
-static const char *const kind_keys[][MAX_KEYS] = {
-    [DATA_IDX] = {"!kind", "package", "!images", "!labels", "held_out_images", "held_out_labels",
-                  "!classes", "samples", "held_out"},
-    [DATA_CSV] = {"!kind", "package", "!file", "classes", "samples", "held_out", "label", "columns",
-                  "header", "standardize"},
-    [DATA_BYTES] = {"!kind", "package", "!file", "!sequence", "samples", "held_out"},
-    [DATA_TOKENS] = {"!kind", "package", "!file", "!sequence", "!vocabulary", "samples",
-                     "held_out"},
-    [DATA_SYNTHETIC] = {"!kind", "samples", "held_out", "sequence", "vocabulary", "features",
-                        "shape", "classes", "targets", "hidden", "scale_low", "scale_high", "noise",
-                        "outliers", "outlier_scale", "blank", "seed"},
-};
+static const char *const idx_keys[] = {
+    "!kind",           "package",  "!images", "!labels",  "held_out_images",
+    "held_out_labels", "!classes", "samples", "held_out", NULL};
+static const char *const csv_keys[] = {"!kind",   "package",     "!file", "classes",
+                                       "samples", "held_out",    "label", "columns",
+                                       "header",  "standardize", NULL};
+static const char *const bytes_keys[] = {"!kind",   "package",  "!file", "!sequence",
+                                         "samples", "held_out", NULL};
+static const char *const tokens_keys[] = {"!kind",       "package", "!file",    "!sequence",
+                                          "!vocabulary", "samples", "held_out", NULL};
+static const char *const features_keys[] = {"!kind",    "!samples",      "held_out",   "features",
+                                            "shape",    "classes",       "targets",    "hidden",
+                                            "noise",    "scale_low",     "scale_high", "blank",
+                                            "outliers", "outlier_scale", "seed",       NULL};
+static const char *const chain_keys[] = {"!kind",       "!samples", "held_out", "!sequence",
+                                         "!vocabulary", "seed",     NULL};
 
 data_spec data_spec_default(data_kind kind) {
   return (data_spec){.kind = kind, .scale_low = 1.0, .scale_high = 1.0, .outlier_scale = 1.0};
-}
-
-static const field *find_field(const char *key) {
-  for (size_t i = 0; i < FIELD_COUNT(data_fields); i++)
-    if (strcmp(data_fields[i].key, key) == 0)
-      return &data_fields[i];
-  for (size_t i = 0; i < FIELD_COUNT(place_fields); i++)
-    if (strcmp(place_fields[i].key, key) == 0)
-      return &place_fields[i];
-  return &shape_field;
 }
 
 static mpt_status read_shape(const mpt_yaml_node *map, data_spec *data, mpt_error *error) {
@@ -93,21 +86,19 @@ static mpt_status read_shape(const mpt_yaml_node *map, data_spec *data, mpt_erro
   return MPT_OK;
 }
 
-/* Either token ids, or features with labels or targets. */
-static mpt_status check_synthetic(const mpt_yaml_node *map, data_spec *data, mpt_error *error) {
-  bool tokens = data->sequence > 0 || data->vocabulary > 0;
-  if (data->samples == 0)
-    return mpt_yaml_fail(map, error, "synthetic data has no 'samples'; it is required");
-  if (tokens && (data->sequence == 0 || data->vocabulary == 0))
-    return mpt_yaml_fail(map, error, "synthetic tokens need both 'sequence' and 'vocabulary'");
-  bool rows = data->features > 0 || data->shape[0] > 0;
-  if (tokens && (rows || data->classes > 0 || data->targets > 0 || data->hidden > 0))
-    return mpt_yaml_fail(map, error,
-                         "synthetic data is tokens (sequence, vocabulary) or features (features or "
-                         "shape, classes or targets), not both");
-  if (!tokens && (data->features > 0) == (data->shape[0] > 0))
+static bool given(const mpt_yaml_node *map, const char *key) {
+  return mpt_yaml_get(map, key) != NULL;
+}
+
+/* Synthetic data is a chain of ids, or features with labels or targets. */
+static bool is_chain(const mpt_yaml_node *map) {
+  return given(map, "sequence") || given(map, "vocabulary");
+}
+
+static mpt_status check_features(const mpt_yaml_node *map, data_spec *data, mpt_error *error) {
+  if (given(map, "features") == given(map, "shape"))
     return mpt_yaml_fail(map, error, "synthetic data needs one of 'features' and 'shape'");
-  if (!tokens && (data->classes > 0) == (data->targets > 0))
+  if (given(map, "classes") == given(map, "targets"))
     return mpt_yaml_fail(map, error, "synthetic data needs one of 'classes' and 'targets'");
   if (data->shape[0] > 0)
     data->features = data->shape[0] * data->shape[1] * data->shape[2];
@@ -136,31 +127,35 @@ static mpt_status check_package(const mpt_yaml_node *map, const data_spec *data,
   return MPT_OK;
 }
 
+/* The keys of the kind, and how a message calls it. */
+static const char *const *keys_of(const mpt_yaml_node *map, data_kind kind, char what[40]) {
+  static const char *const *const keys[] = {[DATA_IDX] = idx_keys,
+                                            [DATA_CSV] = csv_keys,
+                                            [DATA_BYTES] = bytes_keys,
+                                            [DATA_TOKENS] = tokens_keys,
+                                            [DATA_SYNTHETIC] = features_keys};
+  snprintf(what, 40, "data of kind %s", kind_words[kind]);
+  if (kind != DATA_SYNTHETIC || !is_chain(map))
+    return keys[kind];
+  strcpy(what, "synthetic data of tokens");
+  return chain_keys;
+}
+
 mpt_status data_spec_read(const mpt_yaml_node *map, data_spec *data, mpt_error *error) {
   int kind;
-  MPT_RETURN_IF_FAILED(mpt_yaml_expect(map, MPT_YAML_MAP, "data", error));
-  const mpt_yaml_node *word = mpt_yaml_get(map, "kind");
-  if (word == NULL)
-    return mpt_yaml_fail(map, error,
-                         "data has no 'kind'; it is required (idx, csv, bytes, tokens, "
-                         "synthetic)");
-  MPT_RETURN_IF_FAILED(fields_word(word, "kind of data", kind_words, &kind, error));
-
+  char what[40];
+  MPT_RETURN_IF_FAILED(fields_kind(map, "data", kind_words, &kind, error));
   *data = data_spec_default((data_kind)kind);
   data->line = map->line, data->column = map->column;
-  field fields[MAX_KEYS];
-  size_t count = 0;
-  for (; count < MAX_KEYS && kind_keys[kind][count] != NULL; count++) {
-    const char *key = kind_keys[kind][count];
-    fields[count] = *find_field(key + (*key == '!'));
-    fields[count].required = *key == '!';
-  }
-  char what[40] = "data of kind ";
-  strcat(what, kind_words[kind]);
-  MPT_RETURN_IF_FAILED(fields_read(map, what, fields, count, data, error));
+  field fields[FIELD_COUNT(data_fields) + FIELD_COUNT(place_fields) + 1];
+  memcpy(fields, data_fields, sizeof data_fields);
+  memcpy(fields + FIELD_COUNT(data_fields), place_fields, sizeof place_fields);
+  fields[FIELD_COUNT(fields) - 1] = shape_field;
+  const char *const *keys = keys_of(map, data->kind, what);
+  MPT_RETURN_IF_FAILED(fields_read_kind(map, what, fields, FIELD_COUNT(fields), keys, data, error));
   MPT_RETURN_IF_FAILED(read_shape(map, data, error));
   MPT_RETURN_IF_FAILED(check_package(map, data, error));
-  if ((data->files[2][0] == '\0') != (data->files[3][0] == '\0'))
+  if (given(map, "held_out_images") != given(map, "held_out_labels"))
     return mpt_yaml_fail(map, error, "held_out_images and held_out_labels go together");
-  return kind == DATA_SYNTHETIC ? check_synthetic(map, data, error) : MPT_OK;
+  return kind == DATA_SYNTHETIC && !is_chain(map) ? check_features(map, data, error) : MPT_OK;
 }

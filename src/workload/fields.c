@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_FIELDS = 48 };
-
 static mpt_status read_text(const mpt_yaml_node *node, const field *f, char *out,
                             mpt_error *error) {
   const char *value;
@@ -92,9 +90,9 @@ static mpt_status read_field(const mpt_yaml_node *node, const field *f, void *ou
 
 mpt_status fields_read(const mpt_yaml_node *map, const char *what, const field *fields,
                        size_t count, void *out, mpt_error *error) {
-  const char *keys[MAX_FIELDS] = {0};
-  if (count > MAX_FIELDS)
-    return mpt_fail(error, MPT_ERROR_INTERNAL, "%s has more than %d keys", what, MAX_FIELDS);
+  const char *keys[FIELD_MAX] = {0};
+  if (count > FIELD_MAX)
+    return mpt_fail(error, MPT_ERROR_INTERNAL, "%s has more than %d keys", what, FIELD_MAX);
   for (size_t i = 0; i < count; i++)
     keys[i] = fields[i].key;
   MPT_RETURN_IF_FAILED(mpt_yaml_check_keys(map, what, keys, count, error));
@@ -106,6 +104,88 @@ mpt_status fields_read(const mpt_yaml_node *map, const char *what, const field *
       return mpt_yaml_fail(map, error, "%s has no '%s'; it is required", what, fields[i].key);
   }
   return MPT_OK;
+}
+
+static const field *find_field(const field *fields, size_t count, const char *key) {
+  for (size_t i = 0; i < count; i++)
+    if (strcmp(fields[i].key, key) == 0)
+      return &fields[i];
+  return NULL;
+}
+
+mpt_status fields_read_kind(const mpt_yaml_node *map, const char *what, const field *fields,
+                            size_t count, const char *const *keys, void *out, mpt_error *error) {
+  field taken[FIELD_MAX];
+  size_t taken_count = 0;
+  for (; keys[taken_count] != NULL; taken_count++) {
+    const bool required = *keys[taken_count] == '!';
+    const field *f = find_field(fields, count, keys[taken_count] + required);
+    if (f == NULL || taken_count == FIELD_MAX)
+      return mpt_fail(error, MPT_ERROR_INTERNAL, "%s: no field '%s'", what, keys[taken_count]);
+    taken[taken_count] = *f;
+    taken[taken_count].required = required;
+  }
+  MPT_RETURN_IF_FAILED(mpt_yaml_expect(map, MPT_YAML_MAP, what, error));
+  for (size_t i = 0; i < map->count; i++) {
+    const char *key = map->keys[i]->scalar;
+    if (find_field(fields, count, key) != NULL && find_field(taken, taken_count, key) == NULL)
+      return mpt_yaml_fail(map->keys[i], error, "%s takes no '%s'", what, key);
+  }
+  return fields_read(map, what, taken, taken_count, out, error);
+}
+
+mpt_status fields_kind(const mpt_yaml_node *map, const char *what, const char *const *words,
+                       int *kind, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(mpt_yaml_expect(map, MPT_YAML_MAP, what, error));
+  const mpt_yaml_node *word = mpt_yaml_get(map, "kind");
+  if (word != NULL)
+    return fields_word(word, "kind", words, kind, error);
+  mpt_text known = {0};
+  for (size_t i = 0; words[i] != NULL; i++)
+    mpt_text_addf(&known, "%s%s", i > 0 ? ", " : "", words[i]);
+  mpt_status status = mpt_yaml_fail(map, error, "%s has no 'kind'; it is required (%s)", what,
+                                    known.data != NULL ? known.data : "");
+  mpt_text_free(&known);
+  return status;
+}
+
+uint64_t fields_given(const mpt_yaml_node *map, const field *fields, size_t count) {
+  uint64_t given = 0;
+  for (size_t i = 0; i < count; i++)
+    if (mpt_yaml_get(map, fields[i].key) != NULL)
+      given |= (uint64_t)1 << i;
+  return given;
+}
+
+static bool different(const field *f, const void *a, const void *b) {
+  switch (f->type) {
+  case FIELD_TEXT:
+    return strcmp(a, b) != 0;
+  case FIELD_INTEGER:
+    return *(const int64_t *)a != *(const int64_t *)b;
+  case FIELD_INT:
+  case FIELD_WORD:
+    return *(const int *)a != *(const int *)b;
+  case FIELD_NUMBER:
+  case FIELD_ABOVE:
+  case FIELD_BELOW:
+    return *(const double *)a != *(const double *)b;
+  case FIELD_BOOLEAN:
+  case FIELD_NOT:
+    return *(const bool *)a != *(const bool *)b;
+  case FIELD_OTHER:
+    break;
+  }
+  return false;
+}
+
+uint64_t fields_different(const field *fields, size_t count, const void *a, const void *b) {
+  uint64_t bits = 0;
+  for (size_t i = 0; i < count; i++)
+    if (different(&fields[i], (const char *)a + fields[i].offset,
+                  (const char *)b + fields[i].offset))
+      bits |= (uint64_t)1 << i;
+  return bits;
 }
 
 void fields_text(mpt_text *text, const char *prefix, const field *fields, size_t count,

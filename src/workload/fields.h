@@ -28,11 +28,29 @@ typedef struct field {
   const char *const *words; /* ends with NULL */
 } field;
 
+#define FIELD_MAX 48 /* keys of a map */
+
 /* Reads the keys that are there and leaves the rest of `out` as it was. MPT_ERROR_SYNTAX at the
  * place of an unknown key, a wrong type, a value out of range, or at the map when a required key is
  * missing. `what` names the map: "the optimizer". */
 mpt_status fields_read(const mpt_yaml_node *map, const char *what, const field *fields,
                        size_t count, void *out, mpt_error *error);
+
+/* The same for some of the table's keys, those that one kind of thing takes: "!key" where it is
+ * required; the list ends with NULL. A key of another kind is refused whatever its value. */
+mpt_status fields_read_kind(const mpt_yaml_node *map, const char *what, const field *fields,
+                            size_t count, const char *const *keys, void *out, mpt_error *error);
+
+/* The index of the map's `kind` among `words`. */
+mpt_status fields_kind(const mpt_yaml_node *map, const char *what, const char *const *words,
+                       int *kind, mpt_error *error);
+
+/* Which fields are there, bit i for fields[i]: given is given, though the value be 0, false or the
+ * default. */
+uint64_t fields_given(const mpt_yaml_node *map, const field *fields, size_t count);
+
+/* Which fields differ between two structs; FIELD_OTHER never does. */
+uint64_t fields_different(const field *fields, size_t count, const void *a, const void *b);
 
 /* "key=value" of every field but FIELD_OTHER, one a line behind `prefix`. */
 void fields_text(mpt_text *text, const char *prefix, const field *fields, size_t count,

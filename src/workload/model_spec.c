@@ -31,9 +31,19 @@ const field layer_fields[] = {
 };
 const size_t layer_field_count = FIELD_COUNT(layer_fields);
 #undef SIZE
+_Static_assert(FIELD_COUNT(layer_fields) == LAYER_KEY_COUNT, "a bit of its own for each key");
 
 layer_spec layer_spec_default(void) {
   return (layer_spec){.initial_scale = 1.0, .output_scale = 1.0};
+}
+
+unsigned layer_spec_given(const layer_spec *layer) {
+  const layer_spec none = layer_spec_default();
+  return layer->given | (unsigned)fields_different(layer_fields, layer_field_count, layer, &none);
+}
+
+const char *layer_key_name(int key) {
+  return layer_fields[key].key;
 }
 
 void model_free(model_spec *model) {
@@ -109,6 +119,7 @@ static mpt_status read_layer(const mpt_yaml_node *map, layer_spec *layers, int i
   *layer = layer_spec_default();
   layer->line = map->line, layer->column = map->column;
   MPT_RETURN_IF_FAILED(fields_read(map, "a layer", layer_fields, layer_field_count, layer, error));
+  layer->given = (unsigned)fields_given(map, layer_fields, layer_field_count);
   const mpt_yaml_node *name = mpt_yaml_get(map, "name");
   MPT_RETURN_IF_FAILED(check_name(name, layer->name, error));
   int twin = find_layer(layers, index, layer->name);

@@ -201,6 +201,8 @@ static mpt_status read_profile(const mpt_yaml_node *root, profile *p, mpt_error 
   MPT_RETURN_IF_FAILED(check_schema(root, error));
   MPT_RETURN_IF_FAILED(
       fields_read(root, "a device profile", profile_fields, FIELD_COUNT(profile_fields), p, error));
+  if (mpt_yaml_get(root, "quantize_efficiency") == NULL) /* as passes do */
+    p->quantize_efficiency = p->pass_efficiency;
   MPT_RETURN_IF_FAILED(read_formats(mpt_yaml_get(root, "formats"), p, error));
   const mpt_yaml_node *gemm = mpt_yaml_get(root, "gemm"), *passes = mpt_yaml_get(root, "passes");
   const mpt_yaml_node *attention = mpt_yaml_get(root, "attention");
@@ -221,12 +223,9 @@ mpt_status profile_load(const char *name, profile **out, mpt_error *error) {
   profile *p = profile_new();
   if (p == NULL)
     return mpt_fail_memory(error, "a profile", sizeof *p);
-  p->quantize_efficiency = 0.0; /* as passes do, unless it is given */
   MPT_TRY(shipped_find(SHIPPED_PROFILE, name, p->path, error));
   MPT_TRY(mpt_yaml_load(p->path, SIZE_LIMIT, DEPTH_LIMIT, &yaml, error));
   MPT_TRY(read_profile(mpt_yaml_root(yaml), p, error));
-  if (p->quantize_efficiency <= 0.0)
-    p->quantize_efficiency = p->pass_efficiency;
   mpt_yaml_free(yaml);
   *out = p;
   return MPT_OK;

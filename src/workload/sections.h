@@ -19,6 +19,10 @@ mpt_status data_spec_read(const mpt_yaml_node *map, data_spec *data, mpt_error *
 mpt_status model_spec_read(const mpt_yaml_node *map, const data_spec *data, model_spec *model,
                            mpt_error *error);
 
+mpt_status optimizer_read(const mpt_yaml_node *map, optimizer_spec *optimizer, mpt_error *error);
+/* Into the optimizer, which holds the schedule too. */
+mpt_status schedule_read(const mpt_yaml_node *map, optimizer_spec *optimizer, mpt_error *error);
+
 /* Fills model->layers from the preset's sizes. */
 mpt_status preset_build(model_spec *model, mpt_error *error);
 

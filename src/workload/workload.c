@@ -13,31 +13,8 @@ enum { SIZE_LIMIT = 4 << 20, DEPTH_LIMIT = 16, MAX_PINS = 1000 };
 
 const char *const loss_words[] = {"cross_entropy", "nll", "binary_cross_entropy", "mse", NULL};
 const char *const metric_words[] = {"loss", "accuracy", "f1", NULL};
-const char *const optimizer_words[] = {"sgd", "adam", "adamw", NULL};
-const char *const schedule_words[] = {"constant", "linear", "cosine", NULL};
 const char *const precision_words[] = {"fp32", "tf32", "bf16", "fp16", "fp8", NULL};
 static const char *const loss_scale_words[] = {"dynamic", "static", "none", NULL};
-
-const field optimizer_fields[] = {
-    {"kind", FIELD_WORD, true, offsetof(optimizer_spec, kind), 0, 0, 0, optimizer_words},
-    {"learning_rate", FIELD_ABOVE, true, offsetof(optimizer_spec, learning_rate), 0, 0, 1e6, NULL},
-    {"momentum", FIELD_BELOW, false, offsetof(optimizer_spec, momentum), 0, 0, 1, NULL},
-    {"beta1", FIELD_BELOW, false, offsetof(optimizer_spec, beta1), 0, 0, 1, NULL},
-    {"beta2", FIELD_BELOW, false, offsetof(optimizer_spec, beta2), 0, 0, 1, NULL},
-    {"epsilon", FIELD_ABOVE, false, offsetof(optimizer_spec, epsilon), 0, 0, 1, NULL},
-    {"weight_decay", FIELD_NUMBER, false, offsetof(optimizer_spec, weight_decay), 0, 0, 1e6, NULL},
-    {"clip", FIELD_ABOVE, false, offsetof(optimizer_spec, clip), 0, 0, 1e30, NULL},
-    {"accumulate", FIELD_INTEGER, false, offsetof(optimizer_spec, accumulate), 0, 1, 1e6, NULL},
-};
-const size_t optimizer_field_count = FIELD_COUNT(optimizer_fields);
-
-const field schedule_fields[] = {
-    {"kind", FIELD_WORD, true, offsetof(optimizer_spec, schedule), 0, 0, 0, schedule_words},
-    {"warmup", FIELD_INTEGER, false, offsetof(optimizer_spec, warmup), 0, 0, 1e12, NULL},
-    {"final_fraction", FIELD_NUMBER, false, offsetof(optimizer_spec, final_fraction), 0, 0, 1,
-     NULL},
-};
-const size_t schedule_field_count = FIELD_COUNT(schedule_fields);
 
 #define SECTION(key, required)                                                                     \
   { key, FIELD_OTHER, required, 0, 0, 0, 0, NULL }
@@ -184,6 +161,8 @@ static mpt_status read_loss_scale(const mpt_yaml_node *map, mpt_loss_scale_polic
   if (node != NULL)
     MPT_RETURN_IF_FAILED(fields_word(node, "mode", loss_scale_words, &mode, error));
   node = mpt_yaml_get(map, "initial");
+  if (node != NULL && mode == (int)MPT_LOSS_SCALE_NONE)
+    return mpt_yaml_fail(node, error, "a loss_scale of mode none takes no 'initial'");
   if (node != NULL) {
     int exponent;
     MPT_RETURN_IF_FAILED(mpt_yaml_number(node, "initial", 0x1p-24, 0x1p100, &initial, error));
@@ -258,6 +237,8 @@ static mpt_status check_together(const mpt_yaml_node *root, const workload *w, m
 
 static mpt_status read_optional(const mpt_yaml_node *root, workload *w, mpt_error *error) {
   const mpt_yaml_node *node;
+  if ((node = mpt_yaml_get(root, "schedule")) != NULL)
+    MPT_RETURN_IF_FAILED(schedule_read(node, &w->optimizer, error));
   if ((node = mpt_yaml_get(root, "pins")) != NULL)
     MPT_RETURN_IF_FAILED(read_pins(node, w, error));
   if ((node = mpt_yaml_get(root, "exclude")) != NULL)
@@ -269,17 +250,6 @@ static mpt_status read_optional(const mpt_yaml_node *root, workload *w, mpt_erro
   return MPT_OK;
 }
 
-static mpt_status read_optimizer(const mpt_yaml_node *root, optimizer_spec *optimizer,
-                                 mpt_error *error) {
-  MPT_RETURN_IF_FAILED(fields_read(mpt_yaml_get(root, "optimizer"), "the optimizer",
-                                   optimizer_fields, optimizer_field_count, optimizer, error));
-  const mpt_yaml_node *schedule = mpt_yaml_get(root, "schedule");
-  if (schedule == NULL)
-    return MPT_OK;
-  return fields_read(schedule, "the schedule", schedule_fields, schedule_field_count, optimizer,
-                     error);
-}
-
 static mpt_status read_workload(const mpt_yaml_node *root, workload *w, mpt_error *error) {
   MPT_RETURN_IF_FAILED(mpt_yaml_expect(root, MPT_YAML_MAP, "a workload", error));
   MPT_RETURN_IF_FAILED(read_schema(root, error));
@@ -288,7 +258,7 @@ static mpt_status read_workload(const mpt_yaml_node *root, workload *w, mpt_erro
   MPT_RETURN_IF_FAILED(settle_name(root, w, error));
   MPT_RETURN_IF_FAILED(data_spec_read(mpt_yaml_get(root, "data"), &w->data, error));
   MPT_RETURN_IF_FAILED(model_spec_read(mpt_yaml_get(root, "model"), &w->data, &w->model, error));
-  MPT_RETURN_IF_FAILED(read_optimizer(root, &w->optimizer, error));
+  MPT_RETURN_IF_FAILED(optimizer_read(mpt_yaml_get(root, "optimizer"), &w->optimizer, error));
   MPT_RETURN_IF_FAILED(read_budget(mpt_yaml_get(root, "budget"), &w->budget, error));
   MPT_RETURN_IF_FAILED(read_optional(root, w, error));
   return check_together(root, w, error);

@@ -7,6 +7,29 @@
 
 #define WORKLOAD_MAX_INPUTS 4
 
+/* Keys of a layer, as bits. */
+enum {
+  LAYER_NAME = 1 << 0,
+  LAYER_KIND = 1 << 1,
+  LAYER_FROM = 1 << 2,
+  LAYER_FEATURES = 1 << 3,
+  LAYER_CHANNELS = 1 << 4,
+  LAYER_KERNEL = 1 << 5,
+  LAYER_STRIDE = 1 << 6,
+  LAYER_PADDING = 1 << 7,
+  LAYER_VOCABULARY = 1 << 8,
+  LAYER_POSITIONS = 1 << 9,
+  LAYER_HEADS = 1 << 10,
+  LAYER_PROBABILITY = 1 << 11,
+  LAYER_EPSILON = 1 << 12,
+  LAYER_INITIAL_SCALE = 1 << 13,
+  LAYER_OUTPUT_SCALE = 1 << 14,
+  LAYER_BIAS = 1 << 15,
+  LAYER_CAUSAL = 1 << 16,
+  LAYER_TIED_TO = 1 << 17,
+  LAYER_KEY_COUNT = 18
+};
+
 /* One layer as written in the file or made by a preset. Sizes are 0 when not given; which ones a
  * kind takes, and what shapes fit together, is the layer kind's to say (train/layer.h). */
 typedef struct layer_spec {
@@ -27,8 +50,15 @@ typedef struct layer_spec {
   bool causal;
   char tied_to[MPT_MAX_NAME]; /* linear: shares the weight of this embedding or linear */
   int line, column;           /* place in the file; 0 from a preset */
+  unsigned given;             /* keys that the file has; 0 from a preset */
 } layer_spec;
 layer_spec layer_spec_default(void);
+
+/* The keys that are given: in the file, whatever the value, or by another value than the default
+ * where a program made the layer. */
+unsigned layer_spec_given(const layer_spec *layer);
+/* "features" of key 3, LAYER_FEATURES. */
+const char *layer_key_name(int key);
 
 #define WORKLOAD_MAX_WIDTHS 32
 typedef struct size_list {
