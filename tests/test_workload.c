@@ -196,6 +196,7 @@ static void bad_values_are_refused_at_their_place(void **state) {
       {"kind: adam", "kind: sgd, beta1: 0.9", 5, 24, "sgd takes no 'beta1'"},
       {"kind: adam", "kind: adamw, momentum: 0", 5, 26, "adamw takes no 'momentum'"},
       {"kind: adam, ", "", 5, 12, "(sgd, adam, adamw)"},
+      {"classes: 3", "classes: 1", 3, 47, "from 2 to"},
       {", classes: 3", "", 3, 7, "'targets'"},
       {"samples: 100", "samples: 0", 3, 59, "samples"},
       {"samples: 100", "samples: 1000000000000", 3, 7, "make it smaller"},
