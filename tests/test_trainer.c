@@ -27,10 +27,10 @@ typedef struct fixture {
   char path[64];
 } fixture;
 
-static void begin(fixture *f, test_model *m, int64_t batch, int64_t steps) {
+static void begin_with(fixture *f, test_model *m, int64_t samples, int64_t batch, int64_t steps) {
   mpt_error error = {0};
   memset(f, 0, sizeof *f);
-  require(test_data(m, m->info.tokens ? 2000 : 200, &f->data, &error), &error);
+  require(test_data(m, samples, &f->data, &error), &error);
   m->info = *dataset_get_info(f->data);
   require(test_graph(m, batch, &f->g, &error), &error);
   for (int i = 0; i < f->g->layer_count; i++)
@@ -43,6 +43,10 @@ static void begin(fixture *f, test_model *m, int64_t batch, int64_t steps) {
   f->options.steps = steps;
   m->w.batch = batch, m->w.steps = steps;
   snprintf(f->path, sizeof f->path, "test_trainer.%d.ckpt", (int)getpid());
+}
+
+static void begin(fixture *f, test_model *m, int64_t batch, int64_t steps) {
+  begin_with(f, m, m->info.tokens ? 2000 : 200, batch, steps);
 }
 
 static void use(fixture *f, mpt_precision precision) {
@@ -237,6 +241,28 @@ static void a_resumed_run_gives_the_same_bits(void **state) {
   assert_non_null(strstr(error.message, "is of another seed"));
   free(losses);
   end(&f);
+}
+
+/* Without learning every step sees the same weights, and here the same sample: only what is keyed
+ * by the step can change a loss, and a kind has the key only if it says so. */
+static void only_layers_keyed_by_the_step_change_from_step_to_step(void **state) {
+  (void)state;
+  test_model m;
+  fixture f;
+  for (int drops = 0; drops < 2; drops++) {
+    test_mlp(&m, 6, 16, 3);
+    if (drops) {
+      test_layer(&m, "dropout", "drop", NULL)->probability = 0.5;
+      test_linear(&m, "last", 3);
+    }
+    m.w.optimizer.learning_rate = 0;
+    begin_with(&f, &m, 2, 1, 3); /* one to train on, one held out */
+    const train_result *r = run(&f);
+    assert_int_equal(r->steps_done, 3);
+    for (int step = 1; step < 3; step++)
+      assert_int_equal(r->losses[step] != r->losses[0], drops);
+    end(&f);
+  }
 }
 
 static void initial_weights_are_saved_and_loaded(void **state) {
@@ -561,6 +587,7 @@ int main(void) {
       cmocka_unit_test(gradients_add_up_over_micro_batches),
       cmocka_unit_test(many_micro_batches_train),
       cmocka_unit_test(a_resumed_run_gives_the_same_bits),
+      cmocka_unit_test(only_layers_keyed_by_the_step_change_from_step_to_step),
       cmocka_unit_test(initial_weights_are_saved_and_loaded),
       cmocka_unit_test(weights_of_another_model_are_refused),
       cmocka_unit_test(a_place_that_cannot_be_written_is_known_before_training),

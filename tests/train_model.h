@@ -117,7 +117,7 @@ static inline mpt_status test_data(test_model *m, int64_t samples, dataset **dat
                                    mpt_error *error) {
   data_spec spec = data_spec_default(DATA_SYNTHETIC);
   spec.samples = samples;
-  spec.held_out = m->info.tokens ? 6 : samples / 4;
+  spec.held_out = m->info.tokens ? 6 : samples < 4 ? 1 : samples / 4;
   spec.seed = 3;
   if (m->info.tokens) {
     spec.sequence = m->info.sequence;

@@ -45,9 +45,9 @@ typedef struct layer_run {
   mpt_queue *queue;
   mpt_session *session;
   bool training;
-  bool plain; /* MPT_RUN_PLAIN: fp32, whatever the policy says */
-  mpt_dropout_key dropout;
-  const int32_t *ids; /* when the data is token ids */
+  bool plain;              /* MPT_RUN_PLAIN: fp32, whatever the policy says */
+  mpt_dropout_key dropout; /* of the step; zeros but for kinds that are keyed_by_step */
+  const int32_t *ids;      /* when the data is token ids */
   int64_t step;
 
   mpt_tensor inputs[WORKLOAD_MAX_INPUTS], output;
@@ -82,6 +82,8 @@ typedef struct layer_kind {
   bool views;              /* its output is its input seen with another shape */
   bool forwards_gradients; /* its inputs' gradients are its output's */
   bool adds_gradients;     /* backward minds `accumulate`; for others the network adds */
+  bool keyed_by_step;      /* draws by layer_run.dropout, which others are not given: no two steps
+                              are the same, so none is recorded */
 
   /* Fills output->rank and shape, layer->gemm and info.shape where it has a weight; inputs are set
    * and sized. Errors go through graph_fail. */

@@ -43,6 +43,7 @@ const layer_kind layer_dropout = {
     .most_inputs = 1,
     .shape = shape,
     .sees_outputs = true,
+    .keyed_by_step = true,
     .passes = passes,
     .forward = forward,
     .backward = backward,

@@ -129,7 +129,8 @@ mpt_status network_set_batch(network *n, const dataset_batch *batch, int64_t sam
 
 void network_set_randomness(network *n, uint64_t seed, uint64_t pass) {
   for (int i = 0; i < n->graph->layer_count; i++)
-    n->runs[i].dropout = (mpt_dropout_key){seed, pass, (uint32_t)i};
+    if (n->graph->layers[i].kind->keyed_by_step)
+      n->runs[i].dropout = (mpt_dropout_key){seed, pass, (uint32_t)i};
 }
 
 const mpt_tensor *network_output(const network *n) {

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 train_options train_options_default(void) {
@@ -216,7 +215,7 @@ enum { STEPS_BEFORE_RECORDING = 2 };
 
 static bool may_record(const training *t) {
   for (int i = 0; i < t->g->layer_count; i++)
-    if (strcmp(t->g->layers[i].kind->name, "dropout") == 0)
+    if (t->g->layers[i].kind->keyed_by_step)
       return false;
   return t->lags && t->w->optimizer.accumulate == 1 && t->batch.samples == t->g->batch &&
          !is_probed(t) && t->run_plainly >= STEPS_BEFORE_RECORDING;
