@@ -77,6 +77,9 @@ void op_tensor(op_check *c, const char *what, mpt_t t) {
              "the rows of %s are not contiguous", what);
 }
 
+_Static_assert(MPT_OPERATION_COUNT <= 8 * sizeof((mpt_backend *)0)->fuses_lite,
+               "a bit of fuses_lite for each operation");
+
 mpt_status op_written(op_check *c, mpt_operation operation, mpt_t output) {
   if (c->status == MPT_OK && output != NULL && output->lite != NULL &&
       (c->queue->backend->fuses_lite >> operation & 1) == 0)
