@@ -6,6 +6,7 @@ BUILD_PACKAGES="gcc libc6-dev cmake ninja-build pkg-config libyaml-dev libjansso
   libgsl-dev libsqlite3-dev zlib1g-dev libjs-chart.js"
 TEST_PACKAGES="libcmocka-dev libglpk-dev mandoc"
 LINT_PACKAGES="clang clang-tidy clang-format cppcheck"
+CLANG_PACKAGES="clang libclang-rt-dev"
 
 say() { printf 'mptune: %s\n' "$*" >&2; }
 die() {

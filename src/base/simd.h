@@ -8,8 +8,17 @@
 #ifndef MPT_BASE_SIMD_H
 #define MPT_BASE_SIMD_H
 
-/* The thread sanitizer's code runs before it is ready where a clone is chosen. */
-#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__SANITIZE_THREAD__)
+/* The thread sanitizer's code runs before it is ready where a clone is chosen; gcc and clang each
+ * have a way to say that it is there. */
+#if defined(__SANITIZE_THREAD__)
+#define MPT_THREAD_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define MPT_THREAD_SANITIZER
+#endif
+#endif
+
+#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(MPT_THREAD_SANITIZER)
 #define MPT_VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define MPT_VECTOR_CLONES
