@@ -31,7 +31,7 @@ struct mpt_cpu_team {
   char *scratch;
   size_t scratch_bytes;
   char fetched[MPT_FETCH_SLOTS][MPT_FETCH_BYTES];
-  bool leaving;
+  atomic_bool leaving; /* a worker late for the last round looks too */
   mpt_cpu_task *function;
   void *context;
   _Alignas(64) atomic_ullong tickets; /* tasks << 32 | next task */
@@ -97,7 +97,7 @@ static void *worker_main(void *argument) {
   for (unsigned seen = 0;;) {
     wait_change(team, &team->round, seen);
     seen = atomic_load(&team->round);
-    if (team->leaving)
+    if (atomic_load(&team->leaving))
       return NULL;
     run_tasks(team);
   }
@@ -188,7 +188,7 @@ mpt_status mpt_cpu_team_open(int threads, mpt_cpu_team **out, mpt_error *error) 
 }
 
 void mpt_cpu_team_close(mpt_cpu_team *team) {
-  team->leaving = true;
+  atomic_store(&team->leaving, true);
   start_round(team);
   for (int i = 1; i < team->threads; i++)
     pthread_join(team->workers[i].thread, NULL);
