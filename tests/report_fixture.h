@@ -22,7 +22,7 @@ static const char *const fixture_names[FIXTURE_CASES] = {
     "nothing", "definition", "reference", "full", "no-gain", "not-met", "hostile", "damaged"};
 
 #define HOSTILE                                                                                    \
-  "</script><script>document.title='taken'</script><img src=\"http://198.51.100.1/x\">&'"
+  "</script><script>document.title='taken'</script><img src=\"http://198.51.100.1/x\">&'\033[2J"
 
 enum { FIXTURE_STEPS = 600, FIXTURE_BLOCKS = 4, FIXTURE_POLICIES = 9 };
 

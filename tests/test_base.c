@@ -335,7 +335,7 @@ static void write_messages(void) {
   mpt_progress_update("reference", "seed %d", 1);
   mpt_progress_update("reference", "seed %d", 2); /* too soon */
   mpt_progress_update("observe", "step 0");
-  mpt_log_warning("careful");
+  mpt_log_warning("careful \033[2J of '%s'", "a\nb\xff");
   mpt_progress_end();
   mpt_log_configure(0, MPT_COLOR_ALWAYS);
   mpt_log_note("quiet");
@@ -352,7 +352,7 @@ static void messages_are_plain_lines_without_a_terminal(void **state) {
   assert_int_equal(pipe(ends), 0);
   captured(ends[1], ends[0], write_messages, text, sizeof text);
   assert_string_equal(text, "note 1\nerror: f.yaml:3:7: unknown\nreference: seed 1\n"
-                            "observe: step 0\nwarning: careful\n"
+                            "observe: step 0\nwarning: careful \\x1b[2J of 'a\\nb\xef\xbf\xbd'\n"
                             "\033[31merror: \033[0ma file could not be read or written\n");
   close(ends[0]);
   close(ends[1]);
@@ -360,7 +360,7 @@ static void messages_are_plain_lines_without_a_terminal(void **state) {
 
 static void write_long_line(void) {
   mpt_log_configure(1, MPT_COLOR_NEVER);
-  mpt_progress_update("reference", "%0*d", 100, 7);
+  mpt_progress_update("reference", "\n%0*d", 100, 7);
   mpt_log_note("after");
   mpt_progress_end();
 }
@@ -372,7 +372,7 @@ static void a_terminal_has_one_live_line_that_does_not_wrap(void **state) {
   char text[1000];
   assert_int_equal(openpty(&master, &slave, NULL, NULL, &size), 0);
   captured(slave, master, write_long_line, text, sizeof text);
-  assert_string_equal(text, "\r\033[Kreference: 00000000\r\033[Kafter\r\n");
+  assert_string_equal(text, "\r\033[Kreference: \\n000000\r\033[Kafter\r\n");
   close(master);
   close(slave);
 }

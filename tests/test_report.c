@@ -139,6 +139,8 @@ static void hostile_texts_stay_text(void **state) {
   char *page = text_of(*state, FIXTURE_HOSTILE, REPORT_HTML);
   has_not(page, "<script>document.title");
   has_not(page, "<img");
+  has_not(page, "\033");
+  has(page, "\\x1b[2J");
   assert_int_equal(count_of(page, "<script"), 3); /* charts, Chart.js, the page's own */
   assert_int_equal(count_of(page, "</script"), 3);
   has(page, "&lt;/script&gt;&lt;script&gt;document.title=&#39;taken&#39;");
@@ -153,6 +155,7 @@ static void hostile_texts_stay_text(void **state) {
   page = text_of(*state, FIXTURE_HOSTILE, REPORT_MARKDOWN);
   has_not(page, "<script");
   has_not(page, "<img");
+  has_not(page, "\033");
   free(page);
 }
 

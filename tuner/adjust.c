@@ -7,10 +7,10 @@
  * that is new, the search is over.
  */
 #include "base/error.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "tuner/baseline.h"
 #include "tuner/search.h"
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,17 +119,15 @@ static mpt_status note_step(search *s, const candidate *c, mpt_error *error) {
   const double mean = candidate_mean(c);
   static const char *const words[] = {"not trained", "meets the budget", "misses the budget",
                                       "too close to tell"};
-  json_array_append_new(
-      rows, json_pack("{s:i,s:s,s:s,s:f,s:f,s:o,s:o,s:s}", "evaluation", s->trainings, "policy",
-                      c->hash, "label", c->label, "predicted_seconds", cost_uncorrected(&c->cost),
-                      "seconds", c->seconds, "predicted_increase",
-                      isfinite(c->predicted) ? json_real(c->predicted) : json_null(),
-                      "measured_increase", isfinite(mean) ? json_real(mean) : json_null(),
-                      "verdict_text", isfinite(mean) ? words[candidate_standing(s, c)] : "failed"));
-  text = json_dumps(rows, JSON_COMPACT | JSON_REAL_PRECISION(17));
-  json_decref(rows);
-  mpt_status status = text == NULL ? mpt_fail_memory(error, "the search's record", 0)
-                                   : store_set(s->store, "trajectory", text, error);
+  mpt_json_append(&rows,
+                  mpt_json_pack("{s:i,s:s,s:s,s:f,s:f,s:o,s:o,s:s}", "evaluation", s->trainings,
+                                "policy", c->hash, "label", c->label, "predicted_seconds",
+                                cost_uncorrected(&c->cost), "seconds", c->seconds,
+                                "predicted_increase", mpt_json_real(c->predicted),
+                                "measured_increase", mpt_json_real(mean), "verdict_text",
+                                isfinite(mean) ? words[candidate_standing(s, c)] : "failed"));
+  MPT_RETURN_IF_FAILED(mpt_json_dump(rows, JSON_COMPACT, "the search's record", &text, error));
+  mpt_status status = store_set(s->store, "trajectory", text, error);
   free(text);
   return status;
 }

@@ -2,10 +2,11 @@
  * The key of a record is a hash over everything that decides its result, so nothing is trained
  * twice and a killed search replays its decisions from the store. */
 #include "base/error.h"
+#include "base/json.h"
 #include "base/progress.h"
-#include "base/text.h"
+#include "base/shown.h"
+#include "tuner/label.h"
 #include "tuner/search.h"
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,8 +81,23 @@ static char *candidate_text(const search *s, const mpt_layer_policy *assignment,
   return NULL;
 }
 
+/* A label from a file's name that another policy in the store has got a number: that policy may be
+ * what the file held before. */
+static mpt_status own_label(search *s, candidate *c, mpt_error *error) {
+  char label[LABEL_SIZE];
+  bool taken = true;
+  for (int number = 1; taken; number++) {
+    label_path(c->label, number, label);
+    MPT_RETURN_IF_FAILED(store_label_taken(s->store, label, c->hash, &taken, error));
+  }
+  memcpy(c->label, label, sizeof c->label);
+  return MPT_OK;
+}
+
 /* Its formats and its price, in the store. */
-static mpt_status note_price(search *s, const candidate *c, char *text, mpt_error *error) {
+static mpt_status note_price(search *s, candidate *c, char *text, mpt_error *error) {
+  if (!s->owner)
+    MPT_RETURN_IF_FAILED(own_label(s, c, error));
   const double seconds = cost_uncorrected(&c->cost);
   store_policy policy = {
       .assignment = text, .predicted_increase = c->predicted, .predicted_seconds = seconds};
@@ -89,10 +105,11 @@ static mpt_status note_price(search *s, const candidate *c, char *text, mpt_erro
   snprintf(policy.label, sizeof policy.label, "%s", c->label);
   MPT_RETURN_IF_FAILED(s->owner ? store_put_policy(s->store, &policy, error)
                                 : store_add_policy(s->store, &policy, error));
-  json_t *json = json_pack("{s:f,s:f,s:f,s:f}", "gemms", c->cost.gemms, "copies", c->cost.copies,
-                           "passes", c->cost.passes, "extrapolated", c->cost.extrapolated);
-  char *parts = json_dumps(json, JSON_REAL_PRECISION(17));
-  json_decref(json);
+  json_t *json =
+      mpt_json_pack("{s:f,s:f,s:f,s:f}", "gemms", c->cost.gemms, "copies", c->cost.copies, "passes",
+                    c->cost.passes, "extrapolated", c->cost.extrapolated);
+  char *parts = NULL;
+  MPT_RETURN_IF_FAILED(mpt_json_dump(json, 0, "a price", &parts, error));
   store_time time = {.measured = false, .seconds = seconds, .parts = parts};
   memcpy(time.policy, c->hash, sizeof time.policy);
   snprintf(time.device, sizeof time.device, "%s", s->profile_identity);
@@ -204,18 +221,19 @@ static bool watch_step(void *context, const train_step *step) {
   return step->step * 2 < step->steps || !(watch->excess > watch->hopeless);
 }
 
-static char *counters_json(const search *s, const train_result *result) {
+static mpt_status counters_json(const search *s, const train_result *result, char **text,
+                                mpt_error *error) {
   json_t *all = json_array();
   for (int i = 0; i < result->layer_count; i++) {
     for (int o = 0; o < MPT_OPERAND_COUNT; o++) {
       const mpt_layer_counters *c = &result->counters[i];
       if (c->cast[o] == 0)
         continue;
-      json_array_append_new(
-          all,
-          json_pack("{s:s,s:s,s:I,s:I,s:I}", "layer", s->graph->layers[i].info.name, "operand",
-                    mpt_operand_name((mpt_operand)o), "cast", (json_int_t)c->cast[o], "saturated",
-                    (json_int_t)c->saturated[o], "vanished", (json_int_t)c->vanished[o]));
+      mpt_json_append(
+          &all, mpt_json_pack("{s:s,s:s,s:I,s:I,s:I}", "layer", s->graph->layers[i].info.name,
+                              "operand", mpt_operand_name((mpt_operand)o), "cast",
+                              (json_int_t)c->cast[o], "saturated", (json_int_t)c->saturated[o],
+                              "vanished", (json_int_t)c->vanished[o]));
     }
   }
   /* Where a value was not finite first: the unit that the layer is or follows, whose format it has.
@@ -224,13 +242,11 @@ static char *counters_json(const search *s, const train_result *result) {
   const bool known = result->diverged && r->nonfinite_step >= 0 && r->nonfinite_layer >= 0;
   const int blamed = known ? s->space->leader_of_layer[r->nonfinite_layer] : -1;
   if (blamed >= 0)
-    json_array_append_new(all, json_pack("{s:s,s:s,s:i,s:i,s:i,s:b}", "layer",
-                                         s->graph->layers[s->space->units[blamed].layer].info.name,
-                                         "operand", mpt_operand_name(r->nonfinite_operand), "cast",
-                                         0, "saturated", 0, "vanished", 0, "blamed", 1));
-  char *text = json_dumps(all, JSON_COMPACT);
-  json_decref(all);
-  return text;
+    mpt_json_append(&all, mpt_json_pack("{s:s,s:s,s:i,s:i,s:i,s:b}", "layer",
+                                        s->graph->layers[s->space->units[blamed].layer].info.name,
+                                        "operand", mpt_operand_name(r->nonfinite_operand), "cast",
+                                        0, "saturated", 0, "vanished", 0, "blamed", 1));
+  return mpt_json_dump(all, JSON_COMPACT, "counters", text, error);
 }
 
 static mpt_status record_of(const search *s, train_result *result, store_evaluation *e,
@@ -247,15 +263,14 @@ static mpt_status record_of(const search *s, train_result *result, store_evaluat
   e->total_seconds = result->total_seconds;
   e->memory_bytes = result->memory_bytes;
   e->time = (int64_t)time(NULL);
-  if (result->stopped)
-    e->failure = strdup("given up early: far behind the reference");
-  else if (result->failure[0] != '\0')
-    e->failure = strdup(result->failure);
+  const char *failure =
+      result->stopped ? "given up early: far behind the reference" : result->failure;
+  if (failure[0] != '\0' && (e->failure = strdup(failure)) == NULL)
+    return mpt_fail_memory(error, "an evaluation's record", strlen(failure));
   e->losses = result->losses; /* handed over */
   e->loss_count = result->steps_done;
   result->losses = NULL;
-  e->counters = counters_json(s, result);
-  return e->counters == NULL ? mpt_fail_memory(error, "counters", 0) : MPT_OK;
+  return counters_json(s, result, &e->counters, error);
 }
 
 train_options search_train_options(const search *s, const candidate *c, uint64_t seed) {
@@ -458,7 +473,7 @@ mpt_status search_candidate(search *s, const mpt_layer_policy *assignment,
   c->permitted = c->choice != NULL;
   c->loss_scale = scale;
   c->predicted = NAN;
-  snprintf(c->label, sizeof c->label, "%s", label);
+  mpt_copy_text(c->label, sizeof c->label, label);
   mpt_status status = search_price(s, c, error);
   if (status != MPT_OK) {
     candidate_clear(c);

@@ -11,8 +11,8 @@
  * Scores rank layers. They prove nothing: what a policy costs is measured by training.
  */
 #include "base/error.h"
+#include "base/json.h"
 #include "tuner/search.h"
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -375,10 +375,9 @@ static json_t *operand_json(const unit_sums *s, int q) {
     float amax;
     memcpy(&amax, &seen->amax_bits, sizeof amax);
     const double cast = seen->cast > 0 ? seen->cast : 1;
-    json_object_set_new(all, mpt_operand_name((mpt_operand)o),
-                        json_pack("{s:f,s:f,s:o}", "saturated", seen->saturated / cast, "vanished",
-                                  seen->vanished / cast, "amax",
-                                  isfinite(amax) ? json_real((double)amax) : json_null()));
+    mpt_json_set(&all, mpt_operand_name((mpt_operand)o),
+                 mpt_json_pack("{s:f,s:f,s:o}", "saturated", seen->saturated / cast, "vanished",
+                               seen->vanished / cast, "amax", mpt_json_real(amax)));
   }
   return all;
 }
@@ -394,14 +393,11 @@ static json_t *unit_json(const score_probe *p, int unit, int q) {
   memcpy(&output, &s->output_amax_bits, sizeof output);
   const double forward = forward_score(s, q);
   const double dgrad = relative * signal / noise, wgrad = s->wgrad_error[q] / n / noise;
-  return json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:o}", "layer",
-                   p->space->graph->layers[p->space->units[unit].layer].info.name, "precision",
-                   mpt_precision_name((mpt_precision)q), "forward",
-                   isfinite(forward) ? json_real(forward) : json_null(), "dgrad",
-                   isfinite(dgrad) ? json_real(dgrad) : json_null(), "wgrad",
-                   isfinite(wgrad) ? json_real(wgrad) : json_null(), "output_amax",
-                   isfinite(output) ? json_real((double)output) : json_null(), "operands",
-                   operand_json(s, q));
+  return mpt_json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:o}", "layer",
+                       p->space->graph->layers[p->space->units[unit].layer].info.name, "precision",
+                       mpt_precision_name((mpt_precision)q), "forward", mpt_json_real(forward),
+                       "dgrad", mpt_json_real(dgrad), "wgrad", mpt_json_real(wgrad), "output_amax",
+                       mpt_json_real(output), "operands", operand_json(s, q));
 }
 
 mpt_status score_probe_json(const score_probe *p, char **json, mpt_error *error) {
@@ -413,8 +409,6 @@ mpt_status score_probe_json(const score_probe *p, char **json, mpt_error *error)
   json_t *all = json_array();
   for (int u = 0; u < p->space->unit_count; u++)
     for (int q = MPT_PRECISION_TF32; q < MPT_PRECISION_COUNT && p->units[u].probes > 0; q++)
-      json_array_append_new(all, unit_json(p, u, q));
-  *json = json_dumps(all, JSON_COMPACT | JSON_REAL_PRECISION(17));
-  json_decref(all);
-  return *json == NULL ? mpt_fail_memory(error, "sensitivity measurements", 0) : MPT_OK;
+      mpt_json_append(&all, unit_json(p, u, q));
+  return mpt_json_dump(all, JSON_COMPACT, "sensitivity measurements", json, error);
 }

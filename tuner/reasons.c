@@ -1,9 +1,9 @@
 /* Why a layer has its format, in words: what was seen in it, what its format buys, and what would
  * flip it. */
 #include "base/error.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "tuner/search.h"
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,7 +171,7 @@ static void describe_flip(mpt_text *text, const search *s, const candidate *winn
 }
 
 static mpt_status reason_of(search *s, const candidate *winner, int unit, const layer_seen *seen,
-                            int *choice, mpt_layer_policy *assignment, json_t *reasons,
+                            int *choice, mpt_layer_policy *assignment, json_t **reasons,
                             mpt_error *error) {
   alternative other;
   double saved = 0;
@@ -188,9 +188,9 @@ static mpt_status reason_of(search *s, const candidate *winner, int unit, const 
   if (reason.failed || flip.failed)
     status = mpt_fail_memory(error, "a layer's reason", 0);
   else
-    json_array_append_new(reasons,
-                          json_pack("{s:s,s:s,s:s,s:s}", "layer", s->graph->layers[layer].info.name,
-                                    "formats", formats, "reason", reason.data, "flip", flip.data));
+    mpt_json_append(reasons,
+                    mpt_json_pack("{s:s,s:s,s:s,s:s}", "layer", s->graph->layers[layer].info.name,
+                                  "formats", formats, "reason", reason.data, "flip", flip.data));
   mpt_text_free(&reason);
   mpt_text_free(&flip);
   return status;
@@ -213,7 +213,7 @@ mpt_status reasons_make(search *s, const candidate *winner, json_t **reasons, mp
   sensitivity_vetoes(s);
   MPT_TRY(predictor_increases(s->predictor, 0, s->increase, error));
   for (int u = 0; u < s->space->unit_count; u++)
-    MPT_TRY(reason_of(s, winner, u, seen, choice, assignment, *reasons, error));
+    MPT_TRY(reason_of(s, winner, u, seen, choice, assignment, reasons, error));
 fail:
   free(seen);
   free(assignment);

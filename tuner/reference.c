@@ -1,11 +1,11 @@
 /* Stage 1: the reference under R seeds: its metric, the metric's noise, and whether the budget can
  * be told from that noise. */
 #include "base/error.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "tuner/search.h"
 #include <gsl/gsl_cdf.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,18 +21,17 @@ static double pairs_needed(double deviation, double margin, double alpha) {
 static mpt_status note_reference(search *s, const char *noise_note, mpt_error *error) {
   json_t *seeds = json_array(), *metrics = json_array();
   for (int i = 0; i < s->reference_seeds; i++) {
-    json_array_append_new(seeds, json_integer((json_int_t)s->reference_seed[i]));
-    json_array_append_new(metrics, json_real(s->reference_metric[i]));
+    mpt_json_append(&seeds, json_integer((json_int_t)s->reference_seed[i]));
+    mpt_json_append(&metrics, mpt_json_real(s->reference_metric[i]));
   }
   json_t *note =
-      json_pack("{s:s,s:s,s:o,s:o,s:f,s:f,s:s,s:f,s:f}", "policy", s->reference.hash, "observed",
-                s->observed_key, "seeds", seeds, "metrics", metrics, "metric_mean",
-                s->reference_mean, "metric_deviation", s->reference_deviation, "noise_note",
-                noise_note, "step_seconds", s->reference.seconds, "margin", s->margin);
-  char *text = json_dumps(note, JSON_REAL_PRECISION(17));
-  json_decref(note);
-  mpt_status status = text == NULL ? mpt_fail_memory(error, "the reference's record", 0)
-                                   : search_note(s, "reference", text, error);
+      mpt_json_pack("{s:s,s:s,s:o,s:o,s:f,s:f,s:s,s:f,s:f}", "policy", s->reference.hash,
+                    "observed", s->observed_key, "seeds", seeds, "metrics", metrics, "metric_mean",
+                    s->reference_mean, "metric_deviation", s->reference_deviation, "noise_note",
+                    noise_note, "step_seconds", s->reference.seconds, "margin", s->margin);
+  char *text = NULL;
+  MPT_RETURN_IF_FAILED(mpt_json_dump(note, 0, "the reference's record", &text, error));
+  mpt_status status = search_note(s, "reference", text, error);
   free(text);
   return status;
 }

@@ -5,6 +5,7 @@
 #include "store/store.h"
 #include "train/trainer.h"
 #include "tuner/calibration.h"
+#include "tuner/label.h"
 #include "tuner/place.h"
 #include "tuner/space.h"
 #include "tuner/tuner.h"
@@ -20,7 +21,7 @@ typedef struct candidate {
   int *choice;                  /* [units]; NULL when it is not in the space (excluded, pinned) */
   mpt_loss_scale_policy loss_scale; /* the workload's, unless a policy file says another */
   char hash[65];                    /* of its canonical text: candidate_text */
-  char label[64];
+  char label[LABEL_SIZE];
   bool uniform;
   mpt_precision precision; /* uniform ones */
   bool permitted;

@@ -2,9 +2,10 @@
  * belongs to one training definition; budget, pins, exclusions and target may change. */
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
+#include "base/shown.h"
 #include "tuner/search.h"
 #include <gsl/gsl_version.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,13 +44,22 @@ static json_t *versions_json(const search *s) {
   if (file != NULL)
     fclose(file);
   const bool gpu = strcmp(s->place.backend, "cuda") == 0;
-  json_t *json =
-      json_pack("{s:s,s:s,s:i,s:s,s:s,s:s,s:s}", "mptune", MPTUNE_VERSION, "backend",
-                s->place.backend, gpu ? "cuda_numerics" : "cpu_numerics",
-                gpu ? MPTUNE_CUDA_NUMERICS : MPTUNE_CPU_NUMERICS, "compiler", __VERSION__, "gsl",
-                GSL_VERSION, "os", known ? machine.release : "unknown", "cpu", processor);
+  json_t *json = mpt_json_pack("{s:s,s:s,s:i,s:s,s:s,s:s,s:s}", "mptune", MPTUNE_VERSION, "backend",
+                               s->place.backend, gpu ? "cuda_numerics" : "cpu_numerics",
+                               gpu ? MPTUNE_CUDA_NUMERICS : MPTUNE_CPU_NUMERICS, "compiler",
+                               __VERSION__, "gsl", GSL_VERSION, "os",
+                               known ? machine.release : "unknown", "cpu", processor);
   if (gpu)
-    json_object_set_new(json, "gpu", json_string(s->place.text));
+    mpt_json_set(&json, "gpu", mpt_json_text(s->place.text));
+  return json;
+}
+
+/* The path as a shell takes it: JSON could not hold every path as it is. */
+static json_t *quoted_json(const char *path) {
+  mpt_text quoted = {0};
+  mpt_text_add_shell(&quoted, path);
+  json_t *json = quoted.failed ? NULL : mpt_json_text(quoted.data);
+  mpt_text_free(&quoted);
   return json;
 }
 
@@ -63,23 +73,22 @@ static json_t *definition_json(const search *s, const char *workload_text) {
     snprintf(proxy, sizeof proxy, "width %lld, batch %lld, sequence %lld",
              (long long)w->priced.width, (long long)s->priced->batch,
              (long long)s->priced->sequence);
-  return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:I,s:i,s:I,s:I,s:s,s:b,s:{s:b,s:f,s:s},s:s,s:"
-                   "{s:s,s:s,s:b,s:b,"
-                   "s:s}"
-                   ","
-                   "s:{s:b,s:s},s:I}",
-                   "name", w->name, "training_hash", s->training_hash, "data_hash",
-                   dataset_get_info(s->data)->hash, "workload_path", w->path, "workload_text",
-                   workload_text, "command", s->options->command == NULL ? "" : s->options->command,
-                   "backend", s->place.backend_key, "versions", versions_json(s), "seed",
-                   (json_int_t)s->options->seed, "threads", w->threads, "steps",
-                   (json_int_t)w->steps, "evaluation_steps", (json_int_t)s->steps, "metric",
-                   metrics[w->metric], "metric_higher_is_better", s->sign < 0, "budget", "relative",
-                   w->budget.relative, "worse_by", w->budget.worse_by, "text", budget, "reference",
-                   mpt_precision_name(w->reference), "target", "name", s->profile->name, "device",
-                   s->profile->device, "synthetic", s->profile->synthetic, "predicted",
-                   !s->place.measures, "times", s->place.device, "proxy", "priced",
-                   w->priced.present, "text", proxy, "started", (json_int_t)time(NULL));
+  json_t *bound = mpt_json_pack("{s:b,s:f,s:s}", "relative", w->budget.relative, "worse_by",
+                                w->budget.worse_by, "text", budget);
+  json_t *target = mpt_json_pack("{s:s,s:s,s:b,s:b,s:s}", "name", s->profile->name, "device",
+                                 s->profile->device, "synthetic", s->profile->synthetic,
+                                 "predicted", !s->place.measures, "times", s->place.device);
+  return mpt_json_pack(
+      "{s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:s,s:o,s:I,s:i,s:I,s:I,s:s,s:b,s:o,s:s,s:o,s:{s:b,s:s},s:I}",
+      "name", w->name, "training_hash", s->training_hash, "data_hash",
+      dataset_get_info(s->data)->hash, "workload_path", w->path, "workload_quoted",
+      quoted_json(w->path), "workload_text", workload_text, "command",
+      s->options->command == NULL ? "" : s->options->command, "backend", s->place.backend_key,
+      "versions", versions_json(s), "seed", (json_int_t)s->options->seed, "threads", w->threads,
+      "steps", (json_int_t)w->steps, "evaluation_steps", (json_int_t)s->steps, "metric",
+      metrics[w->metric], "metric_higher_is_better", s->sign < 0, "budget", bound, "reference",
+      mpt_precision_name(w->reference), "target", target, "proxy", "priced", w->priced.present,
+      "text", proxy, "started", (json_int_t)time(NULL));
 }
 
 mpt_status search_note(search *s, const char *name, const char *json, mpt_error *error) {
@@ -94,10 +103,9 @@ mpt_status search_note(search *s, const char *name, const char *json, mpt_error 
 }
 
 static mpt_status store_json(search *s, const char *name, json_t *json, mpt_error *error) {
-  char *text = json == NULL ? NULL : json_dumps(json, JSON_REAL_PRECISION(17));
-  json_decref(json);
-  mpt_status status =
-      text == NULL ? mpt_fail_memory(error, name, 0) : search_note(s, name, text, error);
+  char *text = NULL;
+  MPT_RETURN_IF_FAILED(mpt_json_dump(json, 0, name, &text, error));
+  mpt_status status = search_note(s, name, text, error);
   free(text);
   return status;
 }
@@ -110,14 +118,14 @@ static mpt_status note_layers(search *s, mpt_error *error) {
       continue;
     json_t *shape = json_array();
     for (int d = 0; d < layer->info.rank; d++)
-      json_array_append_new(shape, json_integer((json_int_t)layer->info.shape[d]));
+      mpt_json_append(&shape, json_integer((json_int_t)layer->info.shape[d]));
     bool unit = false;
     for (int u = 0; u < s->space->unit_count; u++)
       unit = unit || s->space->units[u].layer == i;
-    json_array_append_new(all, json_pack("{s:s,s:s,s:o,s:I,s:b,s:b}", "name", layer->info.name,
-                                         "kind", layer->info.kind, "shape", shape, "rows",
-                                         (json_int_t)layer->info.rows, "unit", unit, "gemm",
-                                         layer->has_gemm));
+    mpt_json_append(&all, mpt_json_pack("{s:s,s:s,s:o,s:I,s:b,s:b}", "name", layer->info.name,
+                                        "kind", layer->info.kind, "shape", shape, "rows",
+                                        (json_int_t)layer->info.rows, "unit", unit, "gemm",
+                                        layer->has_gemm));
   }
   return store_json(s, "layers", all, error);
 }

@@ -7,8 +7,8 @@
  * policies; the deltas are the predictor's, whose prior this is.
  */
 #include "base/error.h"
+#include "base/json.h"
 #include "tuner/search.h"
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -254,20 +254,20 @@ static mpt_status note_sensitivity(search *s, mpt_error *error) {
           continue;
         const double predicted = s->sensitivity->forward_weight * score->forward +
                                  s->sensitivity->backward_weight * score->backward;
-        json_array_append_new(
-            rows, json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:o}", "layer",
-                            s->graph->layers[unit->layer].info.name, "precision",
-                            mpt_precision_name((mpt_precision)q), "gemm",
-                            mpt_gemm_name((mpt_gemm_kind)g), "forward", score->forward, "backward",
-                            score->backward, "predicted", predicted, "veto",
-                            score->veto[0] == '\0' ? json_null() : json_string(score->veto)));
+        mpt_json_append(
+            &rows,
+            mpt_json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:o}", "layer",
+                          s->graph->layers[unit->layer].info.name, "precision",
+                          mpt_precision_name((mpt_precision)q), "gemm",
+                          mpt_gemm_name((mpt_gemm_kind)g), "forward", score->forward, "backward",
+                          score->backward, "predicted", predicted, "veto",
+                          score->veto[0] == '\0' ? json_null() : mpt_json_text(score->veto)));
       }
     }
   }
-  char *text = json_dumps(rows, JSON_COMPACT | JSON_REAL_PRECISION(17));
-  json_decref(rows);
-  mpt_status status = text == NULL ? mpt_fail_memory(error, "sensitivities", 0)
-                                   : store_set(s->store, "sensitivity", text, error);
+  char *text = NULL;
+  MPT_RETURN_IF_FAILED(mpt_json_dump(rows, JSON_COMPACT, "sensitivities", &text, error));
+  mpt_status status = store_set(s->store, "sensitivity", text, error);
   free(text);
   return status;
 }

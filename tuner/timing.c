@@ -4,9 +4,9 @@
  * time alone, "turn A.B" for round B before the A-th verification. A search that is continued takes
  * its runs in the order in which they were made, and so decides as it did. */
 #include "base/error.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "tuner/search.h"
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,14 +65,12 @@ static mpt_status note_run(search *s, candidate *c, const char *name, const timi
     return MPT_OK;
   timing_add(&c->timed, run);
   MPT_RETURN_IF_FAILED(stored_runs(s, c, &runs, error));
-  json_array_append_new(runs, json_pack("{s:s,s:f,s:f,s:I,s:b}", "run", name, "seconds",
-                                        run->seconds, "deviation", run->deviation, "steps",
-                                        (json_int_t)run->steps, "in_turn", run->in_turn));
-  json_t *parts = json_pack("{s:o,s:f}", "runs", runs, "noise", timing_noise(&c->timed));
-  char *text = json_dumps(parts, JSON_COMPACT | JSON_REAL_PRECISION(17));
-  json_decref(parts);
-  if (text == NULL)
-    return mpt_fail_memory(error, "step times", 0);
+  mpt_json_append(&runs, mpt_json_pack("{s:s,s:f,s:f,s:I,s:b}", "run", name, "seconds",
+                                       run->seconds, "deviation", run->deviation, "steps",
+                                       (json_int_t)run->steps, "in_turn", run->in_turn));
+  json_t *parts = mpt_json_pack("{s:o,s:f}", "runs", runs, "noise", timing_noise(&c->timed));
+  char *text = NULL;
+  MPT_RETURN_IF_FAILED(mpt_json_dump(parts, JSON_COMPACT, "step times", &text, error));
   store_time row = {.measured = true, .seconds = timing_seconds(&c->timed), .parts = text};
   memcpy(row.policy, c->hash, sizeof row.policy);
   snprintf(row.device, sizeof row.device, "%s", s->place.device);

@@ -2,7 +2,8 @@
 #include "tuner/tuner.h"
 #include "base/error.h"
 #include "base/progress.h"
-#include "base/text.h"
+#include "base/shown.h"
+#include "tuner/label.h"
 #include "tuner/search.h"
 #include <math.h>
 #include <stdio.h>
@@ -146,7 +147,7 @@ fail:
 
 /* Resolves a policy on the graph's layers; formats of layers that a policy file gives another
  * storage than the space would are taken as they are written. */
-static mpt_status resolved(search *s, const tuner_policy *given, candidate **out,
+static mpt_status resolved(search *s, const tuner_policy *given, const char *label, candidate **out,
                            mpt_error *error) {
   const mpt_policy *policy = given->policy;
   bool permitted;
@@ -162,8 +163,7 @@ static mpt_status resolved(search *s, const tuner_policy *given, candidate **out
   MPT_TRY(mpt_policy_resolve(policy, layers, s->graph->layer_count, &options, assignment, error));
   if (given->uniform)
     space_uniform(s->space, mpt_policy_default(policy), assignment, &permitted);
-  MPT_TRY(
-      search_candidate(s, assignment, train_loss_scale(s->w, policy), given->label, out, error));
+  MPT_TRY(search_candidate(s, assignment, train_loss_scale(s->w, policy), label, out, error));
 fail:
   free(assignment);
   free(layers);
@@ -175,7 +175,9 @@ static tuner_row evaluated_row(const search *s, const candidate *c, const char *
   tuner_row row = search_row(s, c);
   row.worse_by = mean;
   row.metric = NAN;
-  snprintf(row.label, sizeof row.label, "%s", label);
+  /* Another policy may have had the label in an earlier evaluation: then it has a number here. */
+  const bool own = strncmp(c->label, label, strlen(label)) == 0;
+  mpt_copy_text(row.label, sizeof row.label, own ? c->label : label);
   if (isfinite(mean))
     row.metric = s->reference_mean + s->sign * mean;
   row.verdict = MPT_VERDICT_UNVERIFIED;
@@ -187,6 +189,7 @@ mpt_status tuner_evaluate(const workload *w, const tuner_options *options,
                           tuner_summary *summary, mpt_error *error) {
   search s;
   candidate **evaluated = NULL;
+  char(*labels)[LABEL_SIZE] = NULL;
   workload seeded = *w;
   seeded.reference_seeds = seeds;
   *summary = (tuner_summary){.predicted = true, .proxy = w->priced.present};
@@ -197,12 +200,14 @@ mpt_status tuner_evaluate(const workload *w, const tuner_options *options,
   s.may_give_up = false; /* what was asked for is trained to its end */
   summary->rows = calloc((size_t)count + 1, sizeof *summary->rows);
   evaluated = calloc((size_t)count + 1, sizeof *evaluated);
-  if (summary->rows == NULL || evaluated == NULL) {
+  labels = calloc((size_t)count + 1, sizeof *labels);
+  if (summary->rows == NULL || evaluated == NULL || labels == NULL) {
     status = mpt_fail_memory(error, "the summary", 0);
     goto fail;
   }
+  label_paths(policies, count, labels);
   for (int i = 0; i < count; i++) {
-    MPT_TRY(resolved(&s, &policies[i], &evaluated[i], error));
+    MPT_TRY(resolved(&s, &policies[i], labels[i], &evaluated[i], error));
     while (evaluated[i]->seed_count < seeds)
       MPT_TRY(search_try(&s, evaluated[i], error));
   }
@@ -214,12 +219,13 @@ mpt_status tuner_evaluate(const workload *w, const tuner_options *options,
   first->verdict = MPT_VERDICT_PASS;
   first->reference = true;
   for (int i = 0; i < count; i++)
-    summary->rows[summary->row_count++] = evaluated_row(&s, evaluated[i], policies[i].label);
+    summary->rows[summary->row_count++] = evaluated_row(&s, evaluated[i], labels[i]);
   snprintf(summary->policy_path, sizeof summary->policy_path, "%s", options->run);
   summary->evaluations = s.trainings;
 fail:
   mpt_progress_end();
   free(evaluated);
+  free(labels);
   search_close(&s);
   if (status != MPT_OK)
     tuner_summary_clear(summary);

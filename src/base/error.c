@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "base/shown.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,8 +35,9 @@ static void set(mpt_error *error, mpt_status status, const char *file, int line,
   /* The new message may quote the old one, so it is put together apart. */
   mpt_error made = {.status = status, .line = line, .column = column};
   if (file != NULL)
-    snprintf(made.file, sizeof made.file, "%s", file);
-  vsnprintf(made.message, sizeof made.message, format, arguments);
+    mpt_copy_text(made.file, sizeof made.file, file);
+  if (vsnprintf(made.message, sizeof made.message, format, arguments) >= (int)sizeof made.message)
+    mpt_utf8_trim(made.message);
   *error = made;
 }
 

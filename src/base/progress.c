@@ -1,4 +1,5 @@
 #include "base/progress.h"
+#include "base/shown.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,11 +41,16 @@ static void clear_line(void) {
   line_open = false;
 }
 
+/* What names of files, layers and devices hold does nothing to the terminal. */
 static void log_line(const char *style, const char *prefix, const char *format, va_list arguments) {
+  char line[4096];
   clear_line();
   const bool paint = style[0] != '\0' && colored(STDERR_FILENO);
   fprintf(stderr, "%s%s%s", paint ? style : "", prefix, paint ? "\033[0m" : "");
-  vfprintf(stderr, format, arguments);
+  const int length = vsnprintf(line, sizeof line, format, arguments);
+  if (length >= (int)sizeof line)
+    mpt_utf8_trim(line);
+  mpt_print_shown(stderr, line);
   fputc('\n', stderr);
 }
 
@@ -96,6 +102,19 @@ static int terminal_columns(void) {
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
 }
 
+/* As many whole characters as there are columns for; gives the columns that are left. */
+static int print_cut(const char *text, int columns) {
+  while (*text != '\0') {
+    const mpt_shown shown = mpt_shown_next(&text);
+    const int width = mpt_shown_width(&shown);
+    if (width > columns)
+      return 0;
+    fputs(shown.bytes, stderr);
+    columns -= width;
+  }
+  return columns;
+}
+
 void mpt_progress_update(const char *stage, const char *format, ...) {
   if (verbosity < 1)
     return;
@@ -106,16 +125,19 @@ void mpt_progress_update(const char *stage, const char *format, ...) {
     return;
   last_drawn = time;
   snprintf(last_stage, sizeof last_stage, "%s", stage);
-  char line[192], whole[256];
+  char line[512];
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(line, sizeof line, format, arguments);
   va_end(arguments);
-  snprintf(whole, sizeof whole, "%.60s: %s", stage, line);
+  int left = terminal ? terminal_columns() - 1 : (int)sizeof line;
   if (terminal)
-    fprintf(stderr, "\r\033[K%.*s", terminal_columns() - 1, whole);
-  else
-    fprintf(stderr, "%s\n", whole);
+    fputs("\r\033[K", stderr);
+  left = print_cut(stage, left);
+  left = print_cut(": ", left);
+  print_cut(line, left);
+  if (!terminal)
+    fputc('\n', stderr);
   fflush(stderr);
   line_open = terminal;
 }

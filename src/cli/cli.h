@@ -4,8 +4,8 @@
 #ifndef CLI_H
 #define CLI_H
 
+#include "base/json.h"
 #include "mptune/mptune.h"
-#include <jansson.h>
 #include <stdio.h>
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NO_POLICY = 3, EXIT_INTERRUPTED = 130 };
@@ -89,6 +89,8 @@ void cli_print_manual(FILE *to); /* roff, for man(1) */
 int cli_exit_code(mpt_status status);
 /* Prints the error and gives the exit code. */
 int cli_failed(const mpt_error *error);
+/* The same of a mistake in the command line. */
+int cli_mistake(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The run's directory: -o, else runs/NAME; --fresh: the first of NAME-2, NAME-3, ... that is free.
  * A path that is empty or too long is refused, never cut off. */
 #define CLI_PATH 512
@@ -100,18 +102,24 @@ mpt_status cli_load_policy(const char *word, mpt_policy **policy, bool *uniform,
 void cli_duration(double seconds, char *text, size_t size);
 void cli_bytes(double bytes, char *text, size_t size);
 void cli_print_json(json_t *object); /* one object on standard output; takes the reference */
-json_t *cli_real(double value);      /* null when it is not finite */
+void cli_print_shown(const char *text, int columns); /* a name on standard output, padded */
+void cli_print_path(const char *path); /* a line: as it is for programs, as shown on a terminal */
+/* A result that could not be printed whole: the command then fails. */
+bool cli_output_failed(void);
 /* Set by SIGINT and SIGTERM: once to stop in good order, twice to stop at once. */
 extern volatile int cli_interrupted;
 void cli_catch_signals(void);
 
-/* A table on standard output: left-aligned first column, the others right-aligned. */
+/* A table on standard output: left-aligned first column, the others right-aligned. Cells are
+ * copied, whole, and shown without what would move the cursor (base/shown.h). */
 #define CLI_MAX_COLUMNS 12
 typedef struct cli_table {
   int columns, rows, capacity;
-  char (*cells)[CLI_MAX_COLUMNS][96];
+  char *(*cells)[CLI_MAX_COLUMNS];
+  bool failed; /* for lack of memory: it is not printed */
 } cli_table;
 void cli_table_row(cli_table *table, const char *const *cells);
-void cli_table_print(cli_table *table); /* and frees it */
+void cli_table_print(cli_table *table); /* and clears it */
+void cli_table_clear(cli_table *table);
 
 #endif

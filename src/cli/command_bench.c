@@ -51,9 +51,9 @@ static double pass_share(const profile *p, pass_kind kind, int bits) {
 static json_t *passes_json(const profile *p) {
   json_t *passes = json_object();
   for (int k = 0; k < PASS_KIND_COUNT; k++)
-    json_object_set_new(passes, pass_kind_name((pass_kind)k),
-                        json_pack("[o,o]", cli_real(pass_share(p, (pass_kind)k, 16)),
-                                  cli_real(pass_share(p, (pass_kind)k, 32))));
+    mpt_json_set(&passes, pass_kind_name((pass_kind)k),
+                 mpt_json_pack("[o,o]", mpt_json_real(pass_share(p, (pass_kind)k, 16)),
+                               mpt_json_real(pass_share(p, (pass_kind)k, 32))));
   return passes;
 }
 
@@ -66,7 +66,8 @@ static void print_pass(const profile *p, pass_kind kind) {
 }
 
 static void print_result(const profile *p, const char *path) {
-  printf("%s\n\n", path);
+  cli_print_shown(path, 0);
+  printf("\n\n");
   printf("copy       %.3g TB/s\n", 1e-12 * p->copy_bandwidth);
   printf("a pass     at least %.3g us\n", 1e6 * p->pass_floor);
   for (int k = 0; k < PASS_KIND_COUNT; k++)
@@ -85,13 +86,13 @@ static void print_result(const profile *p, const char *path) {
 static void print_json(const profile *p, const profile_provenance *provenance, const char *path) {
   json_t *rates = json_object();
   for (int c = 0; c < GEMM_COLUMN_COUNT; c++)
-    json_object_set_new(rates, gemm_column_name((gemm_column)c),
-                        cli_real(best_rate(p, (gemm_column)c)));
-  cli_print_json(json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:s}", "profile", path, "device",
-                           p->device, "driver", p->driver, "cuda", p->cuda, "cublaslt", p->cublaslt,
-                           "copy_bandwidth", cli_real(p->copy_bandwidth), "pass_floor",
-                           cli_real(p->pass_floor), "pass_shares", passes_json(p), "largest_rates",
-                           rates, "warning", provenance->warning));
+    mpt_json_set(&rates, gemm_column_name((gemm_column)c),
+                 mpt_json_real(best_rate(p, (gemm_column)c)));
+  cli_print_json(mpt_json_pack(
+      "{s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:s}", "profile", path, "device", p->device, "driver",
+      p->driver, "cuda", p->cuda, "cublaslt", p->cublaslt, "copy_bandwidth",
+      mpt_json_real(p->copy_bandwidth), "pass_floor", mpt_json_real(p->pass_floor), "pass_shares",
+      passes_json(p), "largest_rates", rates, "warning", provenance->warning));
 }
 
 static int bench_failed(const mpt_error *error) {
@@ -123,15 +124,11 @@ static int run(const cli_values *values) {
   profile_provenance provenance;
   int count = 0;
   const char *why = values->output == NULL ? NULL : no_place(values->output);
-  if (why != NULL) {
-    fprintf(stderr, "error: --output '%s' cannot be written: %s\n", values->output, why);
-    return EXIT_USAGE;
-  }
-  if (mpt_device_count("cuda", &count, &error) == MPT_ERROR_UNSUPPORTED) {
-    fprintf(stderr, "error: there is no GPU to measure: on a CPU formats are emulated, and their "
-                    "times mean nothing (mptune doctor says what is missing)\n");
-    return EXIT_USAGE;
-  }
+  if (why != NULL)
+    return cli_mistake("--output '%s' cannot be written: %s", values->output, why);
+  if (mpt_device_count("cuda", &count, &error) == MPT_ERROR_UNSUPPORTED)
+    return cli_mistake("there is no GPU to measure: on a CPU formats are emulated, and their times "
+                       "mean nothing (mptune doctor says what is missing)");
   cli_catch_signals();
   const measure_options o = {.device_index = (int)values->device,
                              .quick = values->quick,

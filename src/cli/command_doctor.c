@@ -65,31 +65,34 @@ static void print_backend(const char *backend) {
     if (status == MPT_OK)
       print_device(backend, i, &info);
   }
-  if (status != MPT_OK)
-    printf("  %s\n", error.message);
+  if (status != MPT_OK) {
+    printf("  ");
+    cli_print_shown(error.message, 0);
+    putchar('\n');
+  }
 }
 
 /* ---- for programs ---- */
 static json_t *json_formats(const mpt_device_info *d) {
   json_t *formats = json_object();
   for (int f = 0; f < MPT_FORMAT_COUNT; f++)
-    json_object_set_new(formats, mpt_format_get((mpt_format)f)->name,
-                        json_string(mpt_standing_name(d->standing[f])));
+    mpt_json_set(&formats, mpt_format_get((mpt_format)f)->name,
+                 mpt_json_text(mpt_standing_name(d->standing[f])));
   return formats;
 }
 
 static json_t *json_gpu(const mpt_device_info *d) {
-  return json_pack("{s:s,s:s,s:s,s:i,s:I,s:s,s:s,s:s,s:s,s:b,s:o}", "device", d->name, "uuid",
-                   d->uuid, "compute_capability", d->capability, "multiprocessors", d->processors,
-                   "memory_bytes", (json_int_t)d->memory_bytes, "driver", d->driver, "driver_cuda",
-                   d->driver_cuda, "cuda", d->cuda, "cublaslt", d->cublaslt, "nvml", (int)d->nvml,
-                   "formats", json_formats(d));
+  return mpt_json_pack("{s:s,s:s,s:s,s:i,s:I,s:s,s:s,s:s,s:s,s:b,s:o}", "device", d->name, "uuid",
+                       d->uuid, "compute_capability", d->capability, "multiprocessors",
+                       d->processors, "memory_bytes", (json_int_t)d->memory_bytes, "driver",
+                       d->driver, "driver_cuda", d->driver_cuda, "cuda", d->cuda, "cublaslt",
+                       d->cublaslt, "nvml", (int)d->nvml, "formats", json_formats(d));
 }
 
 static json_t *json_cpu(const mpt_device_info *d) {
-  return json_pack("{s:s,s:s,s:i,s:s,s:i,s:o}", "name", "cpu", "device", d->name, "cores",
-                   d->processors, "vectors", vector_width(), "numerics", MPTUNE_CPU_NUMERICS,
-                   "formats", json_formats(d));
+  return mpt_json_pack("{s:s,s:s,s:i,s:s,s:i,s:o}", "name", "cpu", "device", d->name, "cores",
+                       d->processors, "vectors", vector_width(), "numerics", MPTUNE_CPU_NUMERICS,
+                       "formats", json_formats(d));
 }
 
 /* A CPU is its backend's only device; a GPU is one of several. */
@@ -102,25 +105,25 @@ static json_t *json_backend(const char *backend) {
   for (int i = 0; status == MPT_OK && i < count; i++) {
     status = mpt_device_describe(backend, i, &info, &error);
     if (status == MPT_OK)
-      json_array_append_new(devices, is_cpu(backend) ? json_cpu(&info) : json_gpu(&info));
+      mpt_json_append(&devices, is_cpu(backend) ? json_cpu(&info) : json_gpu(&info));
   }
   if (is_cpu(backend)) {
     json_t *cpu = json_incref(json_array_get(devices, 0));
     json_decref(devices);
     return cpu;
   }
-  return json_pack("{s:s,s:i,s:o,s:s*}", "name", backend, "numerics", numerics(backend), "devices",
-                   devices, "why_none", status == MPT_OK ? NULL : error.message);
+  return mpt_json_pack("{s:s,s:i,s:o,s:s*}", "name", backend, "numerics", numerics(backend),
+                       "devices", devices, "why_none", status == MPT_OK ? NULL : error.message);
 }
 
 static void print_json(void) {
   json_t *backends = json_array();
   for (int i = 0; mpt_backend_name(i) != NULL; i++)
-    json_array_append_new(backends, json_backend(mpt_backend_name(i)));
-  cli_print_json(json_pack("{s:s,s:o,s:{s:s,s:s,s:s,s:s,s:s}}", "mptune", MPTUNE_VERSION,
-                           "backends", backends, "libraries", "gsl", GSL_VERSION, "sqlite",
-                           sqlite3_libversion(), "libyaml", yaml_get_version_string(), "jansson",
-                           JANSSON_VERSION, "zlib", zlibVersion()));
+    mpt_json_append(&backends, json_backend(mpt_backend_name(i)));
+  cli_print_json(mpt_json_pack("{s:s,s:o,s:{s:s,s:s,s:s,s:s,s:s}}", "mptune", MPTUNE_VERSION,
+                               "backends", backends, "libraries", "gsl", GSL_VERSION, "sqlite",
+                               sqlite3_libversion(), "libyaml", yaml_get_version_string(),
+                               "jansson", JANSSON_VERSION, "zlib", zlibVersion()));
 }
 
 static int run(const cli_values *values) {

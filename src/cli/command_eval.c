@@ -51,10 +51,8 @@ static int run(const cli_values *values) {
   mpt_policy *loaded[CLI_MAX_WORDS] = {0};
   tuner_policy policies[CLI_MAX_WORDS];
   int code = EXIT_DONE;
-  if (values->policy_count == 0) {
-    fprintf(stderr, "error: no policy to evaluate; give --policy FILE\n");
-    return EXIT_USAGE;
-  }
+  if (values->policy_count == 0)
+    return cli_mistake("no policy to evaluate; give --policy FILE");
   if (workload_load(values->arguments[0], &w, &error) != MPT_OK)
     return cli_failed(&error);
   for (int i = 0; i < values->policy_count && code == EXIT_DONE; i++) {

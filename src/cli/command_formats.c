@@ -4,12 +4,13 @@
 #include <string.h>
 
 static json_t *json_row(const mpt_format_info *f, const double *value) {
-  json_t *row = json_pack("{s:s,s:i,s:i,s:f,s:f,s:f,s:b}", "format", f->name, "exponent_bits",
-                          f->exponent_bits, "mantissa_bits", f->mantissa_bits, "max_finite",
-                          (double)f->max_finite, "min_normal", (double)f->min_normal,
-                          "min_subnormal", (double)f->min_subnormal, "infinity", f->has_infinity);
+  json_t *row =
+      mpt_json_pack("{s:s,s:i,s:i,s:f,s:f,s:f,s:b}", "format", f->name, "exponent_bits",
+                    f->exponent_bits, "mantissa_bits", f->mantissa_bits, "max_finite",
+                    (double)f->max_finite, "min_normal", (double)f->min_normal, "min_subnormal",
+                    (double)f->min_subnormal, "infinity", f->has_infinity);
   if (value != NULL)
-    json_object_set_new(row, "value", cli_real(*value));
+    mpt_json_set(&row, "value", mpt_json_real(*value));
   return row;
 }
 
@@ -19,10 +20,10 @@ static void print_json(const float *value) {
     double rounded = 0;
     if (value != NULL)
       rounded = (double)mpt_format_round((mpt_format)i, *value, true);
-    json_array_append_new(rows,
-                          json_row(mpt_format_get((mpt_format)i), value == NULL ? NULL : &rounded));
+    mpt_json_append(&rows,
+                    json_row(mpt_format_get((mpt_format)i), value == NULL ? NULL : &rounded));
   }
-  cli_print_json(json_pack("{s:o}", "formats", rows));
+  cli_print_json(mpt_json_pack("{s:o}", "formats", rows));
 }
 
 static void print_table(const float *value) {
@@ -74,10 +75,8 @@ static int run(const cli_values *values) {
   float number = 0;
   const float *value = NULL;
   if (values->argument_count == 1) {
-    if (!read_value(values->arguments[0], &number)) {
-      fprintf(stderr, "error: '%s' is not a decimal number, inf or nan\n", values->arguments[0]);
-      return EXIT_USAGE;
-    }
+    if (!read_value(values->arguments[0], &number))
+      return cli_mistake("'%s' is not a decimal number, inf or nan", values->arguments[0]);
     value = &number;
   }
   if (values->json)

@@ -140,18 +140,19 @@ static void print_json(const observed *all, int count) {
       double share[3];
       if (!shares(&all[i], (mpt_format)f, share))
         continue;
-      json_object_set_new(formats, mpt_format_get((mpt_format)f)->name,
-                          json_pack("{s:f,s:f,s:f}", "overflow", share[0], "subnormal", share[1],
-                                    "vanish", share[2]));
+      mpt_json_set(&formats, mpt_format_get((mpt_format)f)->name,
+                   mpt_json_pack("{s:f,s:f,s:f}", "overflow", share[0], "subnormal", share[1],
+                                 "vanish", share[2]));
     }
-    json_array_append_new(
-        rows, json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:o,s:f,s:o}", "layer", all[i].layer, "operand",
-                        mpt_operand_name(all[i].operand), "count", (json_int_t)x->count, "zeros",
-                        (json_int_t)x->zeros, "nans", (json_int_t)x->nans, "infinities",
-                        (json_int_t)x->infinities, "amax", cli_real((double)mpt_statistics_amax(x)),
-                        "binades", mpt_statistics_dynamic_range(x), "formats", formats));
+    mpt_json_append(&rows,
+                    mpt_json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:o,s:f,s:o}", "layer", all[i].layer,
+                                  "operand", mpt_operand_name(all[i].operand), "count",
+                                  (json_int_t)x->count, "zeros", (json_int_t)x->zeros, "nans",
+                                  (json_int_t)x->nans, "infinities", (json_int_t)x->infinities,
+                                  "amax", mpt_json_real((double)mpt_statistics_amax(x)), "binades",
+                                  mpt_statistics_dynamic_range(x), "formats", formats));
   }
-  cli_print_json(json_pack("{s:o}", "statistics", rows));
+  cli_print_json(mpt_json_pack("{s:o}", "statistics", rows));
 }
 
 static mpt_status show(const cli_values *values, const char *directory,

@@ -94,9 +94,9 @@ static json_t *scale_json(const mpt_policy *policy) {
   const mpt_loss_scale_policy scale = mpt_policy_loss_scale(policy);
   if (!mpt_policy_has_loss_scale(policy))
     return json_null();
-  json_t *json = json_pack("{s:s}", "mode", mpt_loss_scale_mode_name(scale.mode));
+  json_t *json = mpt_json_pack("{s:s}", "mode", mpt_loss_scale_mode_name(scale.mode));
   if (scale.mode != MPT_LOSS_SCALE_NONE)
-    json_object_set_new(json, "initial", json_real((double)scale.initial));
+    mpt_json_set(&json, "initial", mpt_json_real((double)scale.initial));
   return json;
 }
 
@@ -136,16 +136,17 @@ static int run_show(const cli_values *values) {
   int layers = 0;
   mpt_policy_layers(policy, &layers);
   if (values->json) {
-    cli_print_json(json_pack(
+    cli_print_json(mpt_json_pack(
         "{s:s,s:s,s:i,s:i,s:o,s:s,s:o,s:o,s:o,s:b}", "name", mpt_policy_name(policy), "default",
         mpt_precision_name(mpt_policy_default(policy)), "rules", mpt_policy_rule_count(policy),
         "layers", layers, "loss_scale", scale_json(policy), "verdict",
-        mpt_verdict_name(result.verdict), "worse_by", cli_real(result.worse_by), "upper_bound",
-        cli_real(result.upper_bound), "step_time_ratio", cli_real(result.step_time_ratio),
+        mpt_verdict_name(result.verdict), "worse_by", mpt_json_real(result.worse_by), "upper_bound",
+        mpt_json_real(result.upper_bound), "step_time_ratio", mpt_json_real(result.step_time_ratio),
         "time_measured", result.time_measured));
   } else {
-    printf("policy   %s\ndefault  %s, %d rules, made for %d layers\n",
-           mpt_policy_name(policy)[0] != '\0' ? mpt_policy_name(policy) : "(no name)",
+    printf("policy   ");
+    cli_print_shown(mpt_policy_name(policy)[0] != '\0' ? mpt_policy_name(policy) : "(no name)", 0);
+    printf("\ndefault  %s, %d rules, made for %d layers\n",
            mpt_precision_name(mpt_policy_default(policy)), mpt_policy_rule_count(policy), layers);
     show_scale(policy);
     show_result(&result);
@@ -155,6 +156,11 @@ static int run_show(const cli_values *values) {
 }
 
 /* ---- check and resolve ---- */
+static void print_layer(const char *name, const char *formats) {
+  cli_print_shown(name, 32);
+  printf(" %s\n", formats);
+}
+
 static int with_assignment(const cli_values *values, bool print) {
   mpt_error error = {0};
   mpt_policy *policy = NULL;
@@ -171,16 +177,18 @@ static int with_assignment(const cli_values *values, bool print) {
     char text[160];
     mpt_layer_policy_text(&assignment[i], text, sizeof text);
     if (values->json)
-      json_object_set_new(rows, list.layers[i].name, json_string(text));
+      mpt_json_set(&rows, list.layers[i].name, mpt_json_text(text));
     else
-      printf("%-32s %s\n", list.layers[i].name, text);
+      print_layer(list.layers[i].name, text);
   }
-  if (status == MPT_OK && !print && !values->json)
-    printf("%s: good for %d layers, %d warnings\n", values->arguments[0], list.count, warnings);
+  if (status == MPT_OK && !print && !values->json) {
+    cli_print_shown(values->arguments[0], 0);
+    printf(": good for %d layers, %d warnings\n", list.count, warnings);
+  }
   if (status == MPT_OK && values->json)
-    cli_print_json(print ? json_pack("{s:O}", "layers", rows)
-                         : json_pack("{s:b,s:i,s:i}", "good", true, "layers", list.count,
-                                     "warnings", warnings));
+    cli_print_json(print ? mpt_json_pack("{s:O}", "layers", rows)
+                         : mpt_json_pack("{s:b,s:i,s:i}", "good", true, "layers", list.count,
+                                         "warnings", warnings));
   json_decref(rows);
   free(assignment);
   free(list.layers);
@@ -212,16 +220,19 @@ static int print_difference(const cli_values *values, const layer_list *list,
     different++;
     mpt_layer_policy_text(&a[i], left, sizeof left);
     mpt_layer_policy_text(&b[i], right, sizeof right);
-    if (!values->json)
-      printf("%-32s %s -> %s\n", list->layers[i].name, left, right);
-    json_array_append_new(
-        rows, json_pack("{s:s,s:s,s:s}", "layer", list->layers[i].name, "from", left, "to", right));
+    if (!values->json) {
+      cli_print_shown(list->layers[i].name, 32);
+      printf(" %s -> %s\n", left, right);
+    }
+    mpt_json_append(&rows, mpt_json_pack("{s:s,s:s,s:s}", "layer", list->layers[i].name, "from",
+                                         left, "to", right));
   }
   if (scales && !values->json)
     printf("%-32s %s -> %s\n", "loss_scale", from, to);
   if (values->json)
-    cli_print_json(json_pack("{s:O,s:o*}", "different", rows, "loss_scale",
-                             scales ? json_pack("{s:s,s:s}", "from", from, "to", to) : NULL));
+    cli_print_json(
+        mpt_json_pack("{s:O,s:o*}", "different", rows, "loss_scale",
+                      scales ? mpt_json_pack("{s:s,s:s}", "from", from, "to", to) : NULL));
   else if (different == 0)
     printf("the policies give every layer the same formats\n");
   json_decref(rows);

@@ -1,3 +1,4 @@
+#include "base/text.h"
 #include "cli/commands.h"
 #include "report/report.h"
 #include <stdlib.h>
@@ -20,8 +21,13 @@ static int run(const cli_values *values) {
   }
   if (report_write(directory, REPORT_HTML, &error) != MPT_OK)
     return cli_failed(&error);
-  printf("%s/report.html\n", directory);
-  return EXIT_DONE;
+  mpt_text path = {0};
+  mpt_text_addf(&path, "%s/report.html", directory);
+  if (!path.failed)
+    cli_print_path(path.data);
+  const bool failed = path.failed;
+  mpt_text_free(&path);
+  return failed ? EXIT_FAILED : EXIT_DONE;
 }
 
 const cli_command command_report = {

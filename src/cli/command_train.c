@@ -94,13 +94,14 @@ static bool on_step(void *context, const train_step *step) {
 static json_t *result_json(const train_result *r) {
   json_t *losses = json_array();
   for (int64_t i = 0; i < r->steps_done; i++)
-    json_array_append_new(losses, cli_real(r->losses[i]));
-  return json_pack(
+    mpt_json_append(&losses, mpt_json_real(r->losses[i]));
+  return mpt_json_pack(
       "{s:I,s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:s,s:o}", "steps", (json_int_t)r->steps_done,
-      "diverged", r->diverged, "stopped", r->stopped, "metric", cli_real(r->metric), "metric_plain",
-      cli_real(r->metric_plain), "held_out_loss", cli_real(r->held_out_loss), "output_difference",
-      cli_real(r->output_difference), "step_seconds", cli_real(r->step_seconds), "total_seconds",
-      cli_real(r->total_seconds), "memory_bytes", (json_int_t)r->memory_bytes, "skipped",
+      "diverged", r->diverged, "stopped", r->stopped, "metric", mpt_json_real(r->metric),
+      "metric_plain", mpt_json_real(r->metric_plain), "held_out_loss",
+      mpt_json_real(r->held_out_loss), "output_difference", mpt_json_real(r->output_difference),
+      "step_seconds", mpt_json_real(r->step_seconds), "total_seconds",
+      mpt_json_real(r->total_seconds), "memory_bytes", (json_int_t)r->memory_bytes, "skipped",
       (json_int_t)r->report.skipped, "failure", r->failure, "losses", losses);
 }
 
@@ -201,15 +202,11 @@ static int run(const cli_values *values) {
   mpt_error error = {0};
   workload *w = NULL;
   train_result result = {0};
-  if (values->policy_count > 1) {
-    fprintf(stderr, "error: train takes one --policy\n");
-    return EXIT_USAGE;
-  }
-  if (values->save == NULL && (values->resume || values->checkpoint_every > 0)) {
-    fprintf(stderr, "error: --%s is about the checkpoint of --save; give --save FILE\n",
-            values->resume ? "resume" : "save-every");
-    return EXIT_USAGE;
-  }
+  if (values->policy_count > 1)
+    return cli_mistake("train takes one --policy");
+  if (values->save == NULL && (values->resume || values->checkpoint_every > 0))
+    return cli_mistake("--%s is about the checkpoint of --save; give --save FILE",
+                       values->resume ? "resume" : "save-every");
   if (workload_load(values->arguments[0], &w, &error) != MPT_OK)
     return cli_failed(&error);
   cli_catch_signals();

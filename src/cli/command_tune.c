@@ -35,15 +35,20 @@ static int finish(const cli_values *values, const workload *w, const tuner_summa
     char cost[32], payback[32];
     cli_print_summary(summary, cli_reference_metric(summary), metrics[w->metric]);
     cli_duration(summary->tuning_seconds, cost, sizeof cost);
-    printf("\n%s\n", summary->message == NULL ? "" : summary->message);
-    printf("tuning took %s", cost);
+    putchar('\n');
+    cli_print_shown(summary->message == NULL ? "" : summary->message, 0);
+    printf("\ntuning took %s", cost);
     if (isfinite(summary->payback_seconds)) {
       cli_duration(summary->payback_seconds, payback, sizeof payback);
       printf(" and pays back after %s of training on the target", payback);
     }
-    if (summary->policy_path[0] != '\0')
-      printf("\npolicy: %s", summary->policy_path);
-    printf("\nreport: %s\n", summary->report_path);
+    if (summary->policy_path[0] != '\0') {
+      printf("\npolicy: ");
+      cli_print_shown(summary->policy_path, 0);
+    }
+    printf("\nreport: ");
+    cli_print_shown(summary->report_path, 0);
+    putchar('\n');
   }
   return summary->found ? EXIT_DONE : EXIT_NO_POLICY;
 }

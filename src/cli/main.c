@@ -1,6 +1,6 @@
 /* mptune: finds the command, reads its options, calls it. */
 #include "base/progress.h"
-#include "base/text.h"
+#include "base/shown.h"
 #include "cli/cli.h"
 #include <gsl/gsl_errno.h>
 #include <signal.h>
@@ -36,12 +36,10 @@ static int unknown_command(const char *parent, const char *name) {
       names[count++] = c->name;
   }
   const char *near = mpt_nearest_word(name, names, count);
-  fprintf(stderr, "error: unknown command '%s%s%s'", parent == NULL ? "" : parent,
-          parent == NULL ? "" : " ", name);
-  if (near != NULL)
-    fprintf(stderr, "; did you mean '%s'?", near);
-  fprintf(stderr, " (see mptune --help)\n");
-  return EXIT_USAGE;
+  return cli_mistake("unknown command '%s%s%s'%s%s%s (see mptune --help)",
+                     parent == NULL ? "" : parent, parent == NULL ? "" : " ", name,
+                     near == NULL ? "" : "; did you mean '", near == NULL ? "" : near,
+                     near == NULL ? "" : "'?");
 }
 
 static void print_parent_help(const char *parent, FILE *to) {
@@ -53,22 +51,18 @@ static void print_parent_help(const char *parent, FILE *to) {
   }
 }
 
-/* Words quoted where a shell would need it: the command as it can be typed again. */
+/* The command as it can be typed again. */
 static char *typed_line(int count, char **words) {
   mpt_text text = {0};
   mpt_text_add(&text, "mptune");
   for (int i = 1; i < count; i++) {
-    const bool plain =
-        words[i][0] != '\0' && strpbrk(words[i], " \t\n'\"\\$*?[]{}&|;<>()#~`!") == NULL;
-    mpt_text_add(&text, plain ? " " : " '");
-    for (const char *c = words[i]; *c != '\0'; c++)
-      if (*c == '\'')
-        mpt_text_add(&text, "'\\''"); /* ends the quotes, a quote, begins them again */
-      else
-        mpt_text_add_bytes(&text, c, 1);
-    mpt_text_add(&text, plain ? "" : "'");
+    mpt_text_add(&text, " ");
+    mpt_text_add_shell(&text, words[i]);
   }
-  return text.data;
+  if (!text.failed)
+    return text.data;
+  mpt_text_free(&text);
+  return NULL;
 }
 
 static int run_command(const cli_command *command, int count, char **words, const char *typed) {
@@ -86,10 +80,8 @@ static int run_command(const cli_command *command, int count, char **words, cons
       color = MPT_COLOR_ALWAYS;
     else if (strcmp(values.color, "never") == 0)
       color = MPT_COLOR_NEVER;
-    else if (strcmp(values.color, "auto") != 0) {
-      fprintf(stderr, "error: --color '%s' is not auto, always or never\n", values.color);
-      return EXIT_USAGE;
-    }
+    else if (strcmp(values.color, "auto") != 0)
+      return cli_mistake("--color '%s' is not auto, always or never", values.color);
   }
   mpt_log_configure(values.quiet ? 0 : values.verbose ? 2 : 1, color);
   return command->run(&values);
@@ -131,11 +123,15 @@ int main(int count, char **words) {
   if (command == NULL)
     return unknown_command(NULL, first);
   char *typed = typed_line(count, words);
-  const int code = run_command(command, count - used, words + used, typed == NULL ? "" : typed);
+  if (typed == NULL) {
+    const mpt_error error = {.status = MPT_ERROR_MEMORY, .message = "out of memory at the start"};
+    return cli_failed(&error);
+  }
+  const int code = run_command(command, count - used, words + used, typed);
   free(typed);
   if (fflush(stdout) != 0 || ferror(stdout)) {
     fprintf(stderr, "error: standard output could not be written\n");
     return code == EXIT_DONE ? EXIT_FAILED : code;
   }
-  return code;
+  return cli_output_failed() && code == EXIT_DONE ? EXIT_FAILED : code;
 }

@@ -40,10 +40,9 @@ static const cli_option *find_short(const cli_command *command, char letter) {
 
 static int usage(const cli_command *command, const char *before, const char *word,
                  const char *after) {
-  fprintf(stderr, "error: %s%s%s (see mptune %s%s%s --help)\n", before, word, after,
-          command->parent == NULL ? "" : command->parent, command->parent == NULL ? "" : " ",
-          command->name);
-  return EXIT_USAGE;
+  return cli_mistake("%s%s%s (see mptune %s%s%s --help)", before, word, after,
+                     command->parent == NULL ? "" : command->parent,
+                     command->parent == NULL ? "" : " ", command->name);
 }
 
 static int unknown_option(const cli_command *command, const char *word) {
@@ -55,13 +54,11 @@ static int unknown_option(const cli_command *command, const char *word) {
   const char *near = strncmp(word, "--", 2) == 0 ? mpt_nearest_word(word + 2, names, count) : NULL;
   if (near == NULL)
     return usage(command, "unknown option '", word, "'");
-  fprintf(stderr, "error: unknown option '%s'; did you mean --%s?\n", word, near);
-  return EXIT_USAGE;
+  return cli_mistake("unknown option '%s'; did you mean --%s?", word, near);
 }
 
 static int bad_value(const cli_option *option, const char *text, const char *expected) {
-  fprintf(stderr, "error: --%s '%s' is not %s\n", option->name, text, expected);
-  return EXIT_USAGE;
+  return cli_mistake("--%s '%s' is not %s", option->name, text, expected);
 }
 
 static int store_integer(const cli_option *option, const char *text, int64_t *field) {

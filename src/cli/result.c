@@ -1,9 +1,11 @@
 /* What commands share: exit codes, directories, tables, figures for people. */
 #include "base/error.h"
 #include "base/progress.h"
+#include "base/shown.h"
 #include "cli/cli.h"
 #include <math.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,6 +32,17 @@ int cli_failed(const mpt_error *error) {
   else
     mpt_log_error(error);
   return cli_exit_code(error->status);
+}
+
+int cli_mistake(const char *format, ...) {
+  mpt_error error = {.status = MPT_ERROR_ARGUMENT};
+  va_list arguments;
+  va_start(arguments, format);
+  if (vsnprintf(error.message, sizeof error.message, format, arguments) >=
+      (int)sizeof error.message)
+    mpt_utf8_trim(error.message);
+  va_end(arguments);
+  return cli_failed(&error);
 }
 
 mpt_status cli_run_directory(const cli_values *values, const char *name, char path[CLI_PATH],
@@ -85,16 +98,40 @@ void cli_bytes(double bytes, char *text, size_t size) {
   snprintf(text, size, bytes < 10 && unit > 0 ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
 }
 
-void cli_print_json(json_t *object) {
-  char *text = object == NULL ? NULL : json_dumps(object, JSON_REAL_PRECISION(17) | JSON_INDENT(2));
-  if (text != NULL)
-    puts(text);
-  free(text);
-  json_decref(object);
+/* What a result was to be printed from was not whole. */
+static bool output_failed;
+
+bool cli_output_failed(void) {
+  return output_failed;
 }
 
-json_t *cli_real(double value) {
-  return isfinite(value) ? json_real(value) : json_null();
+static void fail_output(void) {
+  mpt_error error;
+  mpt_fail_memory(&error, "the result", 0);
+  mpt_log_error(&error);
+  output_failed = true;
+}
+
+void cli_print_json(json_t *object) {
+  char *text = NULL;
+  if (mpt_json_dump(object, JSON_INDENT(2), "the result", &text, NULL) == MPT_OK)
+    puts(text);
+  else
+    fail_output();
+  free(text);
+}
+
+void cli_print_shown(const char *text, int columns) {
+  mpt_print_shown(stdout, text);
+  printf("%*s", columns > mpt_shown_columns(text) ? columns - mpt_shown_columns(text) : 0, "");
+}
+
+void cli_print_path(const char *path) {
+  if (isatty(STDOUT_FILENO))
+    mpt_print_shown(stdout, path);
+  else
+    fputs(path, stdout);
+  putchar('\n');
 }
 
 volatile int cli_interrupted = 0;
@@ -117,31 +154,51 @@ void cli_table_row(cli_table *table, const char *const *cells) {
   if (table->rows == table->capacity) {
     const int capacity = 2 * table->capacity + 16;
     void *grown = realloc(table->cells, (size_t)capacity * sizeof *table->cells);
-    if (grown == NULL)
+    if (grown == NULL) {
+      table->failed = true;
       return;
+    }
     table->cells = grown;
     table->capacity = capacity;
   }
-  for (int c = 0; c < table->columns; c++)
-    snprintf(table->cells[table->rows][c], sizeof table->cells[0][0], "%s", cells[c]);
-  table->rows++;
+  char **row = table->cells[table->rows++];
+  for (int c = 0; c < table->columns; c++) {
+    row[c] = strdup(cells[c]);
+    table->failed = table->failed || row[c] == NULL;
+  }
 }
 
-void cli_table_print(cli_table *table) {
+void cli_table_clear(cli_table *table) {
+  for (int r = 0; r < table->rows; r++)
+    for (int c = 0; c < table->columns; c++)
+      free(table->cells[r][c]);
+  free(table->cells);
+  *table = (cli_table){0};
+}
+
+static void print_cells(const cli_table *table) {
   int width[CLI_MAX_COLUMNS] = {0};
   for (int r = 0; r < table->rows; r++) {
     for (int c = 0; c < table->columns; c++) {
-      const int length = (int)strlen(table->cells[r][c]);
-      if (length > width[c])
-        width[c] = length;
+      const int columns = mpt_shown_columns(table->cells[r][c]);
+      width[c] = columns > width[c] ? columns : width[c];
     }
   }
   for (int r = 0; r < table->rows; r++) {
-    printf("%-*s", width[0], table->cells[r][0]);
-    for (int c = 1; c < table->columns; c++)
-      printf("  %*s", width[c], table->cells[r][c]);
+    cli_print_shown(table->cells[r][0], width[0]);
+    for (int c = 1; c < table->columns; c++) {
+      const char *cell = table->cells[r][c];
+      printf("  %*s", width[c] - mpt_shown_columns(cell), "");
+      mpt_print_shown(stdout, cell);
+    }
     putchar('\n');
   }
-  free(table->cells);
-  *table = (cli_table){0};
+}
+
+void cli_table_print(cli_table *table) {
+  if (table->failed)
+    fail_output();
+  else
+    print_cells(table);
+  cli_table_clear(table);
 }

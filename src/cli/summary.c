@@ -65,20 +65,21 @@ json_t *cli_summary_json(const tuner_summary *summary) {
   json_t *rows = json_array();
   for (int i = 0; i < summary->row_count; i++) {
     const tuner_row *row = &summary->rows[i];
-    json_array_append_new(
-        rows, json_pack("{s:s,s:o,s:o,s:b,s:o,s:o,s:o,s:s,s:b,s:b,s:b,s:I}", "label", row->label,
-                        "step_seconds", cli_real(row->step_seconds), "predicted_seconds",
-                        cli_real(row->predicted_seconds), "measured", row->measured, "ratio",
-                        cli_real(row->ratio), "metric", cli_real(row->metric), "worse_by",
-                        cli_real(row->worse_by), "verdict", mpt_verdict_name(row->verdict),
-                        "winner", row->winner, "reference", row->reference, "excluded",
-                        row->excluded, "memory_bytes", (json_int_t)row->memory_bytes));
+    mpt_json_append(
+        &rows,
+        mpt_json_pack("{s:s,s:o,s:o,s:b,s:o,s:o,s:o,s:s,s:b,s:b,s:b,s:I}", "label", row->label,
+                      "step_seconds", mpt_json_real(row->step_seconds), "predicted_seconds",
+                      mpt_json_real(row->predicted_seconds), "measured", row->measured, "ratio",
+                      mpt_json_real(row->ratio), "metric", mpt_json_real(row->metric), "worse_by",
+                      mpt_json_real(row->worse_by), "verdict", mpt_verdict_name(row->verdict),
+                      "winner", row->winner, "reference", row->reference, "excluded", row->excluded,
+                      "memory_bytes", (json_int_t)row->memory_bytes));
   }
-  return json_pack("{s:o,s:b,s:b,s:b,s:b,s:o,s:o,s:i,s:s,s:s,s:s}", "policies", rows, "gain",
-                   summary->gain, "found", summary->found, "predicted", summary->predicted, "proxy",
-                   summary->proxy, "tuning_seconds", cli_real(summary->tuning_seconds),
-                   "payback_seconds", cli_real(summary->payback_seconds), "evaluations",
-                   summary->evaluations, "policy", summary->policy_path, "report",
-                   summary->report_path, "message",
-                   summary->message == NULL ? "" : summary->message);
+  return mpt_json_pack("{s:o,s:b,s:b,s:b,s:b,s:o,s:o,s:i,s:s,s:s,s:s}", "policies", rows, "gain",
+                       summary->gain, "found", summary->found, "predicted", summary->predicted,
+                       "proxy", summary->proxy, "tuning_seconds",
+                       mpt_json_real(summary->tuning_seconds), "payback_seconds",
+                       mpt_json_real(summary->payback_seconds), "evaluations", summary->evaluations,
+                       "policy", summary->policy_path, "report", summary->report_path, "message",
+                       summary->message == NULL ? "" : summary->message);
 }

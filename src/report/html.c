@@ -1,9 +1,13 @@
 /* Writing HTML: every text is escaped unless it is said to be HTML. */
+#include "base/json.h"
+#include "base/shown.h"
 #include "report/report_data.h"
 #include <stdlib.h>
 #include <string.h>
 
-static void add_character(mpt_text *page, char c) {
+/* A line's end and a tab stay what they are: files are shown in their lines. */
+static void add_character(mpt_text *page, const char **text) {
+  const char c = **text;
   switch (c) {
   case '&':
     mpt_text_add(page, "&amp;");
@@ -20,15 +24,20 @@ static void add_character(mpt_text *page, char c) {
   case '\'':
     mpt_text_add(page, "&#39;");
     break;
+  case '\n':
+  case '\t':
+    mpt_text_add_bytes(page, &c, 1);
+    break;
   default:
-    if ((unsigned char)c >= ' ' || c == '\n' || c == '\t') /* others are no characters in HTML */
-      mpt_text_add_bytes(page, &c, 1);
+    mpt_text_add(page, mpt_shown_next(text).bytes);
+    return;
   }
+  ++*text;
 }
 
 static void add_escaped(mpt_text *page, const char *text) {
-  for (; text != NULL && *text != '\0'; text++)
-    add_character(page, *text);
+  while (text != NULL && *text != '\0')
+    add_character(page, &text);
 }
 
 void html_add(mpt_text *page, const char *format, ...) {
@@ -58,9 +67,10 @@ void html_add(mpt_text *page, const char *format, ...) {
   va_end(arguments);
 }
 
-void html_add_json(mpt_text *page, const json_t *json) {
-  char *text = json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9));
-  if (text == NULL)
+void html_add_json(mpt_text *page, json_t *json) {
+  char *text = NULL;
+  if (mpt_json_dump(json, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9), "the charts",
+                    &text, NULL) != MPT_OK)
     page->failed = true;
   for (const char *c = text; c != NULL && *c != '\0'; c++) {
     if (*c == '<' || *c == '>' || *c == '&') /* only strings have them */
@@ -72,12 +82,10 @@ void html_add_json(mpt_text *page, const json_t *json) {
 }
 
 void html_add_sentence(mpt_text *page, const char *sentence) {
-  for (; sentence != NULL && *sentence != '\0'; sentence++) {
-    if (*sentence == NUMBER_BEGIN)
-      mpt_text_add(page, "<b>");
-    else if (*sentence == NUMBER_END)
-      mpt_text_add(page, "</b>");
+  while (sentence != NULL && *sentence != '\0') {
+    if (*sentence != NUMBER_BEGIN && *sentence != NUMBER_END)
+      add_character(page, &sentence);
     else
-      add_character(page, *sentence);
+      mpt_text_add(page, *sentence++ == NUMBER_BEGIN ? "<b>" : "</b>");
   }
 }

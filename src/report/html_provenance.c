@@ -40,6 +40,23 @@ static void add_claims(const report_data *d, mpt_text *page) {
   mpt_text_add(page, "</dl></section>");
 }
 
+/* The inside of a string of C: what is no character by its number. */
+static void add_c_string(mpt_text *text, const char *string) {
+  mpt_text_add(text, "");
+  for (const char *c = string; *c != '\0'; c++) {
+    uint32_t character;
+    const size_t length = mpt_utf8_decode(c, &character);
+    if (*c == '"' || *c == '\\')
+      mpt_text_addf(text, "\\%c", *c);
+    else if (length == 0 || character < 0x20 || character == 0x7F)
+      mpt_text_addf(text, "\\%03o", (unsigned char)*c);
+    else
+      mpt_text_add_bytes(text, c, 1);
+    for (size_t i = 1; i < length; i++) /* the rest of a character */
+      mpt_text_add_bytes(text, ++c, 1);
+  }
+}
+
 static void add_use(const report_data *d, mpt_text *page) {
   html_add(page, "<section id=\"apply\"><h2>How to apply the policy</h2>");
   if (!report_has_policy(d)) {
@@ -49,13 +66,21 @@ static void add_use(const report_data *d, mpt_text *page) {
                            : "<p>There is none.</p></section>");
     return;
   }
-  html_add(page,
-           "<p>It is in <code>policy.yaml</code>, beside this report. Train under it:</p>"
-           "<pre>mptune train %s --policy %s/policy.yaml</pre><p>or in a C program:</p>"
-           "<pre>mpt_policy_load(\"%s/policy.yaml\", &amp;policy, &amp;error);\n"
-           "config.policy = policy, mpt_session_open(&amp;config, layers, layer_count, "
-           "&amp;session, &amp;error);</pre></section>",
-           member_text(d->definition, "workload_path", "WORKLOAD"), d->run, d->run);
+  mpt_text command = {0}, path = {0};
+  report_train_command(d, &command);
+  add_c_string(&path, d->run);
+  if (command.failed || path.failed)
+    page->failed = true;
+  else
+    html_add(page,
+             "<p>It is in <code>policy.yaml</code>, beside this report. Train under it:</p>"
+             "<pre>%s</pre><p>or in a C program:</p>"
+             "<pre>mpt_policy_load(\"%s/policy.yaml\", &amp;policy, &amp;error);\n"
+             "config.policy = policy, mpt_session_open(&amp;config, layers, layer_count, "
+             "&amp;session, &amp;error);</pre></section>",
+             command.data, path.data);
+  mpt_text_free(&command);
+  mpt_text_free(&path);
 }
 
 static void add_fact(mpt_text *page, const char *name, const char *value) {

@@ -2,6 +2,7 @@
 #include "report/report.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "report/report_data.h"
 #include <assert.h>
 #include <stdio.h>
@@ -9,10 +10,7 @@
 #include <string.h>
 
 static mpt_status json_text(const report_data *data, char **text, mpt_error *error) {
-  json_t *json = report_json(data);
-  *text = json == NULL ? NULL : json_dumps(json, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
-  json_decref(json);
-  return *text == NULL ? mpt_fail_memory(error, "the report", 0) : MPT_OK;
+  return mpt_json_dump(report_json(data), JSON_INDENT(1), "the report", text, error);
 }
 
 mpt_status report_text(const char *run, report_kind kind, char **text, mpt_error *error) {

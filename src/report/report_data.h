@@ -89,6 +89,8 @@ const char *report_savings(const report_data *data);
 const char *report_times_of(const report_point *point);
 /* "0.5%", as the workload states it. */
 const char *report_budget(const report_data *data);
+/* "mptune train WORKLOAD --policy RUN/policy.yaml", as a shell takes it. */
+void report_train_command(const report_data *data, mpt_text *command);
 /* Whether the search wrote a policy: it may be unfinished, or have found none that trains. */
 bool report_has_policy(const report_data *data);
 
@@ -116,7 +118,7 @@ json_t *report_charts(const report_data *data);
 /* %s: text, escaped; %h: HTML as it is; %d: int; %%. */
 void html_add(mpt_text *page, const char *format, ...);
 /* JSON inside a <script>: nothing in it can end the element. */
-void html_add_json(mpt_text *page, const json_t *json);
+void html_add_json(mpt_text *page, json_t *json);             /* takes it */
 void html_add_sentence(mpt_text *page, const char *sentence); /* numbers emphasised */
 
 /* ---- parts of the page ---- */

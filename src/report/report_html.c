@@ -1,5 +1,6 @@
 /* The page: head, verdict, charts; then the parts. It is whole without a network, and its text and
  * tables without scripts. */
+#include "base/shown.h"
 #include "report/report_data.h"
 #include <math.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@ static void add_notes(const char *notes, mpt_text *page) {
   while (notes != NULL && *notes != '\0') {
     const size_t length = strcspn(notes, "\n");
     char line[1024];
-    snprintf(line, sizeof line, "%.*s", (int)(length < 1000 ? length : 1000), notes);
+    snprintf(line, sizeof line, "%.*s", (int)(length < 1000 ? length : mpt_utf8_cut(notes, 1000)),
+             notes);
     html_add(page, "<li>%s", line);
     notes += length + (notes[length] == '\n');
   }
@@ -114,9 +116,6 @@ static void add_charts(const report_data *d, mpt_text *page) {
 }
 
 void report_html(const report_data *d, mpt_text *page) {
-  json_t *charts = report_charts(d);
-  if (charts == NULL)
-    page->failed = true;
   add_head(d, page);
   add_verdict(d, page);
   add_charts(d, page);
@@ -127,8 +126,7 @@ void report_html(const report_data *d, mpt_text *page) {
   html_evaluations(d, page);
   html_provenance(d, page);
   mpt_text_add(page, "</main><script id=\"charts\" type=\"application/json\">");
-  html_add_json(page, charts);
+  html_add_json(page, report_charts(d));
   html_add(page, "</script><script>/*\n%h*/\n%h</script><script>%h</script></body></html>\n",
            report_chart_licence, report_chart_js, report_page_js);
-  json_decref(charts);
 }

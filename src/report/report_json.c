@@ -1,28 +1,23 @@
 /* The report as JSON: for programs, and what the page's charts are drawn from. Times in seconds. */
+#include "base/json.h"
 #include "report/report_data.h"
 #include <math.h>
 #include <string.h>
-
-static json_t *real(double value) {
-  return isfinite(value) ? json_real(value) : json_null();
-}
-
-static json_t *text_or_null(const char *text) {
-  return text == NULL ? json_null() : json_string(text);
-}
 
 static json_t *points_json(const report_data *d) {
   json_t *all = json_array();
   for (int i = 0; i < d->policy_count; i++) {
     const report_point *p = &d->points[i];
-    json_array_append_new(
-        all, json_pack("{s:s,s:s,s:o,s:o,s:s,s:o,s:o,s:i,s:i,s:b,s:b,s:b,s:b,s:s,s:o}", "policy",
-                       p->policy->hash, "label", p->policy->label, "step_seconds", real(p->seconds),
-                       "predicted_seconds", real(p->predicted_seconds), "times", report_times_of(p),
-                       "worse_by", real(p->difference), "standard_error", real(p->standard_error),
-                       "pairs", p->pairs, "failures", p->failures, "uniform", p->uniform,
-                       "reference", p->reference, "winner", p->winner, "frontier", p->frontier,
-                       "verdict", p->verdict, "assignment", text_or_null(p->policy->assignment)));
+    mpt_json_append(&all,
+                    mpt_json_pack("{s:s,s:s,s:o,s:o,s:s,s:o,s:o,s:i,s:i,s:b,s:b,s:b,s:b,s:s,s:o}",
+                                  "policy", p->policy->hash, "label", p->policy->label,
+                                  "step_seconds", mpt_json_real(p->seconds), "predicted_seconds",
+                                  mpt_json_real(p->predicted_seconds), "times", report_times_of(p),
+                                  "worse_by", mpt_json_real(p->difference), "standard_error",
+                                  mpt_json_real(p->standard_error), "pairs", p->pairs, "failures",
+                                  p->failures, "uniform", p->uniform, "reference", p->reference,
+                                  "winner", p->winner, "frontier", p->frontier, "verdict",
+                                  p->verdict, "assignment", mpt_json_text(p->policy->assignment)));
   }
   return all;
 }
@@ -33,19 +28,20 @@ static json_t *evaluations_json(const report_data *d) {
     const store_evaluation *e = &d->evaluations[i];
     json_t *losses = json_array();
     for (int64_t j = 0; j < e->loss_count; j++)
-      json_array_append_new(losses, real(e->losses[j]));
-    json_array_append_new(
-        all,
-        json_pack("{s:s,s:s,s:s,s:I,s:I,s:I,s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:o,s:I,s:o}",
-                  "key", e->key, "policy", e->policy, "purpose", e->purpose, "seed",
-                  (json_int_t)e->seed, "steps", (json_int_t)e->steps, "steps_done",
-                  (json_int_t)e->steps_done, "diverged", e->diverged, "stopped", e->stopped,
-                  "metric", real(e->metric), "metric_plain", real(e->metric_plain), "held_out_loss",
-                  real(e->held_out_loss), "worse_by", real(report_difference(d, e)),
-                  "output_difference", real(e->output_difference), "host_seconds",
-                  real(e->host_seconds), "total_seconds", real(e->total_seconds), "memory_bytes",
-                  (json_int_t)e->memory_bytes, "failure", text_or_null(e->failure), "time",
-                  (json_int_t)e->time, "losses", losses));
+      mpt_json_append(&losses, mpt_json_real(e->losses[j]));
+    mpt_json_append(
+        &all,
+        mpt_json_pack(
+            "{s:s,s:s,s:s,s:I,s:I,s:I,s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:o,s:I,s:o}", "key",
+            e->key, "policy", e->policy, "purpose", e->purpose, "seed", (json_int_t)e->seed,
+            "steps", (json_int_t)e->steps, "steps_done", (json_int_t)e->steps_done, "diverged",
+            e->diverged, "stopped", e->stopped, "metric", mpt_json_real(e->metric), "metric_plain",
+            mpt_json_real(e->metric_plain), "held_out_loss", mpt_json_real(e->held_out_loss),
+            "worse_by", mpt_json_real(report_difference(d, e)), "output_difference",
+            mpt_json_real(e->output_difference), "host_seconds", mpt_json_real(e->host_seconds),
+            "total_seconds", mpt_json_real(e->total_seconds), "memory_bytes",
+            (json_int_t)e->memory_bytes, "failure", mpt_json_text(e->failure), "time",
+            (json_int_t)e->time, "losses", losses));
   }
   return all;
 }
@@ -53,11 +49,12 @@ static json_t *evaluations_json(const report_data *d) {
 static json_t *histogram_json(const mpt_statistics *x) {
   json_t *bins = json_array();
   for (int b = 0; b < MPT_EXPONENT_BINS; b++)
-    json_array_append_new(bins, json_integer((json_int_t)x->histogram[b]));
-  return json_pack("{s:I,s:I,s:I,s:I,s:o,s:f,s:o}", "count", (json_int_t)x->count, "zeros",
-                   (json_int_t)x->zeros, "nans", (json_int_t)x->nans, "infinities",
-                   (json_int_t)x->infinities, "amax", real((double)mpt_statistics_amax(x)),
-                   "binades", mpt_statistics_dynamic_range(x), "histogram", bins);
+    mpt_json_append(&bins, json_integer((json_int_t)x->histogram[b]));
+  return mpt_json_pack("{s:I,s:I,s:I,s:I,s:o,s:f,s:o}", "count", (json_int_t)x->count, "zeros",
+                       (json_int_t)x->zeros, "nans", (json_int_t)x->nans, "infinities",
+                       (json_int_t)x->infinities, "amax",
+                       mpt_json_real((double)mpt_statistics_amax(x)), "binades",
+                       mpt_statistics_dynamic_range(x), "histogram", bins);
 }
 
 static json_t *layers_json(const report_data *d) {
@@ -67,14 +64,13 @@ static json_t *layers_json(const report_data *d) {
     json_t *seen = json_object();
     for (int o = 0; o < MPT_OPERAND_COUNT; o++)
       if (layer->seen[o].count > 0)
-        json_object_set_new(seen, mpt_operand_name((mpt_operand)o),
-                            histogram_json(&layer->seen[o]));
-    json_array_append_new(all, json_pack("{s:s,s:s,s:s,s:b,s:b,s:o,s:o,s:o,s:o}", "name",
-                                         layer->name, "kind", layer->kind, "shape", layer->shape,
-                                         "unit", layer->unit, "gemm", layer->gemm, "formats",
-                                         text_or_null(layer->formats_text), "reason",
-                                         text_or_null(layer->reason), "flip",
-                                         text_or_null(layer->flip), "statistics", seen));
+        mpt_json_set(&seen, mpt_operand_name((mpt_operand)o), histogram_json(&layer->seen[o]));
+    mpt_json_append(&all, mpt_json_pack("{s:s,s:s,s:s,s:b,s:b,s:o,s:o,s:o,s:o}", "name",
+                                        layer->name, "kind", layer->kind, "shape", layer->shape,
+                                        "unit", layer->unit, "gemm", layer->gemm, "formats",
+                                        mpt_json_text(layer->formats_text), "reason",
+                                        mpt_json_text(layer->reason), "flip",
+                                        mpt_json_text(layer->flip), "statistics", seen));
   }
   return all;
 }
@@ -86,20 +82,21 @@ static json_t *verdict_json(const report_data *d) {
   for (const char *c = v.sentence.data; c != NULL && *c != '\0'; c++)
     if (*c != NUMBER_BEGIN && *c != NUMBER_END)
       mpt_text_add_bytes(&plain, c, 1);
-  json_t *json = json_pack("{s:s,s:o,s:o}", "word", v.word, "sentence", text_or_null(plain.data),
-                           "notes", text_or_null(v.notes.data));
+  json_t *json = mpt_json_pack("{s:s,s:o,s:o}", "word", v.word, "sentence",
+                               mpt_json_text(plain.data), "notes", mpt_json_text(v.notes.data));
   mpt_text_free(&plain);
   report_verdict_clear(&v);
   return json;
 }
 
 json_t *report_json(const report_data *d) {
-  return json_pack("{s:s,s:o,s:O,s:O,s:o,s:o,s:O,s:o,s:o,s:o,s:O,s:O,s:O}", "schema",
-                   "mptune/report@1", "verdict", verdict_json(d), "definition", d->definition,
-                   "reference", d->reference, "margin", real(d->margin), "reference_metric",
-                   real(d->reference_mean), "winner", d->winner, "policies", points_json(d),
-                   "evaluations", evaluations_json(d), "layers", layers_json(d), "trajectory",
-                   d->trajectory, "verification", d->verification, "sensitivity", d->sensitivity);
+  return mpt_json_pack("{s:s,s:o,s:O,s:O,s:o,s:o,s:O,s:o,s:o,s:o,s:O,s:O,s:O}", "schema",
+                       "mptune/report@1", "verdict", verdict_json(d), "definition", d->definition,
+                       "reference", d->reference, "margin", mpt_json_real(d->margin),
+                       "reference_metric", mpt_json_real(d->reference_mean), "winner", d->winner,
+                       "policies", points_json(d), "evaluations", evaluations_json(d), "layers",
+                       layers_json(d), "trajectory", d->trajectory, "verification", d->verification,
+                       "sensitivity", d->sensitivity);
 }
 
 /* ---- charts ---- */
@@ -119,17 +116,17 @@ static json_t *frontier_chart(const report_data *d) {
       continue;
     figure_time(p->seconds, time);
     figure_worse(d, p->difference, worse);
-    json_array_append_new(points,
-                          json_pack("{s:s,s:f,s:f,s:s,s:s,s:i,s:b,s:b,s:b,s:b,s:b}", "label",
-                                    p->policy->label, "x", 1e3 * p->seconds, "y", y, "time", time,
-                                    "worse", worse, "pairs", p->pairs, "uniform", p->uniform,
-                                    "reference", p->reference, "winner", p->winner, "frontier",
-                                    p->frontier, "failed", p->failures > 0));
+    mpt_json_append(&points,
+                    mpt_json_pack("{s:s,s:f,s:f,s:s,s:s,s:i,s:b,s:b,s:b,s:b,s:b}", "label",
+                                  p->policy->label, "x", 1e3 * p->seconds, "y", y, "time", time,
+                                  "worse", worse, "pairs", p->pairs, "uniform", p->uniform,
+                                  "reference", p->reference, "winner", p->winner, "frontier",
+                                  p->frontier, "failed", p->failures > 0));
   }
-  return json_pack("{s:o,s:o,s:s,s:s,s:s,s:b}", "points", points, "budget",
-                   real(shown(d, d->margin)), "budget_text", report_budget(d), "times",
-                   report_times(d), "metric", member_text(d->definition, "metric", "metric"),
-                   "relative", d->relative);
+  return mpt_json_pack("{s:o,s:o,s:s,s:s,s:s,s:b}", "points", points, "budget",
+                       mpt_json_real(shown(d, d->margin)), "budget_text", report_budget(d), "times",
+                       report_times(d), "metric", member_text(d->definition, "metric", "metric"),
+                       "relative", d->relative);
 }
 
 #define CURVE_POINTS 300
@@ -142,10 +139,11 @@ static json_t *curve(const store_evaluation *e, const char *label, int64_t stret
     double sum = 0;
     for (int64_t i = from; i < to; i++)
       sum += e->losses[i];
-    json_array_append_new(
-        points, json_pack("[f,o]", (double)(from + to + 1) / 2, real(sum / (double)(to - from))));
+    mpt_json_append(&points, mpt_json_pack("[f,o]", (double)(from + to + 1) / 2,
+                                           mpt_json_real(sum / (double)(to - from))));
   }
-  return json_pack("{s:s,s:I,s:o}", "label", label, "seed", (json_int_t)e->seed, "points", points);
+  return mpt_json_pack("{s:s,s:I,s:o}", "label", label, "seed", (json_int_t)e->seed, "points",
+                       points);
 }
 
 static const char *label_of(const report_data *d, const store_evaluation *e) {
@@ -158,14 +156,13 @@ static json_t *loss_chart(const report_data *d) {
   int64_t stretch = 1;
   if (d->reference_curve != NULL) {
     stretch = (d->reference_curve->loss_count + CURVE_POINTS - 1) / CURVE_POINTS;
-    json_array_append_new(curves,
-                          curve(d->reference_curve, label_of(d, d->reference_curve), stretch));
+    mpt_json_append(&curves, curve(d->reference_curve, label_of(d, d->reference_curve), stretch));
   }
   if (d->winner_curve != NULL)
-    json_array_append_new(curves, curve(d->winner_curve, label_of(d, d->winner_curve), stretch));
-  return json_pack("{s:o,s:I}", "curves", curves, "stretch", (json_int_t)stretch);
+    mpt_json_append(&curves, curve(d->winner_curve, label_of(d, d->winner_curve), stretch));
+  return mpt_json_pack("{s:o,s:I}", "curves", curves, "stretch", (json_int_t)stretch);
 }
 
 json_t *report_charts(const report_data *d) {
-  return json_pack("{s:o,s:o}", "frontier", frontier_chart(d), "losses", loss_chart(d));
+  return mpt_json_pack("{s:o,s:o}", "frontier", frontier_chart(d), "losses", loss_chart(d));
 }

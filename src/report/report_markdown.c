@@ -1,20 +1,27 @@
 /* The report as Markdown: what fits into an issue or a terminal. */
+#include "base/shown.h"
 #include "report/report_data.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Text in a cell or a sentence: what Markdown would take for markup is escaped. */
-static void add_plain(mpt_text *page, const char *text) {
-  for (; text != NULL && *text != '\0'; text++) {
-    if (*text == '<' || *text == '>') {
-      mpt_text_add(page, *text == '<' ? "&lt;" : "&gt;");
-      continue;
-    }
-    if (strchr("\\`*_[]|#~", *text) != NULL)
-      mpt_text_add(page, "\\");
-    mpt_text_add_bytes(page, *text == '\n' || *text == '\r' ? " " : text, 1);
+/* The next character, escaped where Markdown would take it for markup. */
+static void add_character(mpt_text *page, const char **text) {
+  const mpt_shown shown = mpt_shown_next(text);
+  const char *c = shown.bytes;
+  if (*c == '<' || *c == '>' || *c == '&') {
+    mpt_text_add(page, *c == '<' ? "&lt;" : *c == '>' ? "&gt;" : "&amp;");
+    return;
   }
+  if (strchr("\\`*_[]|#~!$", *c) != NULL)
+    mpt_text_add(page, "\\");
+  mpt_text_add(page, c);
+}
+
+/* Text in a cell or a sentence. */
+static void add_plain(mpt_text *page, const char *text) {
+  while (text != NULL && *text != '\0')
+    add_character(page, &text);
 }
 
 static void add_cell(mpt_text *page, const char *text) {
@@ -29,18 +36,19 @@ static void add_verdict(const report_data *d, mpt_text *page) {
   mpt_text_add(page, "# ");
   add_plain(page, member_text(d->definition, "name", "run"));
   mpt_text_addf(page, "\n\n**%s**: ", v.word);
-  for (const char *c = v.sentence.data; c != NULL && *c != '\0'; c++) {
-    const char one[2] = {*c, '\0'};
-    if (*c == NUMBER_BEGIN || *c == NUMBER_END)
-      mpt_text_add(page, "**");
+  for (const char *c = v.sentence.data; c != NULL && *c != '\0';) {
+    if (*c != NUMBER_BEGIN && *c != NUMBER_END)
+      add_character(page, &c);
     else
-      add_plain(page, one);
+      mpt_text_add(page, "**"), c++;
   }
   mpt_text_add(page, "\n\n");
   for (const char *line = v.notes.data; line != NULL && *line != '\0';) {
-    const char *end = strchr(line, '\n');
-    mpt_text_addf(page, "- %.*s\n", (int)(end - line), line);
-    line = end + 1;
+    mpt_text_add(page, "- ");
+    while (*line != '\n' && *line != '\0')
+      add_character(page, &line);
+    mpt_text_add(page, "\n");
+    line += *line == '\n';
   }
   if (!member_true(d->winner, "gain") && member_text(d->winner, "message", "")[0] != '\0') {
     mpt_text_add(page, "\n");
@@ -139,9 +147,13 @@ void report_markdown(const report_data *d, mpt_text *page) {
     add_plain(page, member_text(target, "name", "unknown"));
   }
   mpt_text_add(page, ".\n");
-  if (report_has_policy(d))
-    mpt_text_addf(page, "\n## Apply\n\n    mptune train %s --policy %s/policy.yaml\n",
-                  member_text(d->definition, "workload_path", "WORKLOAD"), d->run);
+  if (report_has_policy(d)) {
+    mpt_text command = {0};
+    report_train_command(d, &command);
+    mpt_text_addf(page, "\n## Apply\n\n    %s\n", command.failed ? "" : command.data);
+    page->failed = page->failed || command.failed;
+    mpt_text_free(&command);
+  }
   if (member_text(d->definition, "command", "")[0] != '\0') {
     mpt_text_add(page, "\nMade by: ");
     add_plain(page, member_text(d->definition, "command", ""));

@@ -1,4 +1,5 @@
 /* The verdict of a search in a sentence with four numbers, whatever the search came to. */
+#include "base/shown.h"
 #include "report/report_data.h"
 #include <math.h>
 #include <stdio.h>
@@ -19,6 +20,21 @@ const char *report_savings(const report_data *data) {
 
 const char *report_times_of(const report_point *point) {
   return point->measured ? "measured" : "predicted";
+}
+
+void report_train_command(const report_data *data, mpt_text *command) {
+  mpt_text policy = {0};
+  mpt_text_addf(&policy, "%s/policy.yaml", data->run);
+  mpt_text_add(command, "mptune train ");
+  const char *quoted = member_text(data->definition, "workload_quoted", NULL);
+  if (quoted != NULL) /* whatever bytes the path has */
+    mpt_text_add(command, quoted);
+  else
+    mpt_text_add_shell(command, member_text(data->definition, "workload_path", "WORKLOAD"));
+  mpt_text_add(command, " --policy ");
+  mpt_text_add_shell(command, policy.failed ? "" : policy.data);
+  command->failed = command->failed || policy.failed;
+  mpt_text_free(&policy);
 }
 
 bool report_has_policy(const report_data *data) {
@@ -90,7 +106,9 @@ static void add_step(const report_data *d, mpt_text *text) {
 
 static void say_gain(const report_data *d, mpt_text *text) {
   char figure[FIGURE_SIZE];
-  mpt_text_addf(text, "The policy %s takes ", member_text(d->winner, "label", "that won"));
+  mpt_text_add(text, "The policy ");
+  mpt_text_add_shown(text, member_text(d->winner, "label", "that won"));
+  mpt_text_add(text, " takes ");
   add_step(d, text);
   mpt_text_add(text, ", ");
   figure_percent(member_number(d->winner, "ratio"), 1, figure);
@@ -111,8 +129,9 @@ static int tried(const report_data *d) {
 
 static void say_no_gain(const report_data *d, mpt_text *text) {
   char figure[FIGURE_SIZE];
-  mpt_text_addf(text, "No gain: the reference, %s, stays, at ",
-                member_text(d->winner, "label", "unknown"));
+  mpt_text_add(text, "No gain: the reference, ");
+  mpt_text_add_shown(text, member_text(d->winner, "label", "unknown"));
+  mpt_text_add(text, ", stays, at ");
   add_step(d, text);
   mpt_text_add(text, "; of ");
   snprintf(figure, sizeof figure, "%d", tried(d));
@@ -129,8 +148,9 @@ static void say_not_met(const report_data *d, mpt_text *text) {
   char figure[FIGURE_SIZE];
   mpt_text_add(text, "Nothing permitted was verified to meet the budget of ");
   number(text, report_budget(d));
-  mpt_text_addf(text, ": the most accurate policy, %s, takes ",
-                member_text(d->winner, "label", "unknown"));
+  mpt_text_add(text, ": the most accurate policy, ");
+  mpt_text_add_shown(text, member_text(d->winner, "label", "unknown"));
+  mpt_text_add(text, ", takes ");
   add_step(d, text);
   mpt_text_addf(text, ", and its %s ", member_text(d->definition, "metric", "metric"));
   const double upper = member_number(d->winner, "upper_bound");
@@ -194,9 +214,11 @@ static void add_notes(const report_data *d, mpt_text *notes) {
   const json_t *proxy = json_object_get(d->definition, "proxy");
   const double steps = member_number(d->definition, "evaluation_steps");
   char cost[FIGURE_SIZE], payback[FIGURE_SIZE];
-  if (member_true(target, "synthetic"))
-    mpt_text_addf(notes, "The device is synthetic: %s does not exist, its times are made up.\n",
-                  member_text(target, "name", "it"));
+  if (member_true(target, "synthetic")) {
+    mpt_text_add(notes, "The device is synthetic: ");
+    mpt_text_add_shown(notes, member_text(target, "name", "it")); /* a note is one line */
+    mpt_text_add(notes, " does not exist, its times are made up.\n");
+  }
   if (member_true(proxy, "priced"))
     mpt_text_addf(notes, "Accuracy %s on the proxy, the model as given; times are priced for %s.\n",
                   member_true(d->winner, "gain") ? "verified" : "measured",

@@ -32,6 +32,19 @@ mpt_status store_add_policy(store *s, const store_policy *policy, mpt_error *err
   return put_policy(s, INSERT_POLICY "NOTHING", policy, error);
 }
 
+mpt_status store_label_taken(store *s, const char *label, const char *hash, bool *taken,
+                             mpt_error *error) {
+  query q = query_begin(s, "SELECT count(*) FROM policies WHERE label = ? AND hash <> ?");
+  bind_text(&q, label);
+  bind_text(&q, hash);
+  int64_t count = 0;
+  if (query_row(&q))
+    count = column_integer(&q);
+  MPT_RETURN_IF_FAILED(query_end(&q, error));
+  *taken = count > 0;
+  return MPT_OK;
+}
+
 mpt_status store_all_policies(store *s, store_policy **policies, int *count, mpt_error *error) {
   void *all = NULL;
   int n = 0;

@@ -37,6 +37,9 @@ typedef struct store_policy {
 mpt_status store_put_policy(store *s, const store_policy *policy, mpt_error *error);
 /* The same, but one that is there keeps its label and what was predicted of it. */
 mpt_status store_add_policy(store *s, const store_policy *policy, mpt_error *error);
+/* Whether a policy of another hash has that label. */
+mpt_status store_label_taken(store *s, const char *label, const char *hash, bool *taken,
+                             mpt_error *error);
 
 /* One training run. The key is SHA-256 over assignment, training definition, data, seed, steps,
  * backend with its numerics version, threads: the same key is never trained twice. */

@@ -11,10 +11,10 @@
  */
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "train/training.h"
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,15 +56,15 @@ static char *header_text(const training *t, bool weights_only) {
     const network_parameter *p = &n->parameters[i];
     json_t *shape = json_array();
     for (int d = 0; d < p->what.rank; d++)
-      json_array_append_new(shape, json_integer(p->what.shape[d]));
-    json_array_append_new(parameters, json_pack("{s:s, s:o}", "name", p->name, "shape", shape));
+      mpt_json_append(&shape, json_integer(p->what.shape[d]));
+    mpt_json_append(&parameters, mpt_json_pack("{s:s, s:o}", "name", p->name, "shape", shape));
   }
-  json_t *root =
-      json_pack("{s:s, s:I, s:o, s:i, s:I, s:I, s:I, s:s}", "schema", schema, "step",
-                (json_int_t)(weights_only ? 0 : t->step), "parameters", parameters, "moments",
-                weights_only ? 0 : n->moments, "losses", (json_int_t)(weights_only ? 0 : t->step),
-                "session", (json_int_t)(weights_only ? 0 : mpt_session_state_bytes(n->session)),
-                "steps", (json_int_t)t->options->steps, "seed", seed);
+  json_t *root = mpt_json_pack("{s:s, s:I, s:o, s:i, s:I, s:I, s:I, s:s}", "schema", schema, "step",
+                               (json_int_t)(weights_only ? 0 : t->step), "parameters", parameters,
+                               "moments", weights_only ? 0 : n->moments, "losses",
+                               (json_int_t)(weights_only ? 0 : t->step), "session",
+                               (json_int_t)(weights_only ? 0 : mpt_session_state_bytes(n->session)),
+                               "steps", (json_int_t)t->options->steps, "seed", seed);
   char *text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
   json_decref(root);
   return text;

@@ -9,9 +9,9 @@
  */
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "train/training.h"
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +23,8 @@ typedef struct batch_sizes {
 static json_t *tensor_entry(const char *name, int rank, const int64_t *shape) {
   json_t *sizes = json_array();
   for (int i = 0; i < rank; i++)
-    json_array_append_new(sizes, json_integer(shape[i]));
-  return json_pack("{s:s, s:o}", "name", name, "shape", sizes);
+    mpt_json_append(&sizes, json_integer(shape[i]));
+  return mpt_json_pack("{s:s, s:o}", "name", name, "shape", sizes);
 }
 
 static char *header_text(const training *t, batch_sizes *sizes) {
@@ -48,8 +48,8 @@ static char *header_text(const training *t, batch_sizes *sizes) {
   json_t *outputs = tensor_entry(t->batch.targets != NULL ? "targets" : "labels", rank, shape);
   char seed[32];
   snprintf(seed, sizeof seed, "%" PRIu64, t->options->seed);
-  json_t *root = json_pack("{s:s, s:s, s:[o, o]}", "schema", "mptune/batches@1", "seed", seed,
-                           "tensors", inputs, outputs);
+  json_t *root = mpt_json_pack("{s:s, s:s, s:[o, o]}", "schema", "mptune/batches@1", "seed", seed,
+                               "tensors", inputs, outputs);
   char *text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
   json_decref(root);
   return text;
