@@ -4,9 +4,13 @@
 #include "data/source.h"
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
-enum { TYPE_BYTES = 8, MAX_DIMENSIONS = 4, FIRST_ROOM = 1 << 20 };
+enum {
+  TYPE_BYTES = 8,
+  MAX_DIMENSIONS = 4,
+  FIRST_ROOM = 1 << 20,
+  HEADER_ROOM = 4 + 4 * MAX_DIMENSIONS
+};
 #define MAX_VALUES ((int64_t)1 << 34)
 
 typedef struct idx {
@@ -16,36 +20,20 @@ typedef struct idx {
   uint8_t *values;
 } idx;
 
-/* How many of `size` bytes there were; gzread takes plain files as well as gzipped ones. */
-static int64_t read_some(gzFile file, void *out, int64_t size) {
-  int64_t got = 0;
-  while (got < size) {
-    int64_t left = size - got;
-    int count = gzread(file, (char *)out + got, left < 1 << 24 ? (unsigned)left : 1u << 24);
-    if (count <= 0)
-      break;
-    got += count;
-  }
-  return got;
-}
-
-static mpt_status fail_short(gzFile file, const char *path, const char *what, int64_t size,
-                             int64_t got, mpt_error *error) {
-  int code;
-  const char *reason = gzerror(file, &code);
-  if (code != Z_OK && code != Z_BUF_ERROR)
-    return mpt_fail_at(error, MPT_ERROR_IO, path, 0, 0, "cannot read: %s; fetch the file again",
-                       code == Z_ERRNO ? "input/output error, or not a file" : reason);
-  return mpt_fail_at(error, MPT_ERROR_SYNTAX, path, 0, 0,
+static mpt_status fail_short(data_stream *file, const char *what, int64_t size, int64_t got,
+                             mpt_error *error) {
+  MPT_RETURN_IF_FAILED(stream_check(file, error));
+  return mpt_fail_at(error, MPT_ERROR_SYNTAX, file->path, 0, 0,
                      "truncated: %s needs %lld bytes and has %lld; fetch the file again", what,
                      (long long)size, (long long)got);
 }
 
-static mpt_status read_header(gzFile file, const char *path, idx *out, mpt_error *error) {
+static mpt_status read_header(data_stream *file, idx *out, mpt_error *error) {
+  const char *path = file->path;
   uint8_t magic[4] = {0}, sizes[4 * MAX_DIMENSIONS] = {0};
-  int64_t got = read_some(file, magic, 4);
+  int64_t got = stream_read(file, magic, 4);
   if (got < 4)
-    return fail_short(file, path, "the idx header", 4, got, error);
+    return fail_short(file, "the idx header", 4, got, error);
   if (magic[0] != 0 || magic[1] != 0)
     return mpt_fail_at(error, MPT_ERROR_SYNTAX, path, 0, 0,
                        "not an idx file: it begins with "
@@ -60,9 +48,9 @@ static mpt_status read_header(gzFile file, const char *path, idx *out, mpt_error
                        "idx file of %d dimensions; 1 to %d "
                        "are read",
                        out->rank, MAX_DIMENSIONS);
-  got = read_some(file, sizes, 4 * out->rank);
+  got = stream_read(file, sizes, 4 * out->rank);
   if (got < 4 * out->rank)
-    return fail_short(file, path, "the idx header", 4 + 4 * out->rank, 4 + got, error);
+    return fail_short(file, "the idx header", 4 + 4 * out->rank, 4 + got, error);
   out->count = 1;
   for (int d = 0; d < out->rank; d++) {
     const uint8_t *s = sizes + 4 * d;
@@ -82,7 +70,8 @@ static mpt_status read_header(gzFile file, const char *path, idx *out, mpt_error
 }
 
 /* Room grows with what is read: a damaged header may claim any size. */
-static mpt_status read_values(gzFile file, const char *path, idx *out, mpt_error *error) {
+static mpt_status read_values(data_stream *file, idx *out, mpt_error *error) {
+  const char *path = file->path;
   uint8_t beyond;
   for (int64_t got = 0, room = FIRST_ROOM; got < out->count; room *= 2) {
     room = room < out->count ? room : out->count;
@@ -90,11 +79,11 @@ static mpt_status read_values(gzFile file, const char *path, idx *out, mpt_error
     if (values == NULL)
       return mpt_fail_memory(error, path, (size_t)room);
     out->values = values;
-    got += read_some(file, values + got, room - got);
+    got += stream_read(file, values + got, room - got);
     if (got < room)
-      return fail_short(file, path, "the idx file", out->count, got, error);
+      return fail_short(file, "the idx file", out->count, got, error);
   }
-  if (gzread(file, &beyond, 1) == 1)
+  if (stream_read(file, &beyond, 1) == 1)
     return mpt_fail_at(error, MPT_ERROR_SYNTAX, path, 0, 0,
                        "longer than the %lld values that its header says", (long long)out->count);
   return MPT_OK;
@@ -107,19 +96,13 @@ static mpt_status idx_read(const data_spec *spec, const char *pattern, idx *out,
   if (files->count > 1)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "'%s' matches %d files; an idx file is one", pattern,
                     files->count);
-  gzFile file = gzopen(path, "rb");
-  if (file == NULL)
-    return mpt_fail_at(error, MPT_ERROR_IO, path, 0, 0, "cannot read");
-  gzbuffer(file, 1 << 18);
-  mpt_status status = read_header(file, path, out, error);
+  data_stream file;
+  MPT_RETURN_IF_FAILED(stream_open(path, STREAM_WHOLE, MAX_VALUES + HEADER_ROOM,
+                                   "; is it an idx file?", &file, error));
+  mpt_status status = read_header(&file, out, error);
   if (status == MPT_OK)
-    status = read_values(file, path, out, error);
-  /* Reading all values does not yet check the gzip trailer; closing does. */
-  int closed = gzclose(file);
-  if (status == MPT_OK && closed != Z_OK)
-    status = mpt_fail_at(error, MPT_ERROR_IO, path, 0, 0,
-                         "truncated or damaged at the end; fetch the file again");
-  return status;
+    status = read_values(&file, out, error);
+  return stream_close(&file, status, error);
 }
 
 /* One part: images and their labels. */

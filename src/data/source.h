@@ -37,6 +37,29 @@ mpt_status files_find(const data_spec *spec, const char *pattern, file_list *fil
                       mpt_error *error);
 void files_free(file_list *files);
 
+/* A file of data, plain or gzipped, read from front to back and no further than asked for. Every
+ * kind of data reads so, and none more than it can hold or uses. */
+typedef enum stream_end {
+  STREAM_WHOLE, /* more than `most` bytes are an error: of a plain file unread, of a gzipped one
+                   when they come; `remedy` ends the message: "; split the file" */
+  STREAM_PART   /* the stream ends there */
+} stream_end;
+typedef struct data_stream {
+  const char *path; /* the caller's */
+  void *file;       /* zlib's */
+  stream_end end;
+  int64_t most, read;
+  const char *remedy;
+} data_stream;
+
+mpt_status stream_open(const char *path, stream_end end, int64_t most, const char *remedy,
+                       data_stream *s, mpt_error *error);
+/* How many of `size` bytes there were; where fewer, stream_check tells whether that is the end. */
+int64_t stream_read(data_stream *s, void *out, int64_t size);
+mpt_status stream_check(data_stream *s, mpt_error *error);
+/* Gives back `status`, or what closing finds: the gzip trailer is checked last. */
+mpt_status stream_close(data_stream *s, mpt_status status, mpt_error *error);
+
 /* The sample stored at place `index` of the training part followed by the held-out part. */
 int64_t dataset_stored_index(const dataset *data, int64_t index);
 
