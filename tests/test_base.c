@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include <dirent.h>
+#include <fcntl.h>
 #include <math.h>
 #include <poll.h>
 #include <pty.h>
@@ -15,7 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -240,6 +243,49 @@ static void files_are_written_whole_or_not_at_all(void **state) {
   assert_int_equal(system(command), 0);
 }
 
+static void a_link_is_replaced_and_a_device_is_written_to(void **state) {
+  (void)state;
+  char directory[] = "/tmp/test_base.XXXXXX", other[128], path[128], command[160];
+  mpt_error error;
+  struct stat about;
+  char text[8] = "";
+  assert_non_null(mkdtemp(directory));
+  snprintf(other, sizeof other, "%s/other", directory);
+  snprintf(path, sizeof path, "%s/path", directory);
+  assert_int_equal(mpt_file_write(other, "precious", 8, &error), MPT_OK);
+  assert_int_equal(symlink("other", path), 0);
+  assert_int_equal(mpt_file_write(path, "x", 1, &error), MPT_OK);
+  assert_true(lstat(path, &about) == 0 && S_ISREG(about.st_mode) && about.st_size == 1);
+  assert_true(lstat(other, &about) == 0 && about.st_size == 8);
+
+  /* A pipe, and a link to it as /dev/stdout is one, stay what they are. */
+  assert_int_equal(unlink(other), 0);
+  assert_int_equal(mkfifo(other, 0600), 0);
+  assert_int_equal(unlink(path), 0);
+  assert_int_equal(symlink("other", path), 0);
+  const int reader = open(other, O_RDWR | O_NONBLOCK);
+  assert_true(reader >= 0);
+  assert_int_equal(mpt_file_write(path, "one", 3, &error), MPT_OK);
+  assert_int_equal(mpt_file_write(other, "two", 3, &error), MPT_OK);
+  assert_int_equal(read(reader, text, sizeof text), 6);
+  assert_memory_equal(text, "onetwo", 6);
+  close(reader);
+  assert_true(lstat(other, &about) == 0 && S_ISFIFO(about.st_mode));
+  assert_true(lstat(path, &about) == 0 && S_ISLNK(about.st_mode));
+
+  const int plug = socket(AF_UNIX, SOCK_STREAM, 0);
+  struct sockaddr_un at = {.sun_family = AF_UNIX};
+  snprintf(at.sun_path, sizeof at.sun_path, "%s/socket", directory);
+  assert_int_equal(bind(plug, (struct sockaddr *)&at, sizeof at), 0);
+  assert_int_equal(mpt_file_write(at.sun_path, "x", 1, &error), MPT_ERROR_IO);
+  assert_non_null(strstr(error.message, "is not a file"));
+  assert_true(lstat(at.sun_path, &about) == 0 && S_ISSOCK(about.st_mode));
+  close(plug);
+  assert_int_equal(entries(directory), 3);
+  snprintf(command, sizeof command, "rm -r %s", directory);
+  assert_int_equal(system(command), 0);
+}
+
 static void a_pipe_is_read_to_its_limit(void **state) {
   (void)state;
   int ends[2];
@@ -387,6 +433,7 @@ int main(void) {
       cmocka_unit_test(hints_are_near),
       cmocka_unit_test(arenas_give_zeroed_aligned_memory),
       cmocka_unit_test(files_are_written_whole_or_not_at_all),
+      cmocka_unit_test(a_link_is_replaced_and_a_device_is_written_to),
       cmocka_unit_test(a_pipe_is_read_to_its_limit),
       cmocka_unit_test(philox_gives_the_published_numbers),
       cmocka_unit_test(normal_numbers_are_normal),

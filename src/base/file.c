@@ -109,7 +109,25 @@ static int open_beside(const char *path, char *beside, size_t size) {
   return -1;
 }
 
+/* A rename over /dev/null would leave a file in its place. */
+static mpt_status write_to_device(const char *path, const char *data, size_t length,
+                                  mpt_error *error) {
+  const int file = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+  if (file < 0)
+    return fail_errno(error, "write", path);
+  mpt_status status = write_all(file, data, length) ? MPT_OK : fail_errno(error, "write", path);
+  if (close(file) != 0 && status == MPT_OK)
+    status = fail_errno(error, "write", path);
+  return status;
+}
+
 mpt_status mpt_file_write(const char *path, const char *data, size_t length, mpt_error *error) {
+  struct stat about;
+  const bool there = stat(path, &about) == 0;
+  if (there && (S_ISCHR(about.st_mode) || S_ISFIFO(about.st_mode)))
+    return write_to_device(path, data, length, error);
+  if (there && !S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode))
+    return mpt_fail(error, MPT_ERROR_IO, "cannot write '%s': it is not a file", path);
   const size_t size = strlen(path) + 64;
   char *beside = malloc(size);
   if (beside == NULL)

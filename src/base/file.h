@@ -11,7 +11,9 @@
 mpt_status mpt_file_read(const char *path, size_t limit, char **data, size_t *length,
                          mpt_error *error);
 
-/* Writes beside `path`, fsyncs, renames, fsyncs the directory. */
+/* Writes beside `path`, fsyncs, renames, fsyncs the directory: what stood there is replaced, a link
+ * too, never what it leads to. A pipe or a character device is written to; what else is no file is
+ * MPT_ERROR_IO. */
 mpt_status mpt_file_write(const char *path, const char *data, size_t length, mpt_error *error);
 
 /* mkdir -p. */

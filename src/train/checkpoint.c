@@ -42,7 +42,8 @@ mpt_status checkpoint_check_place(const char *path, mpt_error *error) {
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "the name of the checkpoint is too long");
   if (stat(path, &place) == 0 && S_ISDIR(place.st_mode))
     return mpt_fail(error, MPT_ERROR_IO, "cannot write checkpoint '%s': it is a directory", path);
-  if (access(dirname(folder), W_OK) != 0)
+  const bool device = stat(path, &place) == 0 && !S_ISREG(place.st_mode);
+  if (access(device ? path : dirname(folder), W_OK) != 0)
     return mpt_fail(error, MPT_ERROR_IO, "cannot write checkpoint '%s': %s", path, strerror(errno));
   return MPT_OK;
 }
