@@ -237,6 +237,62 @@ static void a_directory_that_is_read_only(void **state) {
   assert_int_equal(chmod(*state, 0755), 0);
 }
 
+/* The store of a run, or its lock, by a name that leads elsewhere: RUN may be anybody's to fill. */
+static void refused_as_not_made_here(const char *directory, const char *name) {
+  mpt_error error = {.message = ""};
+  store *s = NULL;
+  assert_int_equal(store_open(directory, STORE_WRITE, &s, &error), MPT_ERROR_IO);
+  assert_null(s);
+  assert_non_null(strstr(error.message, name));
+  assert_non_null(strstr(error.message, "that mptune made; take it away"));
+}
+
+static void what_is_no_lock_is_left_alone(void **state) {
+  char lock[256], other[256];
+  struct stat about;
+  path_of(*state, "lock", lock, sizeof lock);
+  path_of(*state, "other", other, sizeof other);
+  FILE *file = fopen(other, "w");
+  assert_non_null(file);
+  fputs("precious, and longer than any process id is", file);
+  fclose(file);
+
+  assert_int_equal(symlink("other", lock), 0);
+  refused_as_not_made_here(*state, "lock");
+  assert_int_equal(unlink(lock), 0);
+  assert_int_equal(symlink("absent", lock), 0);
+  refused_as_not_made_here(*state, "lock");
+  assert_int_equal(unlink(lock), 0);
+  assert_int_equal(link(other, lock), 0);
+  refused_as_not_made_here(*state, "lock");
+  assert_int_equal(unlink(lock), 0);
+  assert_int_equal(mkfifo(lock, 0600), 0);
+  refused_as_not_made_here(*state, "lock");
+  assert_int_equal(unlink(lock), 0);
+  assert_int_equal(mkdir(lock, 0700), 0);
+  refused_as_not_made_here(*state, "lock");
+  assert_int_equal(rmdir(lock), 0);
+
+  assert_int_equal(stat(other, &about), 0);
+  assert_int_equal(about.st_size, 43);
+  path_of(*state, "absent", other, sizeof other);
+  assert_int_not_equal(stat(other, &about), 0);
+}
+
+static void a_store_that_is_a_link_is_read_and_not_written(void **state) {
+  char store_path[256], other[256];
+  mpt_error error;
+  store *s = NULL;
+  fill(*state, 1);
+  path_of(*state, "run.sqlite", store_path, sizeof store_path);
+  path_of(*state, "other.sqlite", other, sizeof other);
+  assert_int_equal(rename(store_path, other), 0);
+  assert_int_equal(symlink("other.sqlite", store_path), 0);
+  refused_as_not_made_here(*state, "run.sqlite");
+  assert_int_equal(store_open(*state, STORE_READ, &s, &error), MPT_OK);
+  store_close(s);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -251,6 +307,8 @@ int main(void) {
       TEST(a_full_disk),
       TEST(a_store_that_cannot_grow),
       TEST(a_directory_that_is_read_only),
+      TEST(what_is_no_lock_is_left_alone),
+      TEST(a_store_that_is_a_link_is_read_and_not_written),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

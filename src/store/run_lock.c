@@ -8,10 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+enum { LOCK_SIZE = 32 }; /* a process id, and more room than it takes */
+
 static mpt_status in_use(const char *directory, int file, mpt_error *error) {
-  char holder[32] = "";
+  char holder[LOCK_SIZE] = "";
   const ssize_t length = pread(file, holder, sizeof holder - 1, 0);
   const long process = length > 0 ? strtol(holder, NULL, 10) : 0;
   char who[48] = "another process";
@@ -22,15 +25,29 @@ static mpt_status in_use(const char *directory, int file, mpt_error *error) {
                   who);
 }
 
+/* A link is not followed, and what is no lock is not touched: its text would be lost. */
+static bool is_lock(int file) {
+  struct stat about;
+  return fstat(file, &about) == 0 && S_ISREG(about.st_mode) && about.st_size < LOCK_SIZE;
+}
+
 mpt_status run_lock_take(const char *directory, int *lock, mpt_error *error) {
   const size_t size = strlen(directory) + sizeof "/lock";
   char *path = malloc(size);
   if (path == NULL)
     return mpt_fail_memory(error, directory, size);
   snprintf(path, size, "%s/lock", directory);
-  const int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  const int file = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
   const int opening = errno;
   free(path);
+  if (file < 0 ? opening == ELOOP || opening == EISDIR : !is_lock(file)) {
+    if (file >= 0)
+      close(file);
+    return mpt_fail(error, MPT_ERROR_IO,
+                    "'%s/lock' is not a lock that mptune made; take it away, or choose another "
+                    "directory (-o)",
+                    directory);
+  }
   if (file < 0)
     return mpt_fail(error, MPT_ERROR_IO,
                     "cannot write to the run directory '%s': %s; choose another one (-o)",
@@ -44,7 +61,7 @@ mpt_status run_lock_take(const char *directory, int *lock, mpt_error *error) {
     close(file);
     return status;
   }
-  char holder[32];
+  char holder[LOCK_SIZE];
   const int length = snprintf(holder, sizeof holder, "%ld\n", (long)getpid());
   if (ftruncate(file, 0) != 0 || pwrite(file, holder, (size_t)length, 0) != length) {
     mpt_status status =

@@ -111,6 +111,12 @@ static mpt_status no_run(const char *directory, mpt_error *error) {
 
 static mpt_status open_writer(store *s, mpt_error *error) {
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  struct stat about; /* the lock beside a link would not be that of the store that it leads to */
+  if (lstat(s->path, &about) == 0 && !S_ISREG(about.st_mode))
+    return mpt_fail(error, MPT_ERROR_IO,
+                    "'%s' is not a store that mptune made; take it away, or choose another "
+                    "directory (-o)",
+                    s->path);
   query opened = {
       .s = s, .done = true, .code = sqlite3_open_v2(s->path, &s->database, flags, NULL)};
   MPT_RETURN_IF_FAILED(query_end(&opened, error));
