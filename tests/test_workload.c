@@ -281,6 +281,53 @@ static void files_that_are_no_workload_are_refused(void **state) {
   assert_null(w);
 }
 
+static void assert_run_name(const char *file, const char *name, const char *says) {
+  char folder[] = "/tmp/mptune-names-XXXXXX";
+  assert_non_null(mkdtemp(folder));
+  char whole[256];
+  snprintf(whole, sizeof whole, "%s/%s", folder, file);
+  FILE *out = fopen(whole, "w");
+  assert_non_null(out);
+  fputs(mlp, out);
+  fclose(out);
+  workload *w = NULL;
+  mpt_error error = {.message = ""};
+  mpt_status status = workload_load(whole, &w, &error);
+  if (name != NULL && status != MPT_OK)
+    fail_msg("%s: %s", file, error.message);
+  if (name != NULL)
+    assert_string_equal(w->name, name);
+  else if (status == MPT_OK || strstr(error.message, says) == NULL)
+    fail_msg("%s: '%s' where '%s' is due", file, error.message, says);
+  workload_free(w);
+  remove(whole);
+  rmdir(folder);
+}
+
+/* Two files of one name would be one run. */
+static void a_run_is_called_as_the_file_without_its_last_ending(void **state) {
+  (void)state;
+  assert_run_name("mlp.yaml", "mlp", NULL);
+  assert_run_name("mlp.small.yaml", "mlp.small", NULL);
+  assert_run_name("mlp.large.yaml", "mlp.large", NULL);
+  assert_run_name("mlp", "mlp", NULL);
+  assert_run_name("1.5-b_C.yml", "1.5-b_C", NULL);
+  char longest[80] = "";
+  memset(longest, 'a', 63);
+  strcpy(longest + 63, ".yaml");
+  longest[62] = 'b';
+  char name[64];
+  memcpy(name, longest, 63);
+  name[63] = '\0';
+  assert_run_name(longest, name, NULL);
+  memset(longest, 'a', 64);
+  strcpy(longest + 64, ".yaml");
+  assert_run_name(longest, NULL, "64 characters, and a run's at most 63; give it a 'name'");
+  assert_run_name(".yaml", NULL, "give it a 'name'");
+  assert_run_name(".hidden.yaml", NULL, "give it a 'name'");
+  assert_run_name("a b.yaml", NULL, "give it a 'name'");
+}
+
 static void assert_names(const model_spec *model, const char *names) {
   char all[4096] = "";
   for (int i = 0; i < model->layer_count; i++) {
@@ -507,6 +554,7 @@ int main(void) {
       cmocka_unit_test(a_list_of_layers_is_read),
       cmocka_unit_test(bad_layers_are_refused_at_their_place),
       cmocka_unit_test(files_that_are_no_workload_are_refused),
+      cmocka_unit_test(a_run_is_called_as_the_file_without_its_last_ending),
       cmocka_unit_test(presets_have_the_names_that_policies_match),
       cmocka_unit_test(gpt_is_wired_as_a_pre_norm_transformer),
       cmocka_unit_test(a_model_is_priced_at_its_siblings_sizes),

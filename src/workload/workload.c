@@ -205,18 +205,24 @@ static mpt_status read_priced(const mpt_yaml_node *map, workload *w, mpt_error *
 static mpt_status settle_name(const mpt_yaml_node *root, workload *w, mpt_error *error) {
   static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
   const mpt_yaml_node *node = mpt_yaml_get(root, "name");
-  if (node == NULL) {
+  const bool given = node != NULL;
+  if (!given) {
     const char *slash = strrchr(w->path, '/');
-    const char *base = slash != NULL ? slash + 1 : w->path;
-    size_t length = strcspn(base, ".");
-    snprintf(w->name, sizeof w->name, "%.*s", (int)(length < 63 ? length : 63), base);
+    const char *base = slash != NULL ? slash + 1 : w->path, *ending = strrchr(base, '.');
+    const size_t length = ending != NULL ? (size_t)(ending - base) : strlen(base);
     node = root;
+    if (length >= sizeof w->name) /* cut, two files could have one run */
+      return mpt_yaml_fail(node, error,
+                           "the file's name has %zu characters, and a run's at most %zu; give it a "
+                           "'name'",
+                           length, sizeof w->name - 1);
+    snprintf(w->name, sizeof w->name, "%.*s", (int)length, base);
   }
   if (w->name[0] == '\0' || w->name[0] == '.' || w->name[strspn(w->name, allowed)] != '\0')
     return mpt_yaml_fail(node, error,
                          "name '%s' may hold letters, digits, '.', '_' and '-' only, and begins "
-                         "with no '.'",
-                         w->name);
+                         "with no '.'%s",
+                         w->name, given ? "" : "; the file's does not, so give it a 'name'");
   return MPT_OK;
 }
 
