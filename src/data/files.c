@@ -31,9 +31,24 @@ static int compare_paths(const void *a, const void *b) {
   return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* A pattern has ways to leave the root of its package: `.?` matches `..`, and links lead out. */
+static mpt_status check_below(const char *root, const char *path, mpt_error *error) {
+  char *whole = realpath(root, NULL), *real = realpath(path, NULL);
+  const size_t length = whole != NULL ? strlen(whole) : 0;
+  mpt_status status = MPT_OK;
+  if (whole == NULL || real == NULL)
+    status = mpt_fail_at(error, MPT_ERROR_IO, path, 0, 0, "cannot tell where it is");
+  else if (length > 1 && (strncmp(real, whole, length) != 0 || real[length] != '/'))
+    status = mpt_fail_at(error, MPT_ERROR_ARGUMENT, path, 0, 0,
+                         "is '%s', outside of the package's root '%s'", real, whole);
+  free(whole);
+  free(real);
+  return status;
+}
+
 /* Keeps the first path of each file: /usr/share/perl/5.36 is a link to 5.36.0, and a glob finds
  * both. */
-static mpt_status drop_twins(glob_t *found, file_list *files, mpt_error *error) {
+static mpt_status drop_twins(const char *root, glob_t *found, file_list *files, mpt_error *error) {
   struct identity {
     dev_t device;
     ino_t inode;
@@ -53,6 +68,8 @@ static mpt_status drop_twins(glob_t *found, file_list *files, mpt_error *error) 
                            "no such file (a link that leads nowhere?)");
       break;
     }
+    if (*root != '\0' && (status = check_below(root, path, error)) != MPT_OK)
+      break;
     bool twin = false;
     for (int j = 0; j < files->count && !twin; j++)
       twin = seen[j].device == info.st_dev && seen[j].inode == info.st_ino;
@@ -74,22 +91,27 @@ done:
   return status;
 }
 
-/* files->count stays 0 when nothing matches. */
-static mpt_status find_below(const char *prefix, const char *pattern, file_list *files,
+/* files->count stays 0 when nothing matches. A path that is there is taken as it is: `a[1].txt` is
+ * a name before it is a pattern. */
+static mpt_status find_below(const char *root, const char *pattern, file_list *files,
                              mpt_error *error) {
-  char path[2 * PATH_SIZE];
+  char path[2 * PATH_SIZE], *paths[] = {path};
   glob_t found;
-  snprintf(path, sizeof path, "%s%s", prefix, pattern);
+  snprintf(path, sizeof path, "%s%s", root, pattern);
+  if (access(path, F_OK) == 0) {
+    found = (glob_t){.gl_pathc = 1, .gl_pathv = paths};
+    return drop_twins(root, &found, files, error);
+  }
   int result = glob(path, GLOB_NOSORT, NULL, &found);
   if (result == GLOB_NOSPACE)
     return mpt_fail_memory(error, "names of files", sizeof found);
   if (result != 0)
     return MPT_OK;
-  mpt_status status = found.gl_pathc > MAX_FILES ? mpt_fail(error, MPT_ERROR_ARGUMENT,
-                                                            "'%s' matches %zu files; at most "
-                                                            "%d are read",
-                                                            pattern, found.gl_pathc, MAX_FILES)
-                                                 : drop_twins(&found, files, error);
+  mpt_status status =
+      found.gl_pathc > MAX_FILES
+          ? mpt_fail(error, MPT_ERROR_ARGUMENT, "'%s' matches %zu files; at most %d are read",
+                     pattern, found.gl_pathc, MAX_FILES)
+          : drop_twins(root, &found, files, error);
   globfree(&found);
   return status;
 }

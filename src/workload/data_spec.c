@@ -110,6 +110,14 @@ static mpt_status check_features(const mpt_yaml_node *map, data_spec *data, mpt_
   return MPT_OK;
 }
 
+static bool has_step_up(const char *path) {
+  for (; *path != '\0'; path += strcspn(path, "/"), path += *path == '/')
+    if (strcspn(path, "/") == 2 && strncmp(path, "..", 2) == 0)
+      return true;
+  return false;
+}
+
+/* What a pattern finds is compared with the root once more where it is looked for (files.c). */
 static mpt_status check_package(const mpt_yaml_node *map, const data_spec *data, mpt_error *error) {
   static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789.+-";
   if (data->package[0] == '\0')
@@ -119,7 +127,7 @@ static mpt_status check_package(const mpt_yaml_node *map, const data_spec *data,
     return mpt_yaml_fail(mpt_yaml_get(map, "package"), error, "'%s' is not the name of a package",
                          data->package);
   for (int i = 0; i < 4; i++)
-    if (data->files[i][0] == '/' || strstr(data->files[i], "..") != NULL)
+    if (data->files[i][0] == '/' || has_step_up(data->files[i]))
       return mpt_yaml_fail(map, error,
                            "'%s' must be relative to the root of package %s: no leading '/', no "
                            "'..'",
