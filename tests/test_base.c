@@ -11,6 +11,7 @@
 #include <math.h>
 #include <poll.h>
 #include <pty.h>
+#include <pwd.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,6 +23,27 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+static void the_cache_has_a_place_without_HOME(void **state) {
+  (void)state;
+  static const char *const homes[] = {NULL, "", "/somewhere"};
+  char path[256], expected[256], *before = strdup(getenv("HOME") != NULL ? getenv("HOME") : "");
+  mpt_error error = {0};
+  unsetenv("MPTUNE_CACHE");
+  unsetenv("XDG_CACHE_HOME");
+  for (int i = 0; i < 3; i++) {
+    const char *home = i == 2 ? homes[i] : getpwuid(getuid())->pw_dir;
+    if (homes[i] == NULL)
+      unsetenv("HOME");
+    else
+      setenv("HOME", homes[i], 1);
+    assert_int_equal(mpt_cache_path("a/b", path, sizeof path, &error), MPT_OK);
+    snprintf(expected, sizeof expected, "%s/.cache/mptune/a/b", home);
+    assert_string_equal(path, expected);
+  }
+  setenv("HOME", before, 1);
+  free(before);
+}
 
 static void text_grows(void **state) {
   (void)state;
@@ -436,6 +458,7 @@ int main(void) {
       cmocka_unit_test(a_link_is_replaced_and_a_device_is_written_to),
       cmocka_unit_test(a_pipe_is_read_to_its_limit),
       cmocka_unit_test(philox_gives_the_published_numbers),
+      cmocka_unit_test(the_cache_has_a_place_without_HOME),
       cmocka_unit_test(normal_numbers_are_normal),
       cmocka_unit_test(messages_are_plain_lines_without_a_terminal),
       cmocka_unit_test(a_terminal_has_one_live_line_that_does_not_wrap),

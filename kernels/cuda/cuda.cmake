@@ -1,4 +1,4 @@
-# The CUDA backend of libmptune: kernels for every architecture asked for, and PTX for later ones.
+# The CUDA backend of libmptune: kernels for the architectures asked for; `all` has PTX for later GPUs.
 # cuBLASLt is loaded when a queue opens, so that the same binary starts where there is no CUDA.
 file(GLOB MPTUNE_CUDA_SOURCES CONFIGURE_DEPENDS kernels/cuda/*.cu kernels/cuda/*.c)
 add_library(mptune_cuda OBJECT ${MPTUNE_CUDA_SOURCES})
@@ -13,13 +13,15 @@ set(MPTUNE_CUDA_FLAGS --std=c++17 -lineinfo
 if(MPTUNE_WERROR)
   list(APPEND MPTUNE_CUDA_FLAGS --Werror=all-warnings)
 endif()
-foreach(architecture IN LISTS MPTUNE_CUDA_ARCHITECTURES)
+set(MPTUNE_ARCHITECTURES ${MPTUNE_CUDA_ARCHITECTURES})
+if(MPTUNE_CUDA_ARCHITECTURES STREQUAL "all")
+  set(MPTUNE_ARCHITECTURES 80 89 90a 100)
+  list(APPEND MPTUNE_CUDA_FLAGS --generate-code=arch=compute_100,code=compute_100)
+endif()
+foreach(architecture IN LISTS MPTUNE_ARCHITECTURES)
   list(APPEND MPTUNE_CUDA_FLAGS
        --generate-code=arch=compute_${architecture},code=sm_${architecture})
 endforeach()
-list(GET MPTUNE_CUDA_ARCHITECTURES -1 MPTUNE_PTX)
-string(REGEX REPLACE "a$" "" MPTUNE_PTX "${MPTUNE_PTX}")
-list(APPEND MPTUNE_CUDA_FLAGS --generate-code=arch=compute_${MPTUNE_PTX},code=compute_${MPTUNE_PTX})
 target_compile_options(mptune_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${MPTUNE_CUDA_FLAGS}>)
 
 # Where results must be the CPU's bit for bit, or those of the same kernel when it collects

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <limits.h>
+#include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -178,16 +180,36 @@ mpt_status mpt_directory_make(const char *path, mpt_error *error) {
   return status;
 }
 
+/* $HOME, else the home that the system knows for the user; "" where there is none. */
+static void find_home(char *home, size_t size) {
+  const char *given = getenv("HOME");
+  char names[4096];
+  struct passwd user, *found = NULL;
+  home[0] = '\0';
+  if (given == NULL || *given == '\0') {
+    if (getpwuid_r(getuid(), &user, names, sizeof names, &found) != 0 || found == NULL)
+      return;
+    given = user.pw_dir;
+  }
+  if (strlen(given) < size)
+    strcpy(home, given);
+}
+
 mpt_status mpt_cache_path(const char *name, char *path, size_t size, mpt_error *error) {
   const char *cache = getenv("MPTUNE_CACHE"), *xdg = getenv("XDG_CACHE_HOME");
-  const char *home = getenv("HOME");
+  char home[PATH_MAX];
   int length;
   if (cache != NULL && *cache != '\0')
     length = snprintf(path, size, "%s/%s", cache, name);
   else if (xdg != NULL && *xdg != '\0')
     length = snprintf(path, size, "%s/mptune/%s", xdg, name);
-  else
-    length = snprintf(path, size, "%s/.cache/mptune/%s", home != NULL ? home : "", name);
+  else {
+    find_home(home, sizeof home);
+    if (home[0] == '\0')
+      return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                      "there is no home for the cache; set MPTUNE_CACHE to a folder");
+    length = snprintf(path, size, "%s/.cache/mptune/%s", home, name);
+  }
   if (length >= (int)size)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "the path of the cache is longer than %zu bytes",
                     size - 1);

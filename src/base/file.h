@@ -19,8 +19,9 @@ mpt_status mpt_file_write(const char *path, const char *data, size_t length, mpt
 /* mkdir -p. */
 mpt_status mpt_directory_make(const char *path, mpt_error *error);
 
-/* `name` in the user's cache: in $MPTUNE_CACHE, else $XDG_CACHE_HOME/mptune, else ~/.cache/mptune.
- * MPT_ERROR_ARGUMENT where `path` is too short for it. */
+/* `name` in the user's cache: in $MPTUNE_CACHE, else $XDG_CACHE_HOME/mptune, else ~/.cache/mptune,
+ * where ~ is $HOME, or the system's entry for the user where that is unset. MPT_ERROR_ARGUMENT
+ * where there is neither, and where `path` is too short. src/packages.sh has the same rule. */
 mpt_status mpt_cache_path(const char *name, char *path, size_t size, mpt_error *error);
 
 #endif

@@ -118,7 +118,7 @@ static mpt_status find_below(const char *root, const char *pattern, file_list *f
 
 mpt_status files_find(const data_spec *spec, const char *pattern, file_list *files,
                       mpt_error *error) {
-  char cache[PATH_SIZE];
+  char root[PATH_SIZE] = "/";
   *files = (file_list){0};
   if (spec->package[0] == '\0') {
     MPT_RETURN_IF_FAILED(find_below("", pattern, files, error));
@@ -128,8 +128,9 @@ mpt_status files_find(const data_spec *spec, const char *pattern, file_list *fil
     return MPT_OK;
   }
   bool here = installed(spec->package);
-  MPT_RETURN_IF_FAILED(package_cache(spec->package, cache, error));
-  MPT_RETURN_IF_FAILED(find_below(here ? "/" : cache, pattern, files, error));
+  if (!here)
+    MPT_RETURN_IF_FAILED(package_cache(spec->package, root, error));
+  MPT_RETURN_IF_FAILED(find_below(root, pattern, files, error));
   if (files->count > 0)
     return MPT_OK;
   if (here)
@@ -140,7 +141,7 @@ mpt_status files_find(const data_spec *spec, const char *pattern, file_list *fil
   return mpt_fail(error, MPT_ERROR_NOT_FOUND,
                   "no data of package %s: it is not installed, and '%s' is not below '%s'; install "
                   "it (apt-get install %s), or let ./mptune fetch it",
-                  spec->package, pattern, cache, spec->package);
+                  spec->package, pattern, root, spec->package);
 }
 
 void files_free(file_list *files) {
