@@ -135,10 +135,8 @@ mpt_status search_price(search *s, candidate *c, mpt_error *error) {
 static void evaluation_key(const search *s, const candidate *c, uint64_t seed, char key[65]) {
   mpt_text text = {0};
   const mpt_loss_scale_policy *scale = &c->loss_scale;
-  mpt_text_addf(&text, "policy %s\ntraining %s\ndata %s\nseed %llu\nsteps %lld\n", c->hash,
-                s->training_hash, dataset_get_info(s->data)->hash, (unsigned long long)seed,
-                (long long)s->steps);
-  mpt_text_addf(&text, "%s\nloss scale %d %.9g\n", s->place.numerics, (int)scale->mode,
+  mpt_text_addf(&text, "policy %s\ncondition %s\nseed %llu\nloss scale %d %.9g\n", c->hash,
+                s->condition.hash, (unsigned long long)seed, (int)scale->mode,
                 (double)scale->initial);
   store_hash(text.data == NULL ? "" : text.data, text.length, key);
   mpt_text_free(&text);
@@ -333,6 +331,7 @@ static mpt_status note_fault(search *s, const candidate *c, const char *key, uin
                         .time = (int64_t)time(NULL)};
   memcpy(e.key, key, sizeof e.key);
   memcpy(e.policy, c->hash, sizeof e.policy);
+  memcpy(e.condition, s->condition.hash, sizeof e.condition);
   snprintf(e.purpose, sizeof e.purpose, "%s", purpose);
   return store_put_evaluation(s->store, &e, error);
 }
@@ -382,6 +381,8 @@ static mpt_status keep(search *s, candidate *c, const run_hooks *hooks, bool aga
   s->trained_now++;
   s->finished++;
   s->finished_seconds += result->total_seconds;
+  double seconds;
+  MPT_TRY(search_spent(s, &seconds, error));
   return MPT_OK;
 fail:
   store_evaluation_clear(evaluation);
@@ -422,6 +423,7 @@ mpt_status search_train(search *s, candidate *c, uint64_t seed, const char *purp
   *evaluation = (store_evaluation){.seed = seed};
   memcpy(evaluation->key, key, sizeof key);
   memcpy(evaluation->policy, c->hash, sizeof evaluation->policy);
+  memcpy(evaluation->condition, s->condition.hash, sizeof evaluation->condition);
   snprintf(evaluation->purpose, sizeof evaluation->purpose, "%s", purpose);
   status = search_interrupted(s) ? mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted")
                                  : keep(s, c, hooks, found, &result, &run, evaluation, error);

@@ -174,11 +174,13 @@ static mpt_status open_device(const char *target, bool force, place *out, profil
 
 static mpt_status open_processor(const workload *w, const char *target, bool here, place *out,
                                  profile **p, mpt_error *error) {
+  mpt_device_info info;
+  MPT_RETURN_IF_FAILED(mpt_device_describe("cpu", 0, &info, error));
   snprintf(out->backend_key, sizeof out->backend_key, "cpu");
-  snprintf(out->numerics, sizeof out->numerics, "backend cpu %d\nthreads %d", MPTUNE_CPU_NUMERICS,
-           w->threads);
-  snprintf(out->text, sizeof out->text, "cpu, numerics %d, %d threads", MPTUNE_CPU_NUMERICS,
-           w->threads);
+  snprintf(out->numerics, sizeof out->numerics, "backend cpu %d\nthreads %d\nblas %s",
+           MPTUNE_CPU_NUMERICS, w->threads, info.blas);
+  snprintf(out->text, sizeof out->text, "cpu, numerics %d, %d threads, %s", MPTUNE_CPU_NUMERICS,
+           w->threads, info.blas);
   if (here)
     snprintf(out->device, sizeof out->device, "emulated on this processor");
   return profile_load(here ? w->target : target, p, error);

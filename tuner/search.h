@@ -47,6 +47,8 @@ typedef struct search {
   const workload *w;
   const tuner_options *options;
   char training_hash[65];
+  store_condition condition; /* of every evaluation of this search */
+  int64_t process;           /* this one, in the store */
   char profile_identity[256];
   place place;
   calibration calibration;
@@ -98,7 +100,7 @@ double search_now(void);
 mpt_status search_open(search *s, const workload *w, const tuner_options *options, bool owner,
                        mpt_error *error);
 void search_close(search *s);
-/* Seconds that trainings and the timing of policies took, by this process and earlier ones. */
+/* Wall time of the search, by this process and earlier ones; kept in the store at every call. */
 mpt_status search_spent(search *s, double *seconds, mpt_error *error);
 /* What an instrumented run calls: at sampled steps, and once it is done, before its record. */
 typedef struct run_hooks {
@@ -153,8 +155,6 @@ mpt_status timing_of_training(search *s, candidate *c, const char *key, const ti
 /* The fastest of them, where others come close, again and in turn: A B A B A B. Sorts them. */
 mpt_status timing_in_turn(search *s, candidate **finalists, int count, int attempt,
                           mpt_error *error);
-/* Seconds that steps made for the time alone took, by this process and earlier ones of the run. */
-mpt_status timing_spent(search *s, double *seconds, mpt_error *error);
 /* Calibration, prices and times after something was measured. */
 mpt_status timing_refresh(search *s, mpt_error *error);
 /* Says so when the policy's step times vary more than those of a GPU of one's own. */

@@ -79,10 +79,11 @@ static json_t *definition_json(const search *s, const char *workload_text) {
                                  s->profile->device, "synthetic", s->profile->synthetic,
                                  "predicted", !s->place.measures, "times", s->place.device);
   return mpt_json_pack(
-      "{s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:s,s:o,s:I,s:i,s:I,s:I,s:s,s:b,s:o,s:s,s:o,s:{s:b,s:s},s:I}",
+      "{s:s,s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:s,s:o,s:I,s:i,s:I,s:I,s:s,s:b,s:o,s:s,s:o,s:{s:b,s:s},s:"
+      "I}",
       "name", w->name, "training_hash", s->training_hash, "data_hash",
-      dataset_get_info(s->data)->hash, "workload_path", w->path, "workload_quoted",
-      quoted_json(w->path), "workload_text", workload_text, "command",
+      dataset_get_info(s->data)->hash, "condition", s->condition.hash, "workload_path", w->path,
+      "workload_quoted", quoted_json(w->path), "workload_text", workload_text, "command",
       s->options->command == NULL ? "" : s->options->command, "backend", s->place.backend_key,
       "versions", versions_json(s), "seed", (json_int_t)s->options->seed, "threads", w->threads,
       "steps", (json_int_t)w->steps, "evaluation_steps", (json_int_t)s->steps, "metric",
@@ -130,7 +131,8 @@ static mpt_status note_layers(search *s, mpt_error *error) {
   return store_json(s, "layers", all, error);
 }
 
-/* A run of another training definition is not continued: its metrics mean something else. */
+/* A run of another training definition, or of other data, is not continued: its metrics mean
+ * something else. */
 static mpt_status check_definition(search *s, mpt_error *error) {
   char *stored = NULL;
   MPT_RETURN_IF_FAILED(store_get(s->store, "definition", &stored, error));
@@ -138,25 +140,33 @@ static mpt_status check_definition(search *s, mpt_error *error) {
     return MPT_OK;
   json_t *json = json_loads(stored, 0, NULL);
   free(stored);
-  const char *hash = json_string_value(json_object_get(json, "training_hash"));
-  const bool same = hash == NULL || strcmp(hash, s->training_hash) == 0;
+  const char *training = json_string_value(json_object_get(json, "training_hash"));
+  const char *data = json_string_value(json_object_get(json, "data_hash"));
   const char *backend = json_string_value(json_object_get(json, "backend"));
+  const bool same_training = training != NULL && strcmp(training, s->training_hash) == 0;
+  const bool same_data = data != NULL && strcmp(data, dataset_get_info(s->data)->hash) == 0;
   char before[sizeof s->place.backend_key] = "cpu";
   if (backend != NULL)
     snprintf(before, sizeof before, "%s", backend);
   json_decref(json);
-  if (same && strcmp(before, s->place.backend_key) != 0)
+  if (!same_training)
+    return mpt_fail(error, MPT_ERROR_MISMATCH,
+                    "'%s' holds a search with another model, kind of data, optimizer, batch or "
+                    "steps; choose another directory (-o) or start anew beside it (--fresh)",
+                    s->options->run);
+  if (!same_data)
+    return mpt_fail(error, MPT_ERROR_MISMATCH,
+                    "the data has changed since the search in '%s' began: its results are not "
+                    "compared with new ones; put the data back, choose another directory (-o), or "
+                    "start anew beside it (--fresh)",
+                    s->options->run);
+  if (strcmp(before, s->place.backend_key) != 0)
     return mpt_fail(error, MPT_ERROR_MISMATCH,
                     "'%s' holds a search on %s, and this one is on %s: their results are not "
                     "compared; choose another directory (-o), start anew beside it (--fresh), or "
                     "name the backend (--backend)",
                     s->options->run, before, s->place.backend_key);
-  if (same)
-    return MPT_OK;
-  return mpt_fail(error, MPT_ERROR_MISMATCH,
-                  "'%s' holds a search with another model, data, optimizer, batch or steps; choose "
-                  "another directory (-o) or start anew beside it (--fresh)",
-                  s->options->run);
+  return MPT_OK;
 }
 
 static mpt_status note_definition(search *s, mpt_error *error) {
@@ -193,16 +203,27 @@ static mpt_status open_reference(search *s, mpt_error *error) {
 }
 
 mpt_status search_spent(search *s, double *seconds, mpt_error *error) {
-  store_evaluation *all = NULL;
-  int count = 0;
-  MPT_RETURN_IF_FAILED(timing_spent(s, seconds, error));
-  MPT_RETURN_IF_FAILED(store_all_evaluations(s->store, &all, &count, error));
-  for (int i = 0; i < count; i++) {
-    *seconds += all[i].total_seconds;
-    store_evaluation_clear(&all[i]);
-  }
-  free(all);
-  return MPT_OK;
+  const double own = search_now() - s->started;
+  *seconds = s->earlier_seconds + own;
+  return s->owner ? store_put_process(s->store, s->process, own, error) : MPT_OK;
+}
+
+static mpt_status open_store(search *s, mpt_error *error) {
+  store_condition *c = &s->condition;
+  memcpy(c->training, s->training_hash, sizeof c->training);
+  snprintf(c->data, sizeof c->data, "%s", dataset_get_info(s->data)->hash);
+  c->steps = s->steps;
+  snprintf(c->numerics, sizeof c->numerics, "%s", s->place.numerics);
+  store_condition_hash(c);
+  if (s->options->dry_run)
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(store_open(s->options->run, STORE_WRITE, &s->store, error));
+  MPT_RETURN_IF_FAILED(note_definition(s, error));
+  MPT_RETURN_IF_FAILED(store_put_condition(s->store, c, error));
+  if (!s->owner)
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(store_begin_process(s->store, &s->process, error));
+  return store_process_seconds(s->store, s->process, &s->earlier_seconds, error);
 }
 
 mpt_status search_open(search *s, const workload *w, const tuner_options *options, bool owner,
@@ -230,11 +251,7 @@ mpt_status search_open(search *s, const workload *w, const tuner_options *option
              p->cuda, p->measured);
   MPT_RETURN_IF_FAILED(space_build(w, s->graph, p, s->place.fast, &s->space, error));
   MPT_RETURN_IF_FAILED(workload_training_hash(w, s->training_hash, error));
-  if (!options->dry_run) {
-    MPT_RETURN_IF_FAILED(store_open(options->run, STORE_WRITE, &s->store, error));
-    MPT_RETURN_IF_FAILED(note_definition(s, error));
-    MPT_RETURN_IF_FAILED(search_spent(s, &s->earlier_seconds, error));
-  }
+  MPT_RETURN_IF_FAILED(open_store(s, error));
   return open_reference(s, error);
 }
 

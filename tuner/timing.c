@@ -79,28 +79,6 @@ static mpt_status note_run(search *s, candidate *c, const char *name, const timi
   return status;
 }
 
-/* Of runs made for the time alone; a training's are its own. */
-static const char spent_note[] = "timing";
-
-mpt_status timing_spent(search *s, double *seconds, mpt_error *error) {
-  char *text = NULL;
-  MPT_RETURN_IF_FAILED(store_get(s->store, spent_note, &text, error));
-  json_t *note = text == NULL ? NULL : json_loads(text, 0, NULL);
-  const double there = number(note, "seconds");
-  *seconds = isfinite(there) ? there : 0.0;
-  json_decref(note);
-  free(text);
-  return MPT_OK;
-}
-
-static mpt_status note_spent(search *s, double seconds, mpt_error *error) {
-  double before;
-  char text[64];
-  MPT_RETURN_IF_FAILED(timing_spent(s, &before, error));
-  snprintf(text, sizeof text, "{\"seconds\":%.17g}", before + seconds);
-  return store_set(s->store, spent_note, text, error);
-}
-
 /* ---- what is known ---- */
 
 static int add_point(const candidate *c, calibration_point *points, int count) {
@@ -228,12 +206,10 @@ static mpt_status time_as(search *s, candidate *c, const char *name, bool in_tur
     return MPT_OK;
   }
   timing_run run;
-  const double started = search_now();
   const mpt_status status = time_steps(s, c, &run, error);
-  const mpt_status noted = note_spent(s, search_now() - started, status == MPT_OK ? error : NULL);
   if (status == MPT_ERROR_DEVICE)
     MPT_RETURN_IF_FAILED(store_set(s->store, fault, "1", NULL));
-  MPT_RETURN_IF_FAILED(status != MPT_OK ? status : noted);
+  MPT_RETURN_IF_FAILED(status);
   run.in_turn = in_turn;
   return note_run(s, c, name, &run, error);
 }

@@ -90,9 +90,9 @@ static json_t *json_gpu(const mpt_device_info *d) {
 }
 
 static json_t *json_cpu(const mpt_device_info *d) {
-  return mpt_json_pack("{s:s,s:s,s:i,s:s,s:i,s:o}", "name", "cpu", "device", d->name, "cores",
-                       d->processors, "vectors", vector_width(), "numerics", MPTUNE_CPU_NUMERICS,
-                       "formats", json_formats(d));
+  return mpt_json_pack("{s:s,s:s,s:i,s:s,s:s,s:i,s:o}", "name", "cpu", "device", d->name, "cores",
+                       d->processors, "vectors", vector_width(), "blas", d->blas, "numerics",
+                       MPTUNE_CPU_NUMERICS, "formats", json_formats(d));
 }
 
 /* A CPU is its backend's only device; a GPU is one of several. */

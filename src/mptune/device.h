@@ -22,6 +22,8 @@ typedef struct mpt_device_info {
   char driver_cuda[16]; /* the newest CUDA that the driver serves, "13.0" */
   char cuda[16];        /* the runtime that mptune was built with, "13.0" */
   char cublaslt[16];    /* as cuBLASLt counts, "130101"; empty: not found */
+  char blas[64];        /* what multiplies on a CPU, and for which processor: "OpenBLAS 0.3.21
+                           SkylakeX"; results depend on it */
   bool nvml;            /* found: mpt_device_observe knows more */
   int processors;       /* cores, or multiprocessors */
   int64_t memory_bytes; /* in all */

@@ -15,6 +15,11 @@
 #include "store/store.h"
 #include <sqlite3.h>
 
+/* "mptu": a database that is not a run store is never written to. */
+#define STORE_APPLICATION 0x6d707475
+/* Raised with every change of the tables (schema.c); an older store is then brought up. */
+#define STORE_SCHEMA 2
+
 struct store {
   sqlite3 *database;
   char *path;    /* of the database */
@@ -48,6 +53,12 @@ void *column_blob(query *q, size_t *bytes);            /* a copy, NULL for NULL 
 
 /* Room for one more element of an array that the caller owns; false when there is no memory. */
 bool list_grow(query *q, void **array, int count, size_t element);
+
+mpt_status database_execute(store *s, const char *sql, mpt_error *error);
+/* schema.c: from schema `from` (0: an empty database) to STORE_SCHEMA, in one transaction. */
+mpt_status schema_bring_up(store *s, int from, mpt_error *error);
+/* schema_1.c: what the tables of schema 1 held, after the new ones were added. */
+mpt_status schema_1_migrate(store *s, mpt_error *error);
 
 /* run_lock.c: one writer for each run. */
 mpt_status run_lock_take(const char *directory, int *lock, mpt_error *error);

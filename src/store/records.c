@@ -74,19 +74,22 @@ mpt_status store_all_policies(store *s, store_policy **policies, int *count, mpt
 #define EVALUATION_COLUMNS                                                                         \
   "key, policy, purpose, seed, steps, steps_done, diverged, stopped, metric, metric_plain, "       \
   "held_out_loss, output_difference, host_seconds, total_seconds, memory_bytes, failure, losses, " \
-  "counters, time"
+  "counters, time, condition, judged, correct, contributions, unit"
 
 void store_evaluation_clear(store_evaluation *evaluation) {
   free(evaluation->failure);
   free(evaluation->losses);
   free(evaluation->counters);
+  free(evaluation->right);
+  free(evaluation->contributions);
   *evaluation = (store_evaluation){0};
 }
 
 mpt_status store_put_evaluation(store *s, const store_evaluation *e, mpt_error *error) {
   query q = query_begin(s, "INSERT INTO evaluations (" EVALUATION_COLUMNS
                            ") VALUES (?, ?, ?, ?, ?, ?, ?, "
-                           "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING");
+                           "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) "
+                           "DO NOTHING");
   bind_text(&q, e->key);
   bind_text(&q, e->policy);
   bind_text(&q, e->purpose);
@@ -106,7 +109,32 @@ mpt_status store_put_evaluation(store *s, const store_evaluation *e, mpt_error *
   bind_blob(&q, e->losses, (size_t)e->loss_count * sizeof *e->losses);
   bind_text(&q, e->counters);
   bind_integer(&q, e->time);
+  bind_text(&q, e->condition[0] == '\0' ? NULL : e->condition);
+  bind_integer(&q, e->judged);
+  bind_blob(&q, e->right, e->right == NULL ? 0 : (size_t)(e->judged + 7) / 8);
+  bind_blob(&q, e->contributions, (size_t)e->judged * sizeof *e->contributions);
+  bind_real(&q, e->unit);
   return query_end(&q, error);
+}
+
+/* Contributions of another count than is said are none: the pair then has no verdict. */
+static void read_judgement(query *q, store_evaluation *e) {
+  size_t bits = 0, numbers = 0;
+  e->judged = column_integer(q);
+  e->right = column_blob(q, &bits);
+  e->contributions = column_blob(q, &numbers);
+  e->unit = column_real(q);
+  const bool sound =
+      e->judged > 0 && (e->right == NULL || bits == (size_t)(e->judged + 7) / 8) &&
+      (e->contributions == NULL || numbers == (size_t)e->judged * sizeof *e->contributions) &&
+      (e->right == NULL) != (e->contributions == NULL) && e->unit > 0;
+  if (sound)
+    return;
+  free(e->right);
+  free(e->contributions);
+  e->right = NULL;
+  e->contributions = NULL;
+  e->judged = 0;
 }
 
 static void read_evaluation(query *q, store_evaluation *e) {
@@ -132,6 +160,8 @@ static void read_evaluation(query *q, store_evaluation *e) {
   e->loss_count = (int64_t)(bytes / sizeof *e->losses);
   e->counters = column_text(q);
   e->time = column_integer(q);
+  column_string(q, e->condition, sizeof e->condition);
+  read_judgement(q, e);
 }
 
 mpt_status store_find_evaluation(store *s, const char *key, bool *found,

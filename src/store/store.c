@@ -1,4 +1,4 @@
-/* Opening the store, its schema, groups of puts, and the named texts. */
+/* Opening the store, groups of puts, and the named texts. */
 #include "store/store.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -11,62 +11,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* "mptu": a database that is not a run store is never written to. */
-#define APPLICATION_ID 0x6d707475
-/* Raised with every change of the tables; an older store is then brought up here. */
-#define SCHEMA 1
-
-/* Real numbers have no declared type: SQLite then stores their eight bytes as they are. NULL is
- * NaN. Losses and histograms are arrays in the machine's own (little-endian) bytes. */
-static const char schema[] =
-    "CREATE TABLE notes (name TEXT PRIMARY KEY, json TEXT NOT NULL);"
-    "CREATE TABLE policies (id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, label TEXT,"
-    "  assignment TEXT, predicted_seconds, predicted_increase);"
-    "CREATE TABLE evaluations (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE,"
-    "  policy TEXT NOT NULL, purpose TEXT, seed INTEGER, steps INTEGER, steps_done INTEGER,"
-    "  diverged INTEGER, stopped INTEGER, metric, metric_plain, held_out_loss, output_difference,"
-    "  host_seconds, total_seconds, memory_bytes INTEGER, failure TEXT, losses BLOB, counters TEXT,"
-    "  time INTEGER);"
-    "CREATE INDEX evaluations_by_policy ON evaluations (policy);"
-    "CREATE TABLE times (policy TEXT NOT NULL, device TEXT NOT NULL, measured INTEGER, seconds,"
-    "  parts TEXT, PRIMARY KEY (policy, device));"
-    "CREATE TABLE statistics (id INTEGER PRIMARY KEY, key TEXT NOT NULL, step INTEGER NOT NULL,"
-    "  layer TEXT NOT NULL, operand INTEGER NOT NULL, count INTEGER, zeros INTEGER, nans INTEGER,"
-    "  infinities INTEGER, amax_bits INTEGER, amin_bits INTEGER, sum, sum_of_squares,"
-    "  histogram BLOB, UNIQUE (key, step, layer, operand));";
-
-static mpt_status execute(store *s, const char *sql, mpt_error *error) {
-  query q = query_begin(s, sql);
-  return query_end(&q, error);
-}
-
 static mpt_status ask_integer(store *s, const char *sql, int64_t *value, mpt_error *error) {
   query q = query_begin(s, sql);
   if (query_row(&q))
     *value = column_integer(&q);
   return query_end(&q, error);
-}
-
-static mpt_status make_tables(store *s, mpt_error *error) {
-  char sql[96];
-  mpt_status status = MPT_OK;
-  MPT_TRY(store_begin(s, error));
-  for (const char *rest = schema; *rest != '\0';) {
-    const char *next = strchr(rest, ';') + 1;
-    char *statement = strndup(rest, (size_t)(next - rest));
-    status = statement == NULL ? mpt_fail_memory(error, s->path, 0) : execute(s, statement, error);
-    free(statement);
-    if (status != MPT_OK)
-      goto fail;
-    rest = next;
-  }
-  snprintf(sql, sizeof sql, "PRAGMA application_id = %d", APPLICATION_ID);
-  MPT_TRY(execute(s, sql, error));
-  snprintf(sql, sizeof sql, "PRAGMA user_version = %d", SCHEMA);
-  MPT_TRY(execute(s, sql, error));
-  status = store_end(s, error);
-fail:
-  return status;
 }
 
 static mpt_status check_damage(store *s, mpt_error *error) {
@@ -81,26 +30,28 @@ static mpt_status check_damage(store *s, mpt_error *error) {
                   "'%s' is damaged (%.60s); start anew beside it (--fresh)", s->path, found);
 }
 
-/* Whose database it is. *empty: a new one, or one whose maker was killed before its first word. */
-static mpt_status check_owner(store *s, bool *empty, mpt_error *error) {
+/* Whose database it is, and its schema: 0 of a new one, or one whose maker was killed before its
+ * first word. */
+static mpt_status check_owner(store *s, int *schema, mpt_error *error) {
   int64_t application = 0, version = 0, objects = 0;
   MPT_RETURN_IF_FAILED(ask_integer(s, "PRAGMA application_id", &application, error));
   MPT_RETURN_IF_FAILED(ask_integer(s, "PRAGMA user_version", &version, error));
   MPT_RETURN_IF_FAILED(ask_integer(s, "SELECT count(*) FROM sqlite_master", &objects, error));
-  *empty = application == 0 && version == 0 && objects == 0;
-  if (*empty)
+  *schema = 0;
+  if (application == 0 && version == 0 && objects == 0)
     return MPT_OK;
-  if (application != APPLICATION_ID)
+  if (application != STORE_APPLICATION)
     return mpt_fail(error, MPT_ERROR_SYNTAX,
                     "'%s' is a database of another program, not a run store; choose another "
                     "directory (-o)",
                     s->path);
-  if (version != SCHEMA)
+  if (version < 1 || version > STORE_SCHEMA)
     return mpt_fail(error, MPT_ERROR_VERSION,
                     "'%s' was written by a %s mptune: its store has schema %lld, this one (%s) "
                     "knows %d; use that mptune, or choose another directory (-o)",
-                    s->path, version > SCHEMA ? "newer" : "different", (long long)version,
-                    MPTUNE_VERSION, SCHEMA);
+                    s->path, version > STORE_SCHEMA ? "newer" : "different", (long long)version,
+                    MPTUNE_VERSION, STORE_SCHEMA);
+  *schema = (int)version;
   return check_damage(s, error);
 }
 
@@ -122,12 +73,12 @@ static mpt_status open_writer(store *s, mpt_error *error) {
   MPT_RETURN_IF_FAILED(query_end(&opened, error));
   sqlite3_extended_result_codes(s->database, 1);
   sqlite3_busy_timeout(s->database, 10000); /* a reader in the way of a checkpoint */
-  bool empty = false;
-  MPT_RETURN_IF_FAILED(check_owner(s, &empty, error));
+  int schema = 0;
+  MPT_RETURN_IF_FAILED(check_owner(s, &schema, error));
   /* In WAL a commit is durable when its frames are synced, which FULL does at every commit. */
-  MPT_RETURN_IF_FAILED(execute(s, "PRAGMA journal_mode = WAL", error));
-  MPT_RETURN_IF_FAILED(execute(s, "PRAGMA synchronous = FULL", error));
-  return empty ? make_tables(s, error) : MPT_OK;
+  MPT_RETURN_IF_FAILED(database_execute(s, "PRAGMA journal_mode = WAL", error));
+  MPT_RETURN_IF_FAILED(database_execute(s, "PRAGMA synchronous = FULL", error));
+  return schema < STORE_SCHEMA ? schema_bring_up(s, schema, error) : MPT_OK;
 }
 
 /* As a URI whose file nobody changes: SQLite then needs no files beside it. */
@@ -147,7 +98,7 @@ static char *immutable_name(const char *path) {
   return NULL;
 }
 
-static mpt_status open_reader_as(store *s, const char *name, int flags, bool *empty,
+static mpt_status open_reader_as(store *s, const char *name, int flags, int *schema,
                                  mpt_error *error) {
   query opened = {.s = s,
                   .done = true,
@@ -156,17 +107,34 @@ static mpt_status open_reader_as(store *s, const char *name, int flags, bool *em
   if (status == MPT_OK) {
     sqlite3_extended_result_codes(s->database, 1);
     sqlite3_busy_timeout(s->database, 10000);
-    status = check_owner(s, empty, error);
+    status = check_owner(s, schema, error);
   }
   return status;
+}
+
+/* An older store is brought up in memory: a reader changes no file. */
+static mpt_status read_copy(store *s, int schema, mpt_error *error) {
+  sqlite3 *copy = NULL;
+  int code = sqlite3_open(":memory:", &copy);
+  sqlite3_backup *backup =
+      code == SQLITE_OK ? sqlite3_backup_init(copy, "main", s->database, "main") : NULL;
+  if (backup == NULL || sqlite3_backup_step(backup, -1) != SQLITE_DONE) {
+    sqlite3_backup_finish(backup);
+    sqlite3_close(copy);
+    return mpt_fail(error, MPT_ERROR_IO, "cannot read '%s' into memory", s->path);
+  }
+  sqlite3_backup_finish(backup);
+  sqlite3_close(s->database);
+  s->database = copy;
+  return schema_bring_up(s, schema, error);
 }
 
 static mpt_status open_reader(store *s, const char *directory, mpt_error *error) {
   struct stat about;
   if (stat(s->path, &about) != 0 && (errno == ENOENT || errno == ENOTDIR))
     return no_run(directory, error);
-  bool empty = false;
-  mpt_status status = open_reader_as(s, s->path, 0, &empty, error);
+  int schema = 0;
+  mpt_status status = open_reader_as(s, s->path, 0, &schema, error);
   const int code = s->database == NULL ? 0 : sqlite3_errcode(s->database) & 0xff;
   if (status != MPT_OK && (code == SQLITE_CANTOPEN || code == SQLITE_READONLY)) {
     /* A directory that cannot be written: no files can be made beside a store that was closed. */
@@ -175,10 +143,14 @@ static mpt_status open_reader(store *s, const char *directory, mpt_error *error)
       return mpt_fail_memory(error, s->path, 0);
     sqlite3_close(s->database);
     s->database = NULL;
-    status = open_reader_as(s, name, SQLITE_OPEN_URI, &empty, error);
+    status = open_reader_as(s, name, SQLITE_OPEN_URI, &schema, error);
     free(name);
   }
-  return status == MPT_OK && empty ? no_run(directory, error) : status;
+  if (status != MPT_OK)
+    return status;
+  if (schema == 0)
+    return no_run(directory, error);
+  return schema < STORE_SCHEMA ? read_copy(s, schema, error) : MPT_OK;
 }
 
 mpt_status store_open(const char *directory, store_access access, store **out, mpt_error *error) {
@@ -217,7 +189,7 @@ void store_close(store *s) {
 mpt_status store_begin(store *s, mpt_error *error) {
   if (s->grouping)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "a group of puts is open already");
-  MPT_RETURN_IF_FAILED(execute(s, s->lock < 0 ? "BEGIN" : "BEGIN IMMEDIATE", error));
+  MPT_RETURN_IF_FAILED(database_execute(s, s->lock < 0 ? "BEGIN" : "BEGIN IMMEDIATE", error));
   s->grouping = true;
   return MPT_OK;
 }
@@ -225,9 +197,15 @@ mpt_status store_begin(store *s, mpt_error *error) {
 mpt_status store_end(store *s, mpt_error *error) {
   if (!s->grouping)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "no group of puts is open");
-  MPT_RETURN_IF_FAILED(execute(s, "COMMIT", error));
+  MPT_RETURN_IF_FAILED(database_execute(s, "COMMIT", error));
   s->grouping = false;
   return MPT_OK;
+}
+
+void store_cancel(store *s) {
+  if (s->grouping)
+    sqlite3_exec(s->database, "ROLLBACK", NULL, NULL, NULL);
+  s->grouping = false;
 }
 
 mpt_status store_set(store *s, const char *name, const char *json, mpt_error *error) {

@@ -15,12 +15,12 @@ typedef enum store_access { STORE_WRITE, STORE_READ } store_access;
 
 /* Opens or (STORE_WRITE) makes the directory and the store in it. A writer holds a lock for its
  * life: MPT_ERROR_BUSY names the process that has it. MPT_ERROR_VERSION when a newer mptune wrote
- * it, MPT_ERROR_IO when the directory is read-only or the disk full. */
+ * it, MPT_ERROR_IO when the directory is read-only or the disk full. A store of an older schema is
+ * brought up to this one: in the file by a writer, in memory by a reader. */
 mpt_status store_open(const char *directory, store_access access, store **out, mpt_error *error);
 void store_close(store *s); /* NULL is allowed */
 
-/* Named JSON texts: "definition", "layers", "sensitivity", "search", "winner", "verification", ...
- */
+/* Named JSON texts: "definition", "layers", "sensitivity", "search", "winner", ... */
 mpt_status store_set(store *s, const char *name, const char *json, mpt_error *error);
 /* *json is NULL when there is none. */
 mpt_status store_get(store *s, const char *name, char **json, mpt_error *error);
@@ -41,13 +41,30 @@ mpt_status store_add_policy(store *s, const store_policy *policy, mpt_error *err
 mpt_status store_label_taken(store *s, const char *label, const char *hash, bool *taken,
                              mpt_error *error);
 
-/* One training run. The key is SHA-256 over assignment, training definition, data, seed, steps,
- * backend with its numerics version, threads: the same key is never trained twice. */
+/* Everything beside policy and seed that decides what a training comes to. Evaluations are compared
+ * only under one condition and seed. */
+typedef struct store_condition {
+  char hash[65];     /* of the rest: store_condition_hash */
+  char training[65]; /* hash of the workload's training part */
+  char data[65];     /* hash of the data's content */
+  int64_t steps;
+  char numerics[512]; /* backend with its numerics version, threads, libraries, device */
+} store_condition;
+void store_condition_hash(store_condition *condition);
+/* Does nothing where it is there. */
+mpt_status store_put_condition(store *s, const store_condition *condition, mpt_error *error);
+/* Free the array with free(). */
+mpt_status store_all_conditions(store *s, store_condition **conditions, int *count,
+                                mpt_error *error);
+
+/* One training run. The key is SHA-256 over policy, condition, seed and loss scale: the same key is
+ * never trained twice. */
 typedef struct store_evaluation {
   int64_t id; /* set by the store */
   char key[65];
-  char policy[65];  /* hash of a stored policy */
-  char purpose[16]; /* reference, uniform, candidate, verify, eval */
+  char policy[65];    /* hash of a stored policy */
+  char condition[65]; /* hash of a stored condition; "" in runs of schema 1: not known */
+  char purpose[16];   /* reference, uniform, candidate, verify, eval */
   uint64_t seed;
   int64_t steps, steps_done;
   bool diverged, stopped;
@@ -61,6 +78,12 @@ typedef struct store_evaluation {
   int64_t loss_count;
   char *counters; /* JSON: per layer and operand what saturated and vanished, or NULL */
   int64_t time;   /* Unix, when it ended */
+  /* Of a metric that moves in steps, what each held-out sample contributed to it: accuracy's are 0
+   * or 1, bit i % 8 of right[i / 8]; f1's are numbers whose mean it is. */
+  int64_t judged; /* samples; 0: another metric, or not kept */
+  uint8_t *right;
+  float *contributions; /* [judged] */
+  double unit;          /* the most that one sample's judgement changes its contribution; NaN */
 } store_evaluation;
 void store_evaluation_clear(store_evaluation *evaluation);
 mpt_status store_put_evaluation(store *s, const store_evaluation *evaluation, mpt_error *error);
@@ -71,6 +94,25 @@ mpt_status store_find_evaluation(store *s, const char *key, bool *found,
 mpt_status store_all_evaluations(store *s, store_evaluation **evaluations, int *count,
                                  mpt_error *error);
 mpt_status store_all_policies(store *s, store_policy **policies, int *count, mpt_error *error);
+
+/* The policies that verification set out to look at under a condition, in the order in which they
+ * were written down before their first fresh seed. */
+typedef struct store_attempt {
+  char condition[65], policy[65];
+  int position;        /* from 1 */
+  double weight;       /* share of the search's alpha; those of a condition add up to 1 at most */
+  uint64_t first_seed; /* its pairs have this seed and those after it */
+} store_attempt;
+/* All of them or none. MPT_ERROR_ARGUMENT for a position or policy that is there already. */
+mpt_status store_put_attempts(store *s, const store_attempt *attempts, int count, mpt_error *error);
+/* By condition and position; free the array with free(). */
+mpt_status store_all_attempts(store *s, store_attempt **attempts, int *count, mpt_error *error);
+
+/* Wall time of the processes that searched in this run: begun once, kept up to date as they go. */
+mpt_status store_begin_process(store *s, int64_t *id, mpt_error *error);
+mpt_status store_put_process(store *s, int64_t id, double seconds, mpt_error *error);
+/* Of all but the process `except`. */
+mpt_status store_process_seconds(store *s, int64_t except, double *seconds, mpt_error *error);
 
 /* Step times of a policy on a device, apart from metrics: measured or predicted. */
 typedef struct store_time {
@@ -101,6 +143,7 @@ mpt_status store_all_statistics(store *s, const char *key, store_statistics **ro
 /* Groups several puts into one transaction (a run's statistics): nothing is visible before end. */
 mpt_status store_begin(store *s, mpt_error *error);
 mpt_status store_end(store *s, mpt_error *error);
+void store_cancel(store *s); /* takes back the group that is open, if one is */
 
 /* SHA-256 of text, in hex: 64 characters and a NUL. */
 void store_hash(const char *text, size_t length, char hex[65]);
