@@ -130,6 +130,7 @@ struct mpt_queue {
   void *context; /* the backend's own */
   mpt_device device;
   int threads;
+  bool recording; /* between record_begin and record_end */
 };
 
 extern const mpt_backend mpt_backend_cpu;

@@ -56,14 +56,23 @@ MPT_RULE void rule_scale_set(mpt_scale *scale, uint32_t amax_bits) {
   scale->inverse = rule_power_of_two(-e);
 }
 
+/* Whether the scale follows from the tensor at hand: without delay always, and with it until a step
+ * has left its amax in the history. Steps in which the tensor was all zero leave none. */
+MPT_RULE bool rule_scale_is_own(const mpt_scale *scale) {
+  return !scale->delayed || scale->filled == 0;
+}
+
+/* What goes into a history is what training steps cast, which is not all that is measured. */
 MPT_RULE void rule_scale_measured(mpt_scale *scale, uint32_t amax_bits) {
-  if (scale->amax_bits < amax_bits)
+  if (!rule_scale_is_own(scale))
+    return;
+  if (!scale->delayed && scale->amax_bits < amax_bits)
     scale->amax_bits = amax_bits;
   rule_scale_set(scale, amax_bits);
 }
 
-/* Delayed scaling: the largest amax of the last steps. An amax that is not finite says nothing of
- * the scale that the next steps need and stays out of the history. */
+/* Delayed scaling: the largest amax of the last steps. One that is zero or not finite says nothing
+ * of the scale that the next steps need and stays out of the history. */
 MPT_RULE bool rule_scale_moves(const mpt_scale *scale, uint32_t amax_bits) {
   return scale->delayed && amax_bits != 0 && amax_bits < RULE_INFINITY_BITS;
 }
@@ -83,8 +92,8 @@ MPT_RULE uint32_t rule_history_largest(const mpt_scale *scale, uint32_t amax_bit
   return largest;
 }
 
-/* The scale that rule_scale_step will set at the next step's begin, known as soon as this step has
- * seen its amax; `largest` is that of the history with it. */
+/* The scale that rule_scale_step will take from the history at the next step's begin, known as soon
+ * as this step has seen its amax; `largest` is that of the history with it. */
 MPT_RULE float rule_scale_coming(const mpt_scale *scale, uint32_t largest) {
   if (!rule_scale_moves(scale, scale->amax_bits))
     return scale->scale;
@@ -107,7 +116,7 @@ MPT_RULE void rule_scale_step(mpt_scale *scale, int64_t step, bool ended) {
     scale->filled = filled;
   }
   scale->amax_bits = scale->coming_bits;
-  if (scale->comes && !scale->delayed)
+  if (scale->comes && rule_scale_is_own(scale))
     rule_scale_set(scale, scale->coming_bits);
   scale->coming_bits = 0;
   scale->comes = 0;

@@ -254,6 +254,89 @@ static void step_begin_moves_the_scales(contract *c) {
   }
 }
 
+/* A step with one delayed scale: what runs is the same in every step, on a GPU from a recording. */
+typedef struct delayed_step {
+  mpt_step_state *state;
+  mpt_scale *scale;
+  mpt_tensor x, copy, transposed;
+  mpt_lite *lite; /* of x, or NULL: it is measured */
+  mpt_recording *recording;
+} delayed_step;
+
+static void run_delayed_operations(contract *c, const delayed_step *d) {
+  C_RUN(mpt_step_begin, c->queue, d->state, d->scale, 1);
+  if (d->lite != NULL)
+    C_RUN(mpt_scale_from_lite, c->queue, d->lite, d->scale);
+  else
+    C_RUN(mpt_scale_measure, c->queue, &d->x, d->scale);
+  C_RUN(mpt_quantize, c->queue, &d->x, d->scale, MPT_QUANTIZE_AMAX, &d->copy, &d->transposed);
+}
+
+static void run_delayed_step(contract *c, delayed_step *d, const float *x, mpt_lite seen) {
+  C_RUN(mpt_tensor_upload, c->queue, x, &d->x);
+  if (d->lite != NULL)
+    C_RUN(mpt_memory_upload, c->queue, &seen, sizeof seen, d->lite);
+  if (!c_on_gpu(c)) {
+    run_delayed_operations(c, d);
+  } else {
+    if (d->recording == NULL) {
+      C_RUN(mpt_queue_record_begin, c->queue);
+      run_delayed_operations(c, d);
+      C_RUN(mpt_queue_record_end, c->queue, &d->recording);
+    }
+    C_RUN(mpt_queue_replay, c->queue, d->recording);
+  }
+  const int32_t pending = 1;
+  C_RUN(mpt_memory_upload, c->queue, &pending, sizeof pending, &d->state->pending);
+}
+
+/* Whatever was zero or not finite before it, the first tensor that says something is scaled by
+ * itself, and those after it by the largest of the steps before. */
+static void an_empty_history_leaves_the_tensor_its_own_scale(contract *c) {
+  enum { ROWS = 48, COLUMNS = 80, SIZE = ROWS * COLUMNS, STEPS = 9, LENGTH = 2, MARGIN = 1 };
+  static const float amax[STEPS] = {0, 0, INFINITY, 0, 1e-6f, 0, 1e-5f, 700, 0.5f};
+  for (int lite = 0; lite < 2; lite++) {
+    mpt_scale scale = scale_of(MPT_FP8_E4M3);
+    scale.delayed = 1;
+    scale.margin = MARGIN;
+    scale.length = LENGTH;
+    scale.history = c_device(c, LENGTH * sizeof(uint32_t));
+    mpt_step_state begin = {.loss_scale = 1};
+    mpt_lite none = {0};
+    delayed_step d = {.state = c_upload_state(c, begin),
+                      .scale = put_scale(c, scale),
+                      .x = c_tensor(c, MPT_FP32, NULL, C_SHAPE(ROWS, COLUMNS)),
+                      .copy = c_tensor(c, MPT_FP8_E4M3, NULL, C_SHAPE(ROWS, COLUMNS)),
+                      .transposed = c_tensor(c, MPT_FP8_E4M3, NULL, C_SHAPE(COLUMNS, ROWS)),
+                      .lite = lite ? c_upload_bits(c, &none, sizeof none) : NULL};
+    double seen[STEPS] = {0};
+    int count = 0;
+    for (int step = 0; step < STEPS; step++) {
+      float *x = c_floats(c, SIZE), *expected = c_floats(c, SIZE);
+      for (int i = 0; i < SIZE; i++)
+        x[i] = isfinite(amax[step]) ? amax[step] * (float)c_uniform(c) : (float)c_uniform(c);
+      x[SIZE / 2] = -amax[step];
+      double from = (double)amax[step]; /* the tensor's own, or ... */
+      if (count > 0)
+        from = count > 1 ? fmax(seen[count - 1], seen[count - 2]) : seen[0];
+      int e = expected_exponent(448, from, from > 0 && isfinite(from) ? MARGIN : 0);
+      for (int i = 0; i < SIZE; i++)
+        expected[i] =
+            float_of(reference_round(MPT_FP8_E4M3, reference_scale(bits_of(x[i]), e), true));
+      run_delayed_step(c, &d, x, (mpt_lite){.count = SIZE, .amax_bits = bits_of(amax[step])});
+      mpt_scale got = get_scale(c, d.scale);
+      if (got.scale != ldexpf(1, e) || got.inverse != ldexpf(1, -e))
+        fail_msg("step %d: the scale is %g, expected 2^%d", step, (double)got.scale, e);
+      assert_int_equal(got.filled, count < LENGTH ? count : LENGTH);
+      assert_int_equal(got.amax_bits, bits_of(amax[step]));
+      c_same_bits("the copy", c_read(c, &d.copy), expected, SIZE);
+      if (amax[step] > 0 && isfinite(amax[step]))
+        seen[count++] = (double)amax[step];
+    }
+    mpt_recording_free(c->queue, d.recording);
+  }
+}
+
 /* Steps by their outcome: g(ood), o(verflow), e(valuation: no gradients), u(nfinished). */
 static void step_begin_moves_the_loss_scale(contract *c) {
   static const char outcomes[] = "gggoogueggggggggggggooooooooooooogggogg";
@@ -308,4 +391,5 @@ CONTRACT_MAIN(CONTRACT_TEST(a_measured_scale_suits_its_tensor),
               CONTRACT_TEST(quantize_writes_a_copy_and_its_transpose),
               CONTRACT_TEST(quantize_honours_distances_of_rows),
               CONTRACT_TEST(step_begin_moves_the_scales),
+              CONTRACT_TEST(an_empty_history_leaves_the_tensor_its_own_scale),
               CONTRACT_TEST(step_begin_moves_the_loss_scale))

@@ -333,7 +333,7 @@ static void copies_are_the_new_weights_rounded(contract *c) {
 }
 
 /* Of a scale that follows the weights themselves, the next step has what it would measure. */
-static void a_measured_weight_sets_the_scale_that_follows_it(contract *c) {
+static void check_measured_weight(contract *c, bool delayed) {
   static const float sizes[] = {0, 1, 1000, INFINITY};
   for (int i = 0; i < 8; i++) {
     mpt_lite nothing = {0}, *lite = i < 4 ? NULL : c_upload_bits(c, &nothing, sizeof nothing);
@@ -344,6 +344,13 @@ static void a_measured_weight_sets_the_scale_that_follows_it(contract *c) {
     C_RUN(mpt_tensor_upload, c->queue, w.before, &w.weight);
     mpt_scale scales[2] = {{.scale = 2, .inverse = 0.5f, .max_finite = 448, .amax_bits = 1},
                            {.scale = 2, .inverse = 0.5f, .max_finite = 57344}};
+    for (int k = 0; k < 2 && delayed; k++) { /* and nothing in their history yet */
+      scales[k].delayed = 1;
+      scales[k].margin = k + 1;
+      scales[k].length = 3;
+      scales[k].history = c_device(c, 3 * sizeof(uint32_t));
+      scales[k].amax_bits = 0;
+    }
     mpt_scale *device = c_upload_bits(c, scales, sizeof scales);
     mpt_scale *measured = c_upload_bits(c, scales, sizeof scales);
     const mpt_weight_copy copies[2] = {{NULL, NULL, &device[0], MPT_QUANTIZE_AMAX},
@@ -353,11 +360,19 @@ static void a_measured_weight_sets_the_scale_that_follows_it(contract *c) {
       C_RUN(mpt_scale_measure, c->queue, &w.weight, &measured[k]);
       mpt_scale got = download_scale(c, &device[k]), expected = download_scale(c, &measured[k]);
       assert_true(got.scale == expected.scale && got.inverse == expected.inverse);
-      assert_int_equal(got.amax_bits, i % 4 == 0 ? 0 : expected.amax_bits);
+      uint32_t bits;
+      memcpy(&bits, &sizes[i % 4], sizeof bits);
+      assert_int_equal(got.amax_bits, bits);
+      assert_int_equal(got.filled, 0);
       assert_int_equal(got.comes, 0);
       assert_int_equal(got.counts.count, 0);
     }
   }
+}
+
+static void a_measured_weight_sets_the_scale_that_follows_it(contract *c) {
+  check_measured_weight(c, false);
+  check_measured_weight(c, true);
 }
 
 /* What was there of something else, and the new weights: of rows and, transposed copies wanted, of

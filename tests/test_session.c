@@ -180,9 +180,21 @@ static void an_amax_that_is_not_finite_stays_out_of_the_history(void **unused) {
   assert_int_equal(report.nonfinite_layer, 0);
   assert_int_equal(report.nonfinite_operand, MPT_INPUT);
   close_session(&m.r);
+  mirror_open(&m, &policy); /* at the beginning as well */
+  for (int step = 0; step < 3; step++) {
+    fill_to(&m, step, 1);
+    if (step == 0)
+      m.x[7] = NAN;
+    begin(&m.r, step);
+    mirror_forward(&m);
+    end_with(&m.r, 0.0f);
+    if (step > 0)
+      assert_scaled(&m, exponent_of(1));
+  }
+  close_session(&m.r);
 }
 
-static void a_tensor_of_zeros_keeps_scale_one(void **unused) {
+static void a_tensor_of_zeros_leaves_the_history_empty(void **unused) {
   (void)unused;
   mpt_layer_policy current = mpt_layer_policy_of(MPT_PRECISION_FP8), delayed = delayed_fp8(2, 3);
   const mpt_layer_policy *policies[2] = {&current, &delayed};
@@ -197,11 +209,12 @@ static void a_tensor_of_zeros_keeps_scale_one(void **unused) {
       for (int j = 0; j < N * N; j++)
         assert_true(m.y[j] == 0.0f && m.dx[j] == 0.0f && m.dw[j] == 0.0f);
     }
-    if (i == 1) { /* the history holds zeros: scale 1, margin or not */
-      fill_to(&m, 0, 3);
-      begin(&m.r, 2);
+    for (int step = 2; step < 4; step++) { /* a first tensor, and one that outgrows it */
+      fill_to(&m, 3 * (step - 2), 3);
+      begin(&m.r, step);
       mirror_forward(&m);
-      assert_scaled(&m, 0);
+      assert_scaled(&m, i == 1 ? exponent_of(0) - 3 : exponent_of(3 * (step - 2)));
+      end_with(&m.r, 0.0f);
     }
     close_session(&m.r);
   }
@@ -628,7 +641,7 @@ int main(void) {
       cmocka_unit_test(an_evaluation_takes_the_scales_of_all_steps_before),
       cmocka_unit_test(evaluation_leaves_scales_and_counters_alone),
       cmocka_unit_test(an_amax_that_is_not_finite_stays_out_of_the_history),
-      cmocka_unit_test(a_tensor_of_zeros_keeps_scale_one),
+      cmocka_unit_test(a_tensor_of_zeros_leaves_the_history_empty),
       cmocka_unit_test(the_loss_scale_halves_on_overflow_and_doubles_after_good_steps),
       cmocka_unit_test(the_loss_scale_is_one_unless_a_gradient_is_fp16),
       cmocka_unit_test(the_layer_whose_gradient_overflowed_first_is_named),

@@ -152,14 +152,17 @@ static int compare(const train_options *options) {
   return made;
 }
 
-enum { MODELS = 4 };
+enum { MODELS = 4, FROM_ZERO = MODELS };
 static void make_model(test_model *m, int which) {
-  if (which == 0)
+  if (which == 0 || which == FROM_ZERO)
     test_mlp(m, 6, 16, 3);
   else if (which == 1)
     test_cnn(m, 8, 4, 3);
   else
     test_gpt(m, 13, 8, 16, 1, which == 3);
+  if (which ==
+      FROM_ZERO) /* fc2: its weights, what head reads and fc1's gradient are too, at first */
+    m->layers[2].initial_scale = 0.0;
   m->w.optimizer.kind = which == 0 ? OPTIMIZER_ADAM : OPTIMIZER_ADAMW;
   m->w.optimizer.learning_rate = 0.01;
   m->w.optimizer.weight_decay = 0.1;
@@ -225,7 +228,7 @@ static void compare_on(const char *backend, int which, int kind, mpt_statistics_
   bool gpu = strcmp(backend, "cuda") == 0;
   int expected = kind == 0 || (kind == 1 && gpu) ? 0
                  : kind < 6                      ? layers * steps
-                                                 : (2 * layers - (which < 2)) * steps;
+                            : (2 * layers - (which < 2 || which == FROM_ZERO)) * steps;
   if (gpu && expected > 0 ? made == 0 : made != expected)
     fail_msg("model %d, formats %d: the optimizer made %d copies, expected %d", which, kind, made,
              expected);
@@ -250,6 +253,14 @@ static void every_format_trains_to_the_same_bits(void **state) {
   for (int which = 0; which < MODELS; which++)
     for (int kind = 0; kind < 8; kind++)
       compare_model(which, kind, MPT_STATISTICS_OFF, 0, 65536.0f);
+}
+
+static void weights_that_begin_as_zero_do_too(void **state) {
+  (void)state;
+  for (int kind = 4; kind < 8; kind++) {
+    compare_model(FROM_ZERO, kind, MPT_STATISTICS_OFF, 0, 65536.0f);
+    compare_model(FROM_ZERO, kind, MPT_STATISTICS_LITE, 1, 65536.0f);
+  }
 }
 
 static void statistics_of_weights_are_those_of_the_step(void **state) {
@@ -486,6 +497,7 @@ int main(void) {
   setenv("MPTUNE_GEMM_TUNE", "0", 1); /* a GPU would choose products by time, apart in each run */
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_format_trains_to_the_same_bits),
+      cmocka_unit_test(weights_that_begin_as_zero_do_too),
       cmocka_unit_test(statistics_of_weights_are_those_of_the_step),
       cmocka_unit_test(steps_that_overflow_leave_copies_of_the_old_weights),
       cmocka_unit_test(what_comes_between_steps_is_seen),

@@ -4,6 +4,8 @@
 
 mpt_status mpt_cpu_scale_measure(mpt_queue *queue, mpt_t x, mpt_scale *scale, mpt_error *error) {
   uint32_t amax_bits;
+  if (!rule_scale_is_own(scale))
+    return MPT_OK;
   MPT_RETURN_IF_FAILED(mpt_cpu_amax(queue, x, &amax_bits, error));
   rule_scale_measured(scale, amax_bits);
   return MPT_OK;

@@ -5,13 +5,16 @@
 
 enum { THREADS = 256, UNROLL = 4, BLOCKS = 8, TICKET = 0 };
 
-/* Each block leaves its maximum; the last one to end has the tensor's. */
+/* Each block leaves its maximum; the last one to end has the tensor's. A scale that does not follow
+ * from the tensor is known at once, so that a recorded step may ask each time it runs. */
 template <class T>
 static __global__ void __launch_bounds__(THREADS)
     amax(const void *x, word_walk w, uint32_t *of_blocks, uint32_t *ticket, uint32_t *amax_bits,
          mpt_scale *scale) {
   __shared__ uint32_t shared[32];
   uint32_t most = 0, bits;
+  if (scale != NULL && !rule_scale_is_own(scale))
+    return;
   each_word<UNROLL>(w, x, [&](const uint4 &word) {
     uint32_t m[Lanes<T>::registers];
     Lanes<T>::split(word, m);

@@ -64,7 +64,7 @@ typedef struct mpt_scale {
   float scale;   /* 2^e: the copy holds round(x * scale) */
   int32_t format;
   float max_finite;       /* of the format */
-  int32_t delayed;        /* from the history, else from the tensor itself */
+  int32_t delayed;        /* from the history if it holds anything, else from the tensor itself */
   int32_t margin;         /* delayed: binades left free above the largest amax seen */
   int32_t length;         /* of the history */
   int32_t filled, next;   /* entries in use, and where the next goes */
@@ -95,7 +95,8 @@ MPT_API mpt_status mpt_add(mpt_queue *queue, const mpt_tensor *a, const mpt_tens
 MPT_API mpt_status mpt_cast(mpt_queue *queue, const mpt_tensor *x, int scale_exponent,
                             const mpt_tensor *y, mpt_cast_counts *counts, mpt_error *error);
 /* Sets scale and inverse from the amax of x itself (mpt_scale_exponent, no margin), and moves
- * scale->amax_bits up to it. */
+ * scale->amax_bits up to it. A delayed scale takes it, with its margin, while its history is empty,
+ * and is left alone otherwise; its amax_bits are mpt_quantize's to move. */
 MPT_API mpt_status mpt_scale_measure(mpt_queue *queue, const mpt_tensor *x, mpt_scale *scale,
                                      mpt_error *error);
 /* The same from the extremes that whoever wrote x collected of it and of nothing else. */
@@ -316,7 +317,8 @@ MPT_API mpt_status mpt_gradient_check(mpt_queue *queue, const mpt_tensor *const 
 /* A new step: counts the one before when it is pending (applied and good_steps, or skipped), moves
  * the loss scale, pushes each scale's amax_bits into its history and takes its scale from there,
  * notes what was not finite; then clears overflow and clip, and amax_bits becomes coming_bits: that
- * sets a scale which is not delayed, if it came. `count` scales. */
+ * sets a scale which is not delayed or whose history is empty, if it came. An amax of zero, or one
+ * that is not finite, stays out of the history. `count` scales. */
 MPT_API mpt_status mpt_step_begin(mpt_queue *queue, mpt_step_state *state, mpt_scale *scales,
                                   int count, mpt_error *error);
 /* g = clip * grad / loss_scale + weight_decay * w; m = momentum * m + g; w -= learning_rate * m.
@@ -340,8 +342,9 @@ MPT_API mpt_status mpt_adam_step(mpt_queue *queue, const mpt_tensor *weight,
 
 /* A copy of a weight for the next step, made from the new weight whether or not the update was
  * skipped: round(weight * s), fp8 saturating, where s is 1 without a scale; with one, what
- * mpt_step_begin will set it to if it is delayed, else what it is. Flags are mpt_quantize's, but
- * the amax goes to coming_bits. Without tensors it is only measured. */
+ * mpt_step_begin will set it to if it is delayed and its history will not be empty, else what it
+ * is. Flags are mpt_quantize's, but the amax goes to coming_bits. Without tensors it is only
+ * measured. */
 typedef struct mpt_weight_copy {
   const mpt_tensor *tensor;     /* shaped as the weight, contiguous; or NULL */
   const mpt_tensor *transposed; /* fp8 [k, n] of a weight of n rows, contiguous; or NULL */

@@ -103,7 +103,10 @@ MPT_API mpt_status mpt_session_set_statistics(mpt_session *session, mpt_statisti
                                               int64_t every, mpt_error *error);
 /* Whether statistics are collected in that step. */
 MPT_API bool mpt_session_collects(const mpt_session *session, int64_t step);
-/* Hands what has not been delivered to on_statistics. Waits for the device. Between steps. */
+/* Hands what has not been delivered to on_statistics, and learns which histories of delayed scales
+ * hold something: until it knows, a GPU is asked in every step. Waits for the device. Between
+ * steps.
+ */
 MPT_API mpt_status mpt_session_deliver(mpt_session *session, mpt_error *error);
 
 /* ---- a step ---- */
@@ -170,8 +173,10 @@ MPT_API mpt_status mpt_session_forget_weights(mpt_session *session, mpt_error *e
 /* A step that the device is about to run again from a recording (mpt_queue_replay) which holds one
  * from mpt_session_step_begin to the optimizer: what the host keeps of a step. The recorded step
  * must have collected statistics just as this one does (mpt_session_collects, the mode unchanged):
- * keep two recordings, and call mpt_session_deliver before making one. If it began with copies that
- * the optimizer had made, so must this one. */
+ * keep two recordings, and call mpt_session_deliver before making one (and after the first step, so
+ * that the recorded one need not look for histories that have begun). If it began with copies that
+ * the optimizer had made, so must this one. Recordings made before mpt_session_set_state are of no
+ * use after it. */
 MPT_API mpt_status mpt_session_step_again(mpt_session *session, int64_t step, mpt_error *error);
 
 /* ---- what happened ---- */

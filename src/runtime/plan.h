@@ -48,12 +48,13 @@ typedef struct operand_copy {
   mpt_scaling scaling; /* fp8 only, else zero */
   copy_part parts[PART_COUNT];
   size_t history;                 /* offset in the workspace; delayed scaling only */
-  bool has_history;               /* a step has put something there, or a checkpoint */
-  bool in_this_step;              /* will at the end of this step */
+  bool has_history;               /* the host knows that something is there, ... */
+  bool will_have_history;         /* ... that it will be when the next training step begins */
   mpt_tensor offered[PART_COUNT]; /* of a weight: what the optimizer was given to write */
-  bool comes;    /* it makes the copy for the step that begins next, or measures for it */
-  bool measured; /* its amax came before this step began */
-  uint64_t cast, cast_in_step; /* elements since open, and in the step at hand or the last */
+  bool comes;                     /* it makes the copy for the step that begins next, or ... */
+  bool comes_measured;            /* ... only measures for it */
+  bool measured;                  /* its amax came before this step began */
+  uint64_t cast, cast_in_step;    /* elements since open, and in the step at hand or the last */
 } operand_copy;
 
 typedef struct operand_source {
@@ -143,7 +144,11 @@ mpt_status session_scales_start(mpt_session *session, mpt_error *error);
 /* Gets the scale of an fp8 copy ready for a cast of `tensor`, and says what the cast adds to. */
 mpt_status session_scale(mpt_session *session, operand_copy *copy, const mpt_tensor *tensor,
                          unsigned *flags, mpt_error *error);
-void session_scales_step_end(mpt_session *session);
+/* Which histories hold something is decided on the device; what the host knows of it spares a pass.
+ * learn: from all scales, as they are now; read: from the device, which is waited for. */
+void session_scales_step_begin(mpt_session *session);
+void session_scales_learn(mpt_session *session, const mpt_scale *scales);
+mpt_status session_scales_read(mpt_session *session, mpt_error *error);
 
 /* operand.c: operand `index` of a GEMM of a layer, made from `tensor` ([rows, columns]) if no valid
  * copy is there. *scale is where its inverse scale is, NULL for 1; *transposed whether the operand

@@ -50,14 +50,18 @@ mpt_status mpt_queue_synchronize(mpt_queue *queue, mpt_error *error) {
 
 mpt_status mpt_queue_record_begin(mpt_queue *queue, mpt_error *error) {
   op_check c = OP_CHECK(queue, record_begin, error);
-  return c.status != MPT_OK ? c.status : queue->backend->record_begin(queue->context, error);
+  MPT_RETURN_IF_FAILED(c.status);
+  MPT_RETURN_IF_FAILED(queue->backend->record_begin(queue->context, error));
+  queue->recording = true;
+  return MPT_OK;
 }
 
 mpt_status mpt_queue_record_end(mpt_queue *queue, mpt_recording **recording, mpt_error *error) {
   op_check c = OP_CHECK(queue, record_end, error);
   op_require(&c, recording != NULL, "recording is NULL");
-  return c.status != MPT_OK ? c.status
-                            : queue->backend->record_end(queue->context, recording, error);
+  MPT_RETURN_IF_FAILED(c.status);
+  queue->recording = false;
+  return queue->backend->record_end(queue->context, recording, error);
 }
 
 mpt_status mpt_queue_replay(mpt_queue *queue, const mpt_recording *recording, mpt_error *error) {

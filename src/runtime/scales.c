@@ -1,6 +1,7 @@
 /* Scales of fp8 copies: powers of two, so that scaling itself loses no precision. Delayed scaling
  * as in Micikevicius et al. 2022, "FP8 formats for deep learning", and NVIDIA's Transformer Engine.
  * The rules by which they move are in kernels/step_rules.h. */
+#include "kernels/step_rules.h"
 #include "runtime/plan.h"
 #include <stdlib.h>
 
@@ -37,30 +38,53 @@ static bool is_seen(const mpt_session *session, const operand_copy *copy,
 }
 
 /* Current scaling takes the tensor's own amax. Delayed takes the largest of the steps before, and
- * sees this one's in the same pass as the cast; with none yet, the tensor's own. */
+ * sees this one's in the same pass as the cast; with none yet, the tensor's own. Which of the two
+ * it is, the device decides in what is run here, and the host leaves that out once it knows. */
 mpt_status session_scale(mpt_session *session, operand_copy *copy, const mpt_tensor *tensor,
                          unsigned *flags, mpt_error *error) {
   bool delayed = copy->scaling.mode == MPT_SCALING_DELAYED;
-  bool train = session->mode == MPT_RUN_TRAIN;
-  *flags = train ? MPT_QUANTIZE_COUNT : 0;
-  if (delayed && train)
-    copy->in_this_step = true;
   mpt_scale *scale = &session->scales[copy - session->copies];
-  if (!delayed && copy->measured)
+  *flags = 0;
+  if (session->mode == MPT_RUN_TRAIN)
+    *flags = delayed ? MPT_QUANTIZE_COUNT | MPT_QUANTIZE_AMAX : MPT_QUANTIZE_COUNT;
+  if (copy->measured || copy->has_history)
     return MPT_OK;
-  if (!delayed || !copy->has_history)
-    return is_seen(session, copy, tensor)
-               ? mpt_scale_from_lite(session->queue, tensor->lite, scale, error)
-               : mpt_scale_measure(session->queue, tensor, scale, error);
-  if (train)
-    *flags |= MPT_QUANTIZE_AMAX;
-  return MPT_OK;
+  return is_seen(session, copy, tensor)
+             ? mpt_scale_from_lite(session->queue, tensor->lite, scale, error)
+             : mpt_scale_measure(session->queue, tensor, scale, error);
 }
 
-void session_scales_step_end(mpt_session *session) {
-  for (int i = 0; i < session->copy_count; i++) {
-    operand_copy *copy = &session->copies[i];
-    copy->has_history = copy->has_history || copy->in_this_step;
-    copy->in_this_step = false;
-  }
+void session_scales_step_begin(mpt_session *session) {
+  for (int i = 0; i < session->copy_count; i++)
+    session->copies[i].has_history = session->copies[i].will_have_history;
+}
+
+void session_scales_learn(mpt_session *session, const mpt_scale *scales) {
+  bool ended = session->pending && !session->in_step;
+  for (int i = 0; i < session->copy_count; i++)
+    if (session->copies[i].scaling.mode == MPT_SCALING_DELAYED &&
+        (scales[i].filled > 0 || (ended && rule_scale_moves(&scales[i], scales[i].amax_bits))))
+      session->copies[i].will_have_history = true;
+}
+
+static bool all_is_known(const mpt_session *session) {
+  for (int i = 0; i < session->copy_count; i++)
+    if (session->copies[i].scaling.mode == MPT_SCALING_DELAYED &&
+        !session->copies[i].will_have_history)
+      return false;
+  return true;
+}
+
+mpt_status session_scales_read(mpt_session *session, mpt_error *error) {
+  size_t bytes = (size_t)session->copy_count * sizeof(mpt_scale);
+  if (session->workspace == NULL || all_is_known(session))
+    return MPT_OK;
+  mpt_scale *scales = malloc(bytes);
+  if (scales == NULL)
+    return mpt_fail_memory(error, "the session's scales", bytes);
+  mpt_status status = mpt_memory_download(session->queue, session->scales, bytes, scales, error);
+  if (status == MPT_OK)
+    session_scales_learn(session, scales);
+  free(scales);
+  return status;
 }

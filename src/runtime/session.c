@@ -186,6 +186,7 @@ mpt_status mpt_session_set_mode(mpt_session *session, mpt_run_mode mode, mpt_err
   if (session->pending && mode != MPT_RUN_TRAIN) {
     MPT_RETURN_IF_FAILED(mpt_step_begin(session->queue, session->state, session->scales,
                                         session->copy_count, error));
+    session_scales_step_begin(session);
     session->pending = false;
   }
   session->mode = mode;
@@ -224,6 +225,7 @@ mpt_lite *mpt_session_lite(mpt_session *session, int layer, mpt_operand operand)
 mpt_status mpt_session_deliver(mpt_session *session, mpt_error *error) {
   if (session->in_step)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "statistics are delivered between steps only");
+  MPT_RETURN_IF_FAILED(session_scales_read(session, error));
   return watch_deliver(session, error);
 }
 

@@ -26,6 +26,7 @@ mpt_status mpt_session_step_begin(mpt_session *session, int64_t step, mpt_error 
   if (session->mode == MPT_RUN_TRAIN) {
     MPT_RETURN_IF_FAILED(mpt_step_begin(session->queue, session->state, session->scales,
                                         session->copy_count, error));
+    session_scales_step_begin(session);
     MPT_RETURN_IF_FAILED(number_steps(session, step, error));
     session->pending = false;
     session->collecting = mpt_session_collects(session, step);
@@ -81,7 +82,6 @@ mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *const *g
                     "a step ends that has not begun: call mpt_session_step_begin first");
   if (session->mode == MPT_RUN_TRAIN) {
     MPT_RETURN_IF_FAILED(check_gradients(session, gradients, count, max_norm, error));
-    session_scales_step_end(session);
     session->ended++;
     session->pending = true;
     if (session->collecting) {
@@ -92,7 +92,10 @@ mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *const *g
   session->in_step = false;
   if (state != NULL)
     *state = session->state;
-  return MPT_OK;
+  /* The processor's memory is the host's: nothing is waited for. */
+  return mpt_queue_device(session->queue).kind == MPT_DEVICE_CPU
+             ? session_scales_read(session, error)
+             : MPT_OK;
 }
 
 mpt_status mpt_session_step_again(mpt_session *session, int64_t step, mpt_error *error) {
@@ -248,7 +251,7 @@ static mpt_status set_history(mpt_session *session, int index, const char *from,
   scale.next = (int32_t)head[1];
   scale.amax_bits = 0;
   rule_scale_set(&scale, largest);
-  copy->has_history = head[0] > 0;
+  copy->has_history = copy->will_have_history = head[0] > 0;
   MPT_RETURN_IF_FAILED(
       mpt_memory_upload(session->queue, bits, history_bytes(copy), scale.history, error));
   return mpt_memory_upload(session->queue, &scale, sizeof scale, &session->scales[index], error);

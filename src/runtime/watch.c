@@ -332,6 +332,8 @@ static mpt_status refresh_scales(mpt_session *session, mpt_error *error) {
   if (scales == NULL)
     return mpt_fail_memory(error, "a report", bytes);
   mpt_status status = mpt_memory_download(session->queue, session->scales, bytes, scales, error);
+  if (status == MPT_OK)
+    session_scales_learn(session, scales);
   for (int i = 0; status == MPT_OK && i < session->copy_count; i++) {
     const operand_source *source = &session->sources[session->copies[i].source];
     if (scales[i].nonfinite)

@@ -4,8 +4,10 @@
  *
  * A delayed scale of the next step is known before that step begins, since it follows from amaxes
  * that this step has seen; so such copies are made whole. A current scale follows from the new
- * weights themselves, whose amax is known when all are written: then that is what the optimizer
- * leaves, and the step that begins reads them for the cast alone. */
+ * weights themselves, as a delayed one does while its history is empty (of weights that began as
+ * zero): their amax is known when all are written. Then that is what the optimizer leaves, and the
+ * step that begins reads them for the cast alone. */
+#include "kernels/kernels.h"
 #include "runtime/plan.h"
 #include <stddef.h>
 
@@ -16,9 +18,12 @@ static bool is_fp8(mpt_format format) {
   return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
 }
 
-/* Whether the optimizer measures the weight and leaves the copy to the step. */
-static bool is_measured(const operand_copy *copy) {
-  return is_fp8(copy->format) && copy->scaling.mode == MPT_SCALING_CURRENT;
+/* Whether the optimizer measures the weight and leaves the copy to the step: with current scaling,
+ * and with delayed while the history may be empty. A recorded step ends as it began, whatever is
+ * learned meanwhile: it is what comes before itself. */
+static bool is_measured(const mpt_session *session, const operand_copy *copy) {
+  return is_fp8(copy->format) &&
+         (!copy->will_have_history || (copy->measured && session->queue->recording));
 }
 
 /* A part that this step made, as the optimizer writes it: shaped as the weight, or [k, n]. */
@@ -39,7 +44,8 @@ static mpt_weight_copy offer(mpt_session *session, operand_copy *copy, const mpt
   mpt_scale *scale = &session->scales[copy - session->copies];
   uint64_t elements = (uint64_t)mpt_tensor_count(weight);
   copy->comes = session->sources[copy->source].comes = true;
-  if (is_measured(copy))
+  copy->comes_measured = is_measured(session, copy);
+  if (copy->comes_measured)
     return (mpt_weight_copy){.scale = scale, .flags = MPT_QUANTIZE_AMAX};
   copy->cast += elements;
   copy->cast_in_step += elements;
@@ -96,7 +102,7 @@ void session_weights_begin(mpt_session *session) {
     operand_copy *copy = &session->copies[i];
     if (session->sources[copy->source].operand != MPT_WEIGHT)
       continue;
-    copy->measured = copy->comes && is_measured(copy);
+    copy->measured = copy->comes && copy->comes_measured;
     if (!copy->comes || copy->measured)
       copy->parts[PART_ROWS].valid = copy->parts[PART_TRANSPOSED].valid = false;
     copy->comes = false;

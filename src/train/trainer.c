@@ -209,8 +209,9 @@ static mpt_status run_operations(training *t, mpt_error *error) {
 }
 
 /* A GPU runs a whole step from a recording, once the first steps have found how to run each product
- * and begun the histories of scales. Not where the host has a say inside the step: micro-batches,
- * random numbers keyed by the step, probes. */
+ * and begun the histories of scales; of that the session hears after the first, so that the second
+ * ends as all that follow (mpt_session_deliver). Not where the host has a say inside the step:
+ * micro-batches, random numbers keyed by the step, probes. */
 enum { STEPS_BEFORE_RECORDING = 2 };
 
 static bool may_record(const training *t) {
@@ -250,6 +251,8 @@ static mpt_status run_step(training *t, mpt_error *error) {
   MPT_RETURN_IF_FAILED(mpt_memory_upload(n->queue, &rate, sizeof rate, t->learning_rate, error));
   MPT_RETURN_IF_FAILED(train_pass_begin(t, t->step, 0, error));
   if (!may_record(t)) {
+    if (t->lags && t->run_plainly == 1)
+      MPT_RETURN_IF_FAILED(mpt_session_deliver(n->session, error));
     MPT_RETURN_IF_FAILED(run_operations(t, error));
     t->run_plainly++;
   } else {
