@@ -11,12 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AFRESH_PAIRS 12 /* of the last look */
+#define AFRESH_PAIRS VERIFY_DEFAULT_PAIRS
 #define AFRESH_SEED  50000
 
-/* Differences less the margin, worse is positive, from the store of an evaluation of one policy. */
-static inline mpt_status afresh_differences(const char *run, metric_kind metric, double margin,
-                                            double difference[AFRESH_PAIRS], mpt_error *error) {
+/* From the store of an evaluation of one policy. */
+static inline mpt_status afresh_pairs(const char *run, verify_pair pairs[AFRESH_PAIRS],
+                                      mpt_error *error) {
   store *s = NULL;
   store_evaluation *all = NULL;
   int count = 0;
@@ -24,12 +24,11 @@ static inline mpt_status afresh_differences(const char *run, metric_kind metric,
   if (status == MPT_OK)
     status = store_all_evaluations(s, &all, &count, error);
   for (int i = 0; i < AFRESH_PAIRS && status == MPT_OK; i++) {
-    double found[2] = {NAN, NAN}; /* of the reference, of the policy */
+    pairs[i] = (verify_pair){.reference = NAN, .candidate = NAN};
     for (int k = 0; k < count; k++)
-      if (all[k].seed == AFRESH_SEED + (uint64_t)i)
-        found[strcmp(all[k].purpose, "reference") != 0] = all[k].metric;
-    const double worse = metric == METRIC_LOSS ? found[1] - found[0] : found[0] - found[1];
-    difference[i] = isfinite(found[1]) ? worse - margin : INFINITY;
+      if (all[k].seed == AFRESH_SEED + (uint64_t)i && !all[k].diverged)
+        *(strcmp(all[k].purpose, "reference") == 0 ? &pairs[i].reference : &pairs[i].candidate) =
+            all[k].metric;
   }
   for (int i = 0; i < count; i++)
     store_evaluation_clear(&all[i]);
@@ -38,14 +37,14 @@ static inline mpt_status afresh_differences(const char *run, metric_kind metric,
   return status;
 }
 
-/* `directory`/FORMAT is a run of its own. `margin` is in units of the metric. */
+/* `directory`/FORMAT is a run of its own. */
 static inline mpt_status verified_afresh(const workload *w, const char *directory, mpt_precision q,
-                                         double margin, verify_bound *bound, mpt_error *error) {
+                                         verify_result *result, mpt_error *error) {
   char run[640], label[32];
   mpt_policy *policy = NULL;
   tuner_summary summary;
   tuner_options options = tuner_options_default();
-  double difference[AFRESH_PAIRS];
+  verify_pair pairs[AFRESH_PAIRS];
   snprintf(label, sizeof label, "all-%s", mpt_precision_name(q));
   snprintf(run, sizeof run, "%.600s/%s", directory, label);
   options.run = run;
@@ -58,11 +57,15 @@ static inline mpt_status verified_afresh(const workload *w, const char *director
   if (status != MPT_OK)
     return status;
   tuner_summary_clear(&summary);
-  status = afresh_differences(run, w->metric, margin, difference, error);
-  *bound = (verify_bound){.verdict = MPT_VERDICT_INCONCLUSIVE};
-  for (int k = 0; k < VERIFY_LOOKS && bound->verdict == MPT_VERDICT_INCONCLUSIVE; k++)
-    *bound = verify_look(difference, k, 1, 0.05);
-  return status;
+  if ((status = afresh_pairs(run, pairs, error)) != MPT_OK)
+    return status;
+  const verify_rule rule = {.budget = w->budget.worse_by,
+                            .relative = w->budget.relative,
+                            .higher_is_better = w->metric != METRIC_LOSS,
+                            .alpha = 0.025,
+                            .most_diverged = NAN};
+  *result = verify_pairs(&rule, pairs, AFRESH_PAIRS, AFRESH_PAIRS);
+  return MPT_OK;
 }
 
 #endif

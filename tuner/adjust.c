@@ -349,8 +349,13 @@ mpt_status stage_adjust_again(search *s, candidate *c, mpt_error *error) {
   int count = 0;
   for (int i = 0; i < c->seed_count; i++, count++)
     sum += c->difference[i];
-  for (int i = 0; i < c->verify_count; i++, count++)
-    sum += c->verify_difference[i] + s->margin;
+  for (int i = 0; i < c->verify_count; i++) {
+    if (!isfinite(c->pair[i].reference))
+      continue;
+    sum += isfinite(c->pair[i].candidate) ? s->sign * (c->pair[i].candidate - c->pair[i].reference)
+                                          : INFINITY;
+    count++;
+  }
   if (c->choice != NULL && sensitivity_veto_of(s, c) == NULL) {
     const double mean = fmin(sum / count, DIVERGED_BUDGETS * s->margin);
     const double deviation = fmax(s->noise, 0.02 * s->margin) / sqrt(count);

@@ -38,9 +38,8 @@ typedef struct candidate {
   int attempt; /* the how-manieth policy verified, 0 not */
   mpt_verdict verdict;
   int verify_count;
-  double verify_difference[SEARCH_MAX_SEEDS];
-  double verify_metric_sum;
-  verify_bound bound; /* at the last look */
+  verify_pair pair[SEARCH_MAX_SEEDS]; /* fresh ones, in the order of their seeds */
+  verify_result verified;             /* by them */
 } candidate;
 
 typedef struct search {

@@ -104,7 +104,7 @@ mpt_status tuner_run(const workload *w, const tuner_options *options, tuner_summ
     goto fail;
   }
   s.planned = w->reference_seeds + options->max_evaluations +
-              2 * verify_look_sizes[VERIFY_LOOKS - 1]; /* pairs for one policy */
+              2 * VERIFY_DEFAULT_PAIRS; /* for one policy */
   MPT_TRY(stage_reference(&s, error));
   MPT_TRY(stage_sensitivity(&s, error));
   MPT_TRY(stage_adjust(&s, error));

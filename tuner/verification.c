@@ -1,6 +1,6 @@
 /* Stage 7: from the fastest down, until one passes. Fresh seeds, full length, paired with the
- * reference; looks at 3, 5, 8 and 12 pairs (verify.c has the statistics). A policy that does not
- * pass teaches the predictor, which may propose another before a slower one is verified. */
+ * reference (verify.h has the statistics). A policy that does not pass teaches the predictor, which
+ * may propose another before a slower one is verified. */
 #include "base/error.h"
 #include "base/progress.h"
 #include "tuner/search.h"
@@ -12,52 +12,31 @@
 #include <string.h>
 
 #define MAX_ATTEMPTS 6
-#define MAX_REPLACED 12 /* diverged reference seeds */
 
-typedef struct fresh_seeds {
-  uint64_t seed[SEARCH_MAX_SEEDS];
-  double metric[SEARCH_MAX_SEEDS]; /* of the reference */
-  int count, replaced;
-} fresh_seeds;
-
-/* One more seed on which the reference trains; one that diverges is reported and replaced. */
-static mpt_status add_seed(search *s, fresh_seeds *f, mpt_error *error) {
-  for (;;) {
-    const uint64_t seed =
-        s->options->seed + SEARCH_FRESH_SEEDS + (uint64_t)(f->count + f->replaced);
-    store_evaluation e = {0};
-    MPT_RETURN_IF_FAILED(search_train(s, &s->reference, seed, "verify", NULL, &e, error));
-    const bool usable = !e.diverged && isfinite(e.metric);
-    const double metric = e.metric;
-    if (!usable)
-      mpt_log_warning("the reference diverged under seed %llu (%s); another seed takes its place",
-                      (unsigned long long)seed, e.failure == NULL ? "not finite" : e.failure);
-    store_evaluation_clear(&e);
-    if (usable) {
-      f->seed[f->count] = seed;
-      f->metric[f->count++] = metric;
-      return MPT_OK;
-    }
-    if (++f->replaced > MAX_REPLACED)
-      return mpt_fail(error, MPT_ERROR_NONFINITE,
-                      "the reference diverged under %d fresh seeds: nothing can be verified",
-                      f->replaced);
-  }
+/* The metric under a fresh seed, NaN where that training diverged. */
+static mpt_status fresh_metric(search *s, candidate *c, uint64_t seed, double *metric,
+                               mpt_error *error) {
+  store_evaluation e = {0};
+  MPT_RETURN_IF_FAILED(search_train(s, c, seed, "verify", NULL, &e, error));
+  *metric = e.diverged || !isfinite(e.metric) ? NAN : e.metric;
+  if (c != &s->reference)
+    c->memory_bytes = e.memory_bytes;
+  store_evaluation_clear(&e);
+  return MPT_OK;
 }
 
-static mpt_status verify_pair(search *s, candidate *c, fresh_seeds *f, mpt_error *error) {
-  const int i = c->verify_count;
-  if (i == f->count)
-    MPT_RETURN_IF_FAILED(add_seed(s, f, error));
-  store_evaluation e = {0};
-  MPT_RETURN_IF_FAILED(search_train(s, c, f->seed[i], "verify", NULL, &e, error));
-  const bool failed = e.diverged || !isfinite(e.metric);
-  c->verify_difference[i] = failed ? INFINITY : s->sign * (e.metric - f->metric[i]) - s->margin;
-  if (!failed)
-    c->verify_metric_sum += e.metric;
-  c->memory_bytes = e.memory_bytes;
+static uint64_t fresh_seed(const search *s, int i) {
+  return s->options->seed + SEARCH_FRESH_SEEDS + (uint64_t)i;
+}
+
+static mpt_status train_pair(search *s, candidate *c, mpt_error *error) {
+  verify_pair *p = &c->pair[c->verify_count];
+  const uint64_t seed = fresh_seed(s, c->verify_count);
+  MPT_RETURN_IF_FAILED(fresh_metric(s, &s->reference, seed, &p->reference, error));
+  MPT_RETURN_IF_FAILED(fresh_metric(s, c, seed, &p->candidate, error));
+  if (isnan(p->reference))
+    mpt_log_warning("the reference diverged under seed %llu", (unsigned long long)seed);
   c->verify_count++;
-  store_evaluation_clear(&e);
   return MPT_OK;
 }
 
@@ -65,35 +44,44 @@ static json_t *real_or_null(double value) {
   return isfinite(value) ? json_real(value) : json_null();
 }
 
-static json_t *verification_json(const candidate *c, const fresh_seeds *f, json_t *looks) {
+/* The budget and the bounds of the mean difference, in units of the metric. */
+static double in_metric_units(const search *s, const candidate *c, double budget) {
+  return s->w->budget.relative ? budget * fabs(c->verified.reference) : budget;
+}
+
+static json_t *verification_json(const search *s, const candidate *c, json_t *looks) {
   json_t *differences = json_array(), *seeds = json_array();
   for (int i = 0; i < c->verify_count; i++) {
-    json_array_append_new(differences, real_or_null(c->verify_difference[i]));
-    json_array_append_new(seeds, json_integer((json_int_t)f->seed[i]));
+    const budget_spec *budget = &s->w->budget;
+    const double r = c->pair[i].reference, worse = s->sign * (c->pair[i].candidate - r);
+    const double allowed = budget->worse_by * (budget->relative ? fabs(r) : 1.0);
+    json_array_append_new(differences, real_or_null(worse - allowed));
+    json_array_append_new(seeds, json_integer((json_int_t)fresh_seed(s, i)));
   }
   return json_pack("{s:s,s:s,s:i,s:O,s:s,s:o,s:o}", "policy", c->hash, "label", c->label, "attempt",
                    c->attempt, "looks", looks, "verdict", mpt_verdict_name(c->verdict),
                    "differences", differences, "seeds", seeds);
 }
 
-/* Of its differences, which are finite unless a run diverged. */
-static double pair_deviation(const candidate *c) {
-  double squares = 0;
-  for (int i = 0; i < c->verify_count; i++)
-    squares += pow(c->verify_difference[i] - c->bound.mean, 2);
-  return sqrt(squares / (c->verify_count - 1));
+static json_t *look_json(const search *s, const candidate *c) {
+  const verify_result *r = &c->verified;
+  const double budget = in_metric_units(s, c, s->w->budget.worse_by);
+  return json_pack("{s:i,s:o,s:o,s:o,s:o}", "n", r->finished, "mean",
+                   real_or_null(r->worse - budget), "lower",
+                   real_or_null(in_metric_units(s, c, r->bound.lower) - budget), "upper",
+                   real_or_null(in_metric_units(s, c, r->bound.upper) - budget), "alpha",
+                   real_or_null(r->level));
 }
 
-/* Whether the last look would pass if the mean turned out one and a half standard errors better
- * than it is: an inconclusive policy is given up early when it would not. That can only turn a pass
- * into none, never the other way; of those that would just pass it loses about one in 25. */
-static bool may_still_pass(const search *s, const candidate *c) {
-  const int n = c->verify_count, last = verify_look_sizes[VERIFY_LOOKS - 1];
-  if (n < verify_look_sizes[1] || n == last)
-    return true;
-  const double alpha = verify_alpha(VERIFY_LOOKS - 1, c->attempt, s->options->alpha);
-  const double quantile = gsl_cdf_tdist_Qinv(alpha, last - 1), deviation = pair_deviation(c);
-  return c->bound.mean - 1.5 * deviation / sqrt(n) + quantile * deviation / sqrt(last) < 0;
+/* Of s(c - r) over the pairs that finished. */
+static double pair_deviation(const search *s, const candidate *c) {
+  double squares = 0;
+  for (int i = 0; i < c->verify_count; i++) {
+    const double worse = s->sign * (c->pair[i].candidate - c->pair[i].reference);
+    if (isfinite(worse))
+      squares += pow(worse - c->verified.worse, 2);
+  }
+  return sqrt(squares / (c->verified.finished - 1));
 }
 
 /* After a policy that did not pass: the next one must be predicted to cost less. How much less is
@@ -103,34 +91,34 @@ static mpt_status lower_ceiling(search *s, const candidate *c, mpt_error *error)
   MPT_RETURN_IF_FAILED(search_predict(s, c, &predicted, error));
   if (predicted > s->ceiling) /* a uniform policy, which is verified all the same */
     return MPT_OK;
-  const int last = verify_look_sizes[VERIFY_LOOKS - 1];
   const double quantile =
-      gsl_cdf_tdist_Qinv(s->options->alpha * pow(0.5, c->attempt + 1), last - 1);
-  const double needed = s->margin - quantile * pair_deviation(c) / sqrt(last);
+      gsl_cdf_tdist_Qinv(s->options->alpha * pow(0.5, c->attempt + 1), VERIFY_DEFAULT_PAIRS - 1);
+  const double needed = s->margin - quantile * pair_deviation(s, c) / sqrt(VERIFY_DEFAULT_PAIRS);
   s->ceiling =
       isfinite(needed) ? fmax(0.25 * predicted, fmin(0.9 * predicted, needed)) : 0.5 * predicted;
   return MPT_OK;
 }
 
-static mpt_status verify_candidate(search *s, candidate *c, int attempt, fresh_seeds *f,
-                                   json_t *record, mpt_error *error) {
+static mpt_status verify_candidate(search *s, candidate *c, int attempt, json_t *record,
+                                   mpt_error *error) {
   json_t *looks = json_array();
   mpt_status status = MPT_OK;
+  const verify_rule rule = {.budget = s->w->budget.worse_by,
+                            .relative = s->w->budget.relative,
+                            .higher_is_better = s->sign < 0,
+                            .alpha = ldexp(s->options->alpha, -attempt),
+                            .most_diverged = NAN};
   c->attempt = attempt;
-  c->verdict = MPT_VERDICT_INCONCLUSIVE;
-  for (int look = 0; look < VERIFY_LOOKS; look++) {
-    while (c->verify_count < verify_look_sizes[look])
-      MPT_TRY(verify_pair(s, c, f, error));
-    c->bound = verify_look(c->verify_difference, look, attempt, s->options->alpha);
-    c->verdict = c->bound.verdict;
-    json_array_append_new(looks, json_pack("{s:i,s:o,s:o,s:o,s:f}", "n", c->verify_count, "mean",
-                                           real_or_null(c->bound.mean), "lower",
-                                           real_or_null(c->bound.lower), "upper",
-                                           real_or_null(c->bound.upper), "alpha", c->bound.alpha));
-    if (c->verdict != MPT_VERDICT_INCONCLUSIVE || !may_still_pass(s, c))
-      break;
+  c->verified.may_still_pass = true;
+  while (c->verified.may_still_pass) {
+    const int looked = c->verified.finished;
+    MPT_TRY(train_pair(s, c, error));
+    c->verified = verify_pairs(&rule, c->pair, c->verify_count, VERIFY_DEFAULT_PAIRS);
+    if (isfinite(c->verified.level) && c->verified.finished > looked)
+      json_array_append_new(looks, look_json(s, c));
   }
-  json_array_append_new(record, verification_json(c, f, looks));
+  c->verdict = c->verified.verdict;
+  json_array_append_new(record, verification_json(s, c, looks));
 fail:
   json_decref(looks);
   return status;
@@ -205,7 +193,6 @@ static mpt_status note_verification(search *s, const json_t *record, mpt_error *
 }
 
 mpt_status stage_verify(search *s, candidate **winner, mpt_error *error) {
-  fresh_seeds f = {0};
   json_t *record = json_array();
   mpt_status status = MPT_OK;
   *winner = NULL;
@@ -215,7 +202,7 @@ mpt_status stage_verify(search *s, candidate **winner, mpt_error *error) {
     MPT_TRY(fastest_plausible(s, attempt, &c, error));
     if (c == NULL)
       break;
-    MPT_TRY(verify_candidate(s, c, attempt, &f, record, error));
+    MPT_TRY(verify_candidate(s, c, attempt, record, error));
     MPT_TRY(note_verification(s, record, error));
     if (c->verdict == MPT_VERDICT_PASS) {
       *winner = c;

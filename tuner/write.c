@@ -18,10 +18,13 @@ static double relative(const search *s, double difference) {
 static double known_difference(const search *s, const candidate *c) {
   if (c->verify_count == 0)
     return c == &s->reference ? 0 : candidate_mean(c);
-  double sum = 0;
-  for (int i = 0; i < c->verify_count; i++)
-    sum += c->verify_difference[i] + s->margin;
-  return sum / c->verify_count;
+  return c->verified.worse;
+}
+
+/* The budget that it would just pass, as a share of the reference's metric. */
+static double bound_share(const search *s, const candidate *c) {
+  const double upper = c->verified.bound.upper;
+  return s->w->budget.relative ? upper : relative(s, upper);
 }
 
 static mpt_policy_result result_of(const search *s, const candidate *c, mpt_verdict verdict) {
@@ -29,8 +32,8 @@ static mpt_policy_result result_of(const search *s, const candidate *c, mpt_verd
   const double difference = known_difference(s, c);
   if (isfinite(difference))
     r.worse_by = relative(s, difference);
-  if (c->attempt > 0 && isfinite(c->bound.upper))
-    r.upper_bound = relative(s, c->bound.upper + s->margin);
+  if (c->attempt > 0 && isfinite(c->verified.bound.upper))
+    r.upper_bound = bound_share(s, c);
   if (c == &s->reference)
     r.upper_bound = 0;
   r.confidence = 1 - s->options->alpha;
@@ -257,7 +260,7 @@ static char *message_of(const search *s, const candidate *winner, const candidat
   if (winner != NULL) {
     mpt_text_addf(&text, "%s takes %.1f%% of the reference's step time (%s)", winner->label,
                   100 * winner->seconds / s->reference.seconds, how);
-    const double share = relative(s, winner->bound.upper + s->margin);
+    const double share = bound_share(s, winner);
     mpt_text_addf(&text, " and is %s %.3g%% (budget %.3g%%) at %.3g%% confidence",
                   share < 0 ? "better by at least" : "worse by at most", 100 * fabs(share),
                   100 * relative(s, s->margin), 100 * (1 - s->options->alpha));
@@ -274,12 +277,13 @@ static char *message_of(const search *s, const candidate *winner, const candidat
                  "no gain: no faster policy was verified to meet the budget; the reference's "
                  "formats stay");
   } else if (written != NULL) {
-    const bool bounded = written->attempt > 0 && isfinite(written->bound.upper);
-    const double needed = bounded ? written->bound.upper + s->margin : known_difference(s, written);
+    const bool bounded = written->attempt > 0 && isfinite(written->verified.bound.upper);
+    const double needed =
+        bounded ? bound_share(s, written) : relative(s, known_difference(s, written));
     mpt_text_addf(&text,
                   "nothing permitted meets the budget; %s is the most accurate policy, a "
                   "budget of %s%.3g%% would pass it%s",
-                  written->label, bounded ? "" : "about ", 100 * relative(s, needed),
+                  written->label, bounded ? "" : "about ", 100 * needed,
                   bounded ? "" : " (not verified)");
     blocking_layers(s, written, &text);
   } else {

@@ -10,14 +10,6 @@
 
 #define EQUAL_TIME 0.005
 
-static double margin_of(const workload *w, const tuner_summary *summary) {
-  double reference = NAN;
-  for (int i = 0; i < summary->row_count; i++)
-    if (summary->rows[i].reference)
-      reference = summary->rows[i].metric;
-  return w->budget.relative ? w->budget.worse_by * fabs(reference) : w->budget.worse_by;
-}
-
 static void print_row(const char *name, const char *label, const tuner_row *row,
                       const tuner_row *winner, const char *note) {
   printf("| %s | %s | %.3f | %.3f | %s |\n", name, label, row->ratio, winner->ratio, note);
@@ -54,15 +46,15 @@ static int check(const char *directory, const char *path, mpt_error *error) {
       print_row(w->name, row->label, row, winner, "not faster");
       continue;
     }
-    verify_bound bound = {0};
-    status = verified_afresh(w, fresh, q, margin_of(w, &summary), &bound, error);
+    verify_result afresh = {0};
+    status = verified_afresh(w, fresh, q, &afresh, error);
     if (status != MPT_OK)
       break;
-    const bool passes = bound.verdict == MPT_VERDICT_PASS;
+    const bool passes = afresh.verdict == MPT_VERDICT_PASS;
     print_row(w->name, row->label, row, winner,
-              passes                              ? "faster, and meets the budget: broken"
-              : bound.verdict == MPT_VERDICT_FAIL ? "faster, misses the budget"
-                                                  : "faster, inconclusive");
+              passes                               ? "faster, and meets the budget: broken"
+              : afresh.verdict == MPT_VERDICT_FAIL ? "faster, misses the budget"
+                                                   : "faster, inconclusive");
     broken += passes;
   }
   tuner_summary_clear(&summary);
