@@ -77,7 +77,8 @@ static mpt_status dry_run(search *s, tuner_summary *summary, mpt_error *error) {
                 s->graph->layer_count, s->space->unit_count, (long long)s->steps);
   mpt_text_addf(&text, "%d trainings of the reference, at most %d of candidates\n", references,
                 most);
-  mpt_text_addf(&text, "then 3 to 12 pairs for each policy that is verified\n");
+  mpt_text_addf(&text, "then %d to %d pairs for each policy that is verified\n",
+                verify_look_sizes[0], VERIFY_DEFAULT_PAIRS);
   if (isnan(run))
     mpt_text_addf(&text,
                   "a step has %.2g operations: too many to try it on this processor (a GPU: "
