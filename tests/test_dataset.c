@@ -553,47 +553,6 @@ static void text_windows_follow_each_other_and_never_overlap_the_held_out(void *
   unlink(in_folder("t3.txt"));
 }
 
-static void token_files_with_and_without_header_are_read(void **state) {
-  (void)state;
-  uint8_t bytes[1024 + 400] = {0};
-  uint32_t header[3] = {20240520, 1, 200};
-  memcpy(bytes, header, sizeof header);
-  for (int i = 0; i < 200; i++) {
-    bytes[1024 + 2 * i] = (uint8_t)(i % 7);
-    bytes[1024 + 2 * i + 1] = (uint8_t)(i % 3); /* high byte */
-  }
-  char hash[65];
-  for (int with = 0; with < 2; with++) {
-    data_spec spec = spec_of(DATA_TOKENS, with ? put("h.bin", bytes, sizeof bytes)
-                                               : put("p.bin", bytes + 1024, 400));
-    spec.sequence = 5;
-    spec.vocabulary = 519;
-    dataset *data = open_data(&spec);
-    assert_int_equal(data->id_count, 200);
-    assert_int_equal(data->ids[5], 5 + 256 * 2);
-    assert_int_equal(dataset_get_info(data)->classes, 519);
-    if (with)
-      assert_string_equal(hash, dataset_get_info(data)->hash);
-    strcpy(hash, dataset_get_info(data)->hash);
-    dataset_close(data);
-    spec.vocabulary = 518;
-    refused(&spec, MPT_ERROR_SYNTAX, "id 518 at place 20 is out of range");
-  }
-  data_spec spec = spec_of(DATA_TOKENS, put("h.bin", bytes, sizeof bytes - 2));
-  spec.sequence = 5;
-  spec.vocabulary = 519;
-  refused(&spec, MPT_ERROR_SYNTAX, "truncated: the header says 200 ids and 199");
-  strcpy(spec.files[0], put("h.bin", bytes, 700));
-  refused(&spec, MPT_ERROR_SYNTAX, "truncated in its header");
-  strcpy(spec.files[0], put("h.bin", bytes, sizeof bytes - 1));
-  refused(&spec, MPT_ERROR_SYNTAX, "not a whole number");
-  bytes[4] = 2;
-  strcpy(spec.files[0], put("h.bin", bytes, sizeof bytes));
-  refused(&spec, MPT_ERROR_VERSION, "version 2");
-  strcpy(spec.files[0], put("h.bin", bytes, 0));
-  refused(&spec, MPT_ERROR_SYNTAX, "empty");
-}
-
 static void package_data_is_found_in_the_cache_or_its_package_is_named(void **state) {
   (void)state;
   char command[400];
@@ -657,7 +616,6 @@ int main(void) {
       cmocka_unit_test(csv_columns_are_chosen_and_standardized),
       cmocka_unit_test(bad_csv_files_are_refused_at_their_place),
       cmocka_unit_test(text_windows_follow_each_other_and_never_overlap_the_held_out),
-      cmocka_unit_test(token_files_with_and_without_header_are_read),
       cmocka_unit_test(package_data_is_found_in_the_cache_or_its_package_is_named),
       cmocka_unit_test(another_content_has_another_hash),
   };

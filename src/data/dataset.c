@@ -40,6 +40,8 @@ static void hash_content(dataset *data) {
                    samples * (size_t)data->info.targets * sizeof *data->targets);
   if (data->ids != NULL)
     mpt_sha256_add(&hash, data->ids, (size_t)data->id_count * sizeof *data->ids);
+  if (data->wide_ids != NULL)
+    mpt_sha256_add(&hash, data->wide_ids, (size_t)data->id_count * sizeof *data->wide_ids);
   mpt_sha256_end(&hash, data->info.hash);
 }
 
@@ -66,6 +68,7 @@ void dataset_close(dataset *data) {
   free(data->labels);
   free(data->targets);
   free(data->ids);
+  free(data->wide_ids);
   free(data);
 }
 
@@ -160,12 +163,16 @@ void dataset_batch_free(dataset_batch *batch) {
   *batch = (dataset_batch){0};
 }
 
+static int32_t id_at(const dataset *data, int64_t place) {
+  return data->wide_ids != NULL ? (int32_t)data->wide_ids[place] : data->ids[place];
+}
+
 /* Writes the window that starts at id `start` to row `row`. */
 static void put_window(const dataset *data, int64_t start, int64_t row, dataset_batch *batch) {
   int64_t sequence = data->info.sequence;
   for (int64_t t = 0; t < sequence; t++) {
-    batch->ids[row * sequence + t] = data->ids[start + t];
-    batch->labels[row * sequence + t] = data->ids[start + t + 1];
+    batch->ids[row * sequence + t] = id_at(data, start + t);
+    batch->labels[row * sequence + t] = id_at(data, start + t + 1);
   }
 }
 

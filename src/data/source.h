@@ -16,7 +16,10 @@ struct dataset {
   int64_t samples;     /* stored */
   int64_t sample_size; /* product of info.shape */
   bool separate;       /* the held-out part came from files of its own; else drawn from all */
-  uint16_t *ids;       /* tokens: training ids, then held-out ids */
+  /* Tokens: training ids, then held-out ids; the wide ones where 16 bits hold not every id of the
+   * vocabulary. */
+  uint16_t *ids;
+  uint32_t *wide_ids;
   int64_t id_count;
 };
 
@@ -59,6 +62,21 @@ int64_t stream_read(data_stream *s, void *out, int64_t size);
 mpt_status stream_check(data_stream *s, mpt_error *error);
 /* Gives back `status`, or what closing finds: the gzip trailer is checked last. */
 mpt_status stream_close(data_stream *s, mpt_status status, mpt_error *error);
+
+/* How the ids of a token file lie in it. */
+typedef struct token_layout {
+  int64_t start; /* bytes before the first id */
+  id_type type;
+  bool big_endian;
+  int64_t count; /* that the header says; -1 without one */
+} token_layout;
+
+/* From the first `length` bytes of the file, of which there are fewer only where it ends: a header
+ * of llm.c's or of numpy's .npy, or none. What is known to be no file of ids is refused. */
+enum { TOKEN_HEAD = 1 << 17 };
+mpt_status token_layout_find(const data_spec *spec, const char *path, const uint8_t *head,
+                             int64_t length, token_layout *layout, mpt_error *error);
+int token_bytes(id_type type);
 
 /* The sample stored at place `index` of the training part followed by the held-out part. */
 int64_t dataset_stored_index(const dataset *data, int64_t index);

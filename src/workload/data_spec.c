@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+static const char *const id_words[] = {"uint8", "uint16", "uint32", "uint64", "int8",
+                                       "int16", "int32",  "int64",  NULL};
 static const char *const kind_words[] = {"idx", "csv", "bytes", "tokens", "synthetic", NULL};
 
 #define SIZE(key, low)                                                                             \
@@ -23,7 +25,8 @@ const field data_fields[] = {
     {"columns", FIELD_TEXT, false, offsetof(data_spec, columns), 256, 0, 0, NULL},
     {"header", FIELD_BOOLEAN, false, offsetof(data_spec, header), 0, 0, 0, NULL},
     {"standardize", FIELD_BOOLEAN, false, offsetof(data_spec, standardize), 0, 0, 0, NULL},
-    {"vocabulary", FIELD_INTEGER, false, offsetof(data_spec, vocabulary), 0, 2, 65536, NULL},
+    {"vocabulary", FIELD_INTEGER, false, offsetof(data_spec, vocabulary), 0, 2, WORKLOAD_MAX_SIZE,
+     NULL},
     SIZE(features, 1),
     SIZE(targets, 1),
     SIZE(hidden, 1),
@@ -37,6 +40,7 @@ const field data_fields[] = {
 };
 const size_t data_field_count = FIELD_COUNT(data_fields);
 
+/* Where the data is, and how it is written. */
 static const field place_fields[] = {
     {"package", FIELD_TEXT, false, offsetof(data_spec, package), 64, 0, 0, NULL},
     FILE_NAME("images", 0),
@@ -44,6 +48,7 @@ static const field place_fields[] = {
     FILE_NAME("held_out_images", 2),
     FILE_NAME("held_out_labels", 3),
     FILE_NAME("file", 0),
+    {"dtype", FIELD_WORD, false, offsetof(data_spec, dtype), 0, 0, 0, id_words},
 };
 
 static const field shape_field = {"shape", FIELD_OTHER, false, 0, 0, 0, 0, NULL};
@@ -59,8 +64,8 @@ static const char *const csv_keys[] = {"!kind",   "package",     "!file", "class
                                        "header",  "standardize", NULL};
 static const char *const bytes_keys[] = {"!kind",   "package",  "!file", "!sequence",
                                          "samples", "held_out", NULL};
-static const char *const tokens_keys[] = {"!kind",       "package", "!file",    "!sequence",
-                                          "!vocabulary", "samples", "held_out", NULL};
+static const char *const tokens_keys[] = {
+    "!kind", "package", "!file", "dtype", "!sequence", "!vocabulary", "samples", "held_out", NULL};
 static const char *const features_keys[] = {"!kind",    "!samples",      "held_out",   "features",
                                             "shape",    "classes",       "targets",    "hidden",
                                             "noise",    "scale_low",     "scale_high", "blank",
@@ -69,7 +74,15 @@ static const char *const chain_keys[] = {"!kind",       "!samples", "held_out", 
                                          "!vocabulary", "seed",     NULL};
 
 data_spec data_spec_default(data_kind kind) {
-  return (data_spec){.kind = kind, .scale_low = 1.0, .scale_high = 1.0, .outlier_scale = 1.0};
+  return (data_spec){.kind = kind,
+                     .dtype = ID_NOT_GIVEN,
+                     .scale_low = 1.0,
+                     .scale_high = 1.0,
+                     .outlier_scale = 1.0};
+}
+
+const char *id_type_name(id_type type) {
+  return type < 0 ? "" : id_words[type];
 }
 
 static mpt_status read_shape(const mpt_yaml_node *map, data_spec *data, mpt_error *error) {
@@ -93,6 +106,14 @@ static bool given(const mpt_yaml_node *map, const char *key) {
 /* Synthetic data is a chain of ids, or features with labels or targets. */
 static bool is_chain(const mpt_yaml_node *map) {
   return given(map, "sequence") || given(map, "vocabulary");
+}
+
+static mpt_status check_chain(const mpt_yaml_node *map, const data_spec *data, mpt_error *error) {
+  if (data->vocabulary > 65536)
+    return mpt_yaml_fail(mpt_yaml_get(map, "vocabulary"), error,
+                         "synthetic tokens have a vocabulary of at most 65536, not %lld",
+                         (long long)data->vocabulary);
+  return MPT_OK;
 }
 
 static mpt_status check_features(const mpt_yaml_node *map, data_spec *data, mpt_error *error) {
@@ -165,5 +186,7 @@ mpt_status data_spec_read(const mpt_yaml_node *map, data_spec *data, mpt_error *
   MPT_RETURN_IF_FAILED(check_package(map, data, error));
   if (given(map, "held_out_images") != given(map, "held_out_labels"))
     return mpt_yaml_fail(map, error, "held_out_images and held_out_labels go together");
-  return kind == DATA_SYNTHETIC && !is_chain(map) ? check_features(map, data, error) : MPT_OK;
+  if (kind != DATA_SYNTHETIC)
+    return MPT_OK;
+  return is_chain(map) ? check_chain(map, data, error) : check_features(map, data, error);
 }

@@ -85,6 +85,19 @@ typedef struct model_spec {
 
 typedef enum data_kind { DATA_IDX, DATA_CSV, DATA_BYTES, DATA_TOKENS, DATA_SYNTHETIC } data_kind;
 
+/* Of ids in a file without a header. */
+typedef enum id_type {
+  ID_NOT_GIVEN = -1,
+  ID_UINT8,
+  ID_UINT16,
+  ID_UINT32,
+  ID_UINT64,
+  ID_INT8,
+  ID_INT16,
+  ID_INT32,
+  ID_INT64
+} id_type;
+
 typedef struct data_spec {
   data_kind kind;
   char package[64];   /* Debian package the files come from, or "" */
@@ -100,6 +113,7 @@ typedef struct data_spec {
   bool header;        /* csv: the first line holds names, not numbers */
   bool standardize;   /* csv: subtract mean and divide by deviation of the training part */
   int64_t vocabulary; /* tokens, synthetic tokens: ids in [0, vocabulary) */
+  id_type dtype;      /* tokens */
   /* synthetic: independent Gaussian features, labels or targets of a random two-layer teacher */
   int64_t features;             /* a sample's; or shape */
   int64_t shape[3];             /* channels, height, width; 0: a row of features */
@@ -114,6 +128,7 @@ typedef struct data_spec {
   int line, column;
 } data_spec;
 data_spec data_spec_default(data_kind kind);
+const char *id_type_name(id_type type); /* "uint16" */
 
 typedef enum loss_kind { LOSS_CROSS_ENTROPY, LOSS_NLL, LOSS_BINARY, LOSS_MSE } loss_kind;
 typedef enum optimizer_kind { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW } optimizer_kind;
