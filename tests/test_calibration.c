@@ -1,4 +1,5 @@
 /* How measured step times are put together, and what they teach the prediction. */
+#include "near.h"
 #include "tuner/calibration.h"
 #include <math.h>
 #include <setjmp.h>
@@ -17,10 +18,10 @@ static void a_run_is_the_median_of_its_steps_without_the_first(void **state) {
   double steps[] = {9.0, 8.0, 1.0, 1.2, 0.9, 1.1, 5.0};
   const timing_run run = timing_of_steps(steps, 7, 2);
   assert_int_equal(run.steps, 5);
-  assert_float_equal(run.seconds, 1.1, 1e-12);
-  assert_float_equal(run.deviation, 0.1, 1e-12); /* of 0.1 0.1 0.2 0 3.9 */
+  assert_near(run.seconds, 1.1, 1e-12);
+  assert_near(run.deviation, 0.1, 1e-12); /* of 0.1 0.1 0.2 0 3.9 */
   double few[] = {3.0, 2.0};
-  assert_float_equal(timing_of_steps(few, 2, 5).seconds, 2.0, 1e-12);
+  assert_near(timing_of_steps(few, 2, 5).seconds, 2.0, 1e-12);
   assert_true(isnan(timing_of_steps(few, 0, 5).seconds));
 }
 
@@ -33,12 +34,12 @@ static void runs_in_turn_take_the_place_of_those_before(void **state) {
     const timing_run run = run_of(before[i], 0.01, false);
     timing_add(&t, &run);
   }
-  assert_float_equal(timing_seconds(&t), 1.1, 1e-12);
+  assert_near(timing_seconds(&t), 1.1, 1e-12);
   for (int i = 0; i < 2; i++) {
     const timing_run run = run_of(in_turn[i], 0.01, true);
     timing_add(&t, &run);
   }
-  assert_float_equal(timing_seconds(&t), 2.1, 1e-12);
+  assert_near(timing_seconds(&t), 2.1, 1e-12);
   const timing_run none = run_of(NAN, NAN, true);
   timing_add(&t, &none);
   assert_int_equal(t.count, 5);
@@ -50,15 +51,15 @@ static void the_spread_is_that_of_the_runs_that_count(void **state) {
   timing t = {0};
   timing_run run = run_of(1.0, 0.5, false);
   timing_add(&t, &run);
-  assert_float_equal(timing_spread_of(&t).runs, 0, 1e-12);
-  assert_float_equal(timing_spread_of(&t).steps, 1.4826 * 0.5, 1e-12);
+  assert_near(timing_spread_of(&t).runs, 0, 1e-12);
+  assert_near(timing_spread_of(&t).steps, 1.4826 * 0.5, 1e-12);
   const double in_turn[] = {2.0, 2.2, 2.1};
   for (int i = 0; i < 3; i++) {
     run = run_of(in_turn[i], i == 1 ? 0.022 : 0, true);
     timing_add(&t, &run);
   }
-  assert_float_equal(timing_spread_of(&t).runs, 0.1, 1e-12);
-  assert_float_equal(timing_spread_of(&t).steps, 0.014826, 1e-12);
+  assert_near(timing_spread_of(&t).runs, 0.1, 1e-12);
+  assert_near(timing_spread_of(&t).steps, 0.014826, 1e-12);
 }
 
 /* Steps of a normal distribution: the noise that is stated is that of the medians. */
@@ -114,10 +115,10 @@ static void one_measurement_scales_everything_alike(void **state) {
   const cost_parts p = parts_of(30e-3, 1e-3, 10e-3);
   const calibration_point point = {&p, 1.2 * 41e-3};
   const calibration c = calibration_fit(&point, 1), none = calibration_fit(NULL, 0);
-  assert_float_equal(c.gemms, 1.2, 1e-9);
-  assert_float_equal(c.copies, 1.2, 1e-9);
-  assert_float_equal(c.passes, 1.2, 1e-9);
-  assert_float_equal(none.gemms, 1.0, 0);
+  assert_near(c.gemms, 1.2, 1e-9);
+  assert_near(c.copies, 1.2, 1e-9);
+  assert_near(c.passes, 1.2, 1e-9);
+  assert_near(none.gemms, 1.0, 0);
   assert_int_equal(none.points, 0);
 }
 

@@ -84,12 +84,14 @@ static void train(test_model *m, const graph *g, const dataset *data, int policy
   require(train_run(&o, result, &error), &error);
 }
 
-/* Largest relative distance of the losses of two runs. */
+/* Largest relative distance of the losses of two runs; NaN where it is none. */
 static double distance(const train_result *a, const train_result *b) {
   double largest = 0;
   assert_int_equal(a->steps_done, b->steps_done);
-  for (int64_t i = 0; i < a->steps_done; i++)
-    largest = fmax(largest, fabs(a->losses[i] - b->losses[i]) / fabs(b->losses[i]));
+  for (int64_t i = 0; i < a->steps_done; i++) {
+    const double apart = fabs(a->losses[i] - b->losses[i]) / fabs(b->losses[i]);
+    largest = apart <= largest ? largest : apart; /* fmax would pass over NaN */
+  }
   return largest;
 }
 

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "near.h"
 #include "train_model.h"
 #include <math.h>
 #include <stdlib.h>
@@ -92,16 +93,16 @@ static void schedules_have_their_shapes(void **state) {
   optimizer_spec o = {.learning_rate = 2.0, .schedule = SCHEDULE_CONSTANT, .warmup = 4};
   const double warm[] = {0.5, 1.0, 1.5, 2.0, 2.0, 2.0};
   for (int i = 0; i < 6; i++)
-    assert_float_equal(train_learning_rate(&o, i, 20, 20), warm[i], 1e-12);
+    assert_near(train_learning_rate(&o, i, 20, 20), warm[i], 1e-12);
   o.schedule = SCHEDULE_LINEAR;
   o.final_fraction = 0.1;
-  assert_float_equal(train_learning_rate(&o, 4, 20, 20), 2.0, 1e-12);
-  assert_float_equal(train_learning_rate(&o, 19, 20, 20), 0.2, 1e-12);
-  assert_float_equal(train_learning_rate(&o, 9, 20, 20), 2.0 * (0.1 + 0.9 * (1 - 5.0 / 15)), 1e-12);
+  assert_near(train_learning_rate(&o, 4, 20, 20), 2.0, 1e-12);
+  assert_near(train_learning_rate(&o, 19, 20, 20), 0.2, 1e-12);
+  assert_near(train_learning_rate(&o, 9, 20, 20), 2.0 * (0.1 + 0.9 * (1 - 5.0 / 15)), 1e-12);
   o.schedule = SCHEDULE_COSINE;
-  assert_float_equal(train_learning_rate(&o, 19, 20, 20), 0.2, 1e-12);
-  assert_float_equal(train_learning_rate(&o, 9, 20, 20),
-                     2.0 * (0.1 + 0.9 * 0.5 * (1 + cos(M_PI / 3))), 1e-12);
+  assert_near(train_learning_rate(&o, 19, 20, 20), 0.2, 1e-12);
+  assert_near(train_learning_rate(&o, 9, 20, 20), 2.0 * (0.1 + 0.9 * 0.5 * (1 + cos(M_PI / 3))),
+              1e-12);
 }
 
 static void a_short_run_compresses_the_schedule(void **state) {
@@ -109,9 +110,9 @@ static void a_short_run_compresses_the_schedule(void **state) {
   optimizer_spec o = {.learning_rate = 1.0, .schedule = SCHEDULE_COSINE, .warmup = 10};
   /* 21 steps of 101: step i stands at 5 i */
   for (int i = 0; i < 21; i++)
-    assert_float_equal(train_learning_rate(&o, i, 21, 101),
-                       train_learning_rate(&o, 5 * i, 101, 101), 1e-12);
-  assert_float_equal(train_learning_rate(&o, 20, 21, 101), 0.0, 1e-12);
+    assert_near(train_learning_rate(&o, i, 21, 101), train_learning_rate(&o, 5 * i, 101, 101),
+                1e-12);
+  assert_near(train_learning_rate(&o, 20, 21, 101), 0.0, 1e-12);
   assert_true(train_learning_rate(&o, 0, 1, 101) > 0.0);
 }
 
@@ -184,7 +185,7 @@ static void gradients_add_up_over_micro_batches(void **state) {
   begin(&f, &m, 4, 8);
   const train_result *r = run(&f);
   for (int i = 0; i < 8; i++)
-    assert_float_equal(r->losses[i], whole[i], 1e-5 * whole[i]);
+    assert_near(r->losses[i], whole[i], 1e-5 * whole[i]);
   free(whole);
   end(&f);
 }
