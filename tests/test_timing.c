@@ -75,7 +75,7 @@ static void every_policy_that_is_trained_is_timed(void **state) {
   tuner_options options = measured_in(*state, run);
   tuner_summary summary = tune(w, &options);
   assert_false(summary.predicted);
-  assert_true(summary.found);
+  assert_true(summary.found && summary.row_count >= 5);
   for (int i = 0; i < summary.row_count; i++) {
     const tuner_row *row = &summary.rows[i];
     assert_true(row->measured);
@@ -150,9 +150,13 @@ static void the_same_command_again_times_nothing(void **state) {
   seen_times after = look(run);
   assert_int_equal(before.evaluations, after.evaluations);
   assert_int_equal(before.policies, after.policies);
+  int compared = 0;
   for (int i = 0; i < before.policies; i++)
-    if (before.text[i] != NULL)
+    if (before.text[i] != NULL) {
       assert_string_equal(before.text[i], after.text[i]);
+      compared++;
+    }
+  assert_true(compared >= 5);
   assert_true(first.tuning_seconds < second.tuning_seconds);
   assert_int_equal(first.row_count, second.row_count);
   for (int i = 0; i < first.row_count; i++) {
@@ -245,6 +249,7 @@ static void predictions_are_kept_apart(void **state) {
   tuner_summary first = tune(w, &options), second = tune(w, &priced);
   assert_false(first.predicted);
   assert_true(second.predicted);
+  assert_true(second.row_count >= 5);
   for (int i = 0; i < second.row_count; i++) {
     assert_false(second.rows[i].measured);
     assert_true(second.rows[i].step_seconds == second.rows[i].predicted_seconds);

@@ -187,9 +187,11 @@ static void pins_and_exclusions_hold(void **state) {
   const mpt_layer_policy fc1 = formats_of(t.policy, "blocks.0.mlp.fc1");
   for (int g = 0; g < MPT_GEMM_COUNT; g++)
     assert_int_not_equal(fc1.gemm[g].precision, MPT_PRECISION_FP8);
+  int excluded = 0;
   for (int i = 0; i < t.summary.row_count; i++)
     if (strcmp(t.summary.rows[i].label, "all-fp8") == 0)
-      assert_true(t.summary.rows[i].excluded);
+      excluded += t.summary.rows[i].excluded;
+  assert_int_equal(excluded, 1);
   finish(&t);
 }
 
@@ -197,13 +199,19 @@ static void another_reference_is_compared_with(void **state) {
   (void)state;
   tuned t = {0};
   tune(gpt, "reference: bf16\n", &t);
+  int references = 0, slower = 0;
   for (int i = 0; i < t.summary.row_count; i++) {
     const tuner_row *row = &t.summary.rows[i];
     assert_int_equal(row->reference, strcmp(row->label, "all-bf16") == 0);
+    references += row->reference;
     /* Slower than the reference: timed, not trained. */
-    if (strcmp(row->label, "all-fp32") == 0)
+    if (strcmp(row->label, "all-fp32") == 0) {
       assert_true(row->worse_by != row->worse_by);
+      slower++;
+    }
   }
+  assert_int_equal(references, 1);
+  assert_int_equal(slower, 1);
   finish(&t);
 }
 
