@@ -53,6 +53,10 @@ export PATH="$scratch/bin:$PATH" MPTUNE_PROFILES="$source_dir/profiles/devices" 
 # A machine with a GPU gives the same answers: none is seen.
 export CUDA_VISIBLE_DEVICES=
 export SOURCE="$source_dir" WORKLOADS="$source_dir/profiles/workloads" LC_ALL=C
+# What a sanitizer has to say is not lost with the exit code of a pipeline, or in /dev/null.
+for options in ASAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS; do
+  export "$options=${!options:+${!options}:}log_path=$scratch/sanitizer"
+done
 [ $# -gt 0 ] || set -- $(cd "$here" && ls ./*.sh | sed 's|^\./||; s|\.sh$||' | grep -v '^run$')
 
 for name in "$@"; do
@@ -76,6 +80,11 @@ for name in "$@"; do
     [ -e "$want_file" ] || want_file=/dev/null
     matches "$scratch/$stream" "$want_file" || why="$why${why:+; }$stream differs"
   done
+  if reports=$(cat "$scratch"/sanitizer.* 2>/dev/null); then
+    why="$why${why:+; }a sanitizer reports"
+    printf '%s\n' "$reports"
+    rm -f "$scratch"/sanitizer.*
+  fi
   if [ -z "$why" ]; then
     passed=$((passed + 1))
   else
