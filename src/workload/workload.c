@@ -125,7 +125,7 @@ static mpt_status read_pins(const mpt_yaml_node *list, workload *w, mpt_error *e
   for (size_t i = 0; i < list->count; i++) {
     const mpt_yaml_node *map = list->items[i];
     int precision;
-    MPT_RETURN_IF_FAILED(fields_read(map, "a pin", fields, FIELD_COUNT(fields), NULL, error));
+    MPT_RETURN_IF_FAILED(fields_read(map, "a pin", fields, FIELD_COUNT(fields), w, error));
     MPT_RETURN_IF_FAILED(
         fields_word(mpt_yaml_get(map, "format"), "format", precision_words, &precision, error));
     const mpt_yaml_node *layers = mpt_yaml_get(map, "layers");
