@@ -1,0 +1,1 @@
+UPDATE policies SET assignment = NULL WHERE id = 2

@@ -1,0 +1,1 @@
+UPDATE policies SET assignment = 'fc1 fp9', label = x'00ff' WHERE id = 1

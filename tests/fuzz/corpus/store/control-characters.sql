@@ -1,0 +1,2 @@
+UPDATE policies SET label = 'a[31mb', assignment = 'fc1 fp8
+'

@@ -1,0 +1,1 @@
+UPDATE evaluations SET counters = '[{"layer": 1}]', failure = x'ff' WHERE id < 5

@@ -1,0 +1,1 @@
+INSERT INTO notes VALUES ('scores x', '[[]]'); INSERT INTO evaluations (key, policy) VALUES ('k', 'p')

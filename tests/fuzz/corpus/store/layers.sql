@@ -1,0 +1,1 @@
+UPDATE notes SET json = '[{"name": "fc1", "kind": 3, "shape": [1e9, -1, {}, 4, 5, 6], "rows": -1}, 7]' WHERE name = 'layers'

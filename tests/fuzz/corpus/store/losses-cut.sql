@@ -1,0 +1,1 @@
+UPDATE evaluations SET losses = x'0000'

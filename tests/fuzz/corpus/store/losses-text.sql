@@ -1,0 +1,1 @@
+UPDATE evaluations SET losses = 'text', metric = 'text', seed = 'x' WHERE id = 1

@@ -1,0 +1,1 @@
+UPDATE notes SET json = '1.0e+308' WHERE name = 'definition'

@@ -1,0 +1,1 @@
+UPDATE notes SET json = '{' WHERE name = 'winner'

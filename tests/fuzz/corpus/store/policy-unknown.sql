@@ -1,0 +1,1 @@
+UPDATE evaluations SET policy = 'nobody' WHERE id = 3

@@ -1,0 +1,1 @@
+UPDATE notes SET json = '{"policy": "", "seeds": ["a", -1, 1e300], "metrics": null, "metric_mean": "x"}' WHERE name = 'reference'

@@ -1,0 +1,1 @@
+DELETE FROM policies; DELETE FROM notes WHERE name = 'reference'

@@ -1,0 +1,1 @@
+UPDATE notes SET json = '[{"layer": "nobody", "precision": "fp9", "gemm": "x", "forward": "", "backward": null, "veto": 4}]' WHERE name = 'sensitivity'

@@ -1,0 +1,1 @@
+UPDATE statistics SET count = -1, amax_bits = -1, sum = 'x', histogram = x'00', layer = x'61ff' WHERE id < 3

@@ -1,0 +1,1 @@
+UPDATE evaluations SET steps = -1, steps_done = 99999999999, diverged = 7 WHERE id = 2

@@ -1,0 +1,1 @@
+UPDATE notes SET json = '[{"evaluation": -5, "policy": "zz", "measured_increase": ""}, []]' WHERE name = 'trajectory'

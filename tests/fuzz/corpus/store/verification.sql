@@ -1,0 +1,1 @@
+UPDATE notes SET json = '[{"policy": null, "looks": [{"n": 1e30}], "differences": {}, "verdict": 9}]' WHERE name = 'verification'

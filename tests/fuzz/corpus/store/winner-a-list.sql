@@ -1,0 +1,1 @@
+UPDATE notes SET json = '[1, null, {}]' WHERE name = 'winner'

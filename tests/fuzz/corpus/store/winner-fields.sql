@@ -1,0 +1,1 @@
+UPDATE notes SET json = '{"policy": 1, "verdict": [], "step_seconds": "x", "worse_by": null, "upper_bound": 1e308, "assignment": {"fc1": 5}}' WHERE name = 'winner'
