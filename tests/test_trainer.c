@@ -546,6 +546,39 @@ static void lite_statistics_are_those_of_what_layers_read(void **state) {
   }
 }
 
+/* The mean of the bits, exactly the metric. */
+static void bits_are_the_accuracy(const train_result *r, int64_t judged) {
+  assert_int_equal(r->judged, judged);
+  int64_t right = 0;
+  for (int64_t i = 0; i < judged; i++)
+    right += r->right[i / 8] >> (i % 8) & 1;
+  assert_true((double)right / (double)judged == r->metric && r->unit == 1.0);
+}
+
+static void which_samples_were_right_is_known(void **state) {
+  (void)state;
+  test_model m;
+  fixture f;
+  test_gpt(&m, 17, 8, 16, 2, 1);
+  begin(&f, &m, 4, 20);
+  train_result *r = run(&f);
+  assert_true(r->judged == 0 && r->right == NULL && r->contributions == NULL);
+  m.w.metric = METRIC_ACCURACY;
+  use(&f, MPT_PRECISION_BF16); /* whose plain pass judges anew, and leaves them alone */
+  bits_are_the_accuracy(run(&f), m.info.held_out * m.info.sequence);
+  m.w.metric = METRIC_F1;
+  r = run(&f);
+  double sum = 0.0;
+  for (int64_t i = 0; i < r->judged; i++)
+    sum += (double)r->contributions[i];
+  assert_true(fabs(sum / (double)r->judged - r->metric) < 1e-6);
+  assert_true(r->right == NULL && r->unit > 0.0);
+  m.w.metric = METRIC_ACCURACY;
+  m.w.optimizer.learning_rate = 1e30;
+  assert_true(run(&f)->diverged && f.result.judged == 0 && f.result.right == NULL);
+  end(&f);
+}
+
 static void metrics_are_those_of_the_held_out_data(void **state) {
   (void)state;
   test_model m;
@@ -600,6 +633,7 @@ int main(void) {
       cmocka_unit_test(layers_are_probed_and_watched),
       cmocka_unit_test(lite_statistics_are_those_of_what_layers_read),
       cmocka_unit_test(metrics_are_those_of_the_held_out_data),
+      cmocka_unit_test(which_samples_were_right_is_known),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

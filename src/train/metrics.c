@@ -1,21 +1,14 @@
-/* The metric on held-out data, in the policy's formats and in fp32.
- *
- * accuracy: the share of rows whose largest output is the label; of binary targets, the share of
- * targets on the right side. f1: of class 1 where there are two classes or a binary loss with one
- * output, else the mean over classes that occur (macro). The largest output is the first of equals.
- */
+/* The metric on held-out data, in the policy's formats and in fp32. */
 #include "base/error.h"
+#include "train/judgements.h"
 #include "train/training.h"
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 typedef struct tally {
   double loss; /* sum over rows */
-  int64_t rows, right, judged;
-  int64_t classes;
-  int64_t *counts; /* [3 * classes]: hits, false alarms, misses of each class */
+  int64_t rows;
+  judgements judged;
 } tally;
 
 mpt_status train_check_metric(const workload *w, const dataset_info *info, mpt_error *error) {
@@ -26,71 +19,15 @@ mpt_status train_check_metric(const workload *w, const dataset_info *info, mpt_e
                   w->metric == METRIC_F1 ? "f1" : "accuracy");
 }
 
-static void judge(tally *y, int64_t class, bool said, bool is) {
-  if (said && is)
-    y->counts[3 * class]++;
-  else if (said)
-    y->counts[3 * class + 1]++;
-  else if (is)
-    y->counts[3 * class + 2]++;
-}
-
-static void judge_classes(tally *y, const float *row, int64_t outputs, int32_t label) {
-  int64_t best = 0;
-  for (int64_t c = 1; c < outputs; c++)
-    if (row[c] > row[best])
-      best = c;
-  y->judged++;
-  y->right += best == label;
-  judge(y, best, true, best == label);
-  if (best != label)
-    judge(y, label, false, true);
-}
-
-static void judge_targets(tally *y, const float *row, const float *targets, int64_t outputs) {
-  for (int64_t c = 0; c < outputs; c++) {
-    bool said = row[c] > 0.0f, is = targets[c] > 0.5f;
-    y->judged++;
-    y->right += said == is;
-    judge(y, c, said, is);
-  }
-}
-
-static void judge_batch(const training *t, tally *y) {
-  const mpt_tensor *out = network_output(t->net);
-  int64_t outputs = out->shape[out->rank - 1], rows = mpt_tensor_count(out) / outputs;
+static void judge_batch(const training *t, judgements *j, int64_t rows) {
+  const int64_t outputs = j->classes;
   const float *targets = t->batch.targets != NULL ? t->batch.targets : t->targets;
   for (int64_t r = 0; r < rows; r++) {
     const float *row = t->outputs + r * outputs;
-    if (t->g->loss == LOSS_BINARY)
-      judge_targets(y, row, targets + r * outputs, outputs);
+    if (j->targets)
+      judgements_add_targets(j, row, targets + r * outputs);
     else
-      judge_classes(y, row, outputs, t->batch.labels[r]);
-  }
-}
-
-static double f1_of(const tally *y) {
-  double sum = 0.0;
-  int64_t classes = 0;
-  for (int64_t c = y->classes == 2 ? 1 : 0; c < y->classes; c++) {
-    const int64_t *n = &y->counts[3 * c];
-    int64_t all = 2 * n[0] + n[1] + n[2];
-    if (all == 0 && y->classes > 2)
-      continue; /* neither said nor there */
-    sum += all > 0 ? 2.0 * (double)n[0] / (double)all : 0.0;
-    classes++;
-  }
-  return classes > 0 ? sum / (double)classes : 0.0;
-}
-
-static double metric_of(const training *t, const tally *y) {
-  switch (t->w->metric) {
-  case METRIC_ACCURACY:
-    return (double)y->right / (double)y->judged;
-  case METRIC_F1:
-    return f1_of(y);
-  default:
-    return y->loss / (double)y->rows;
+      judgements_add_label(j, row, t->batch.labels[r]);
   }
 }
 
@@ -120,19 +57,25 @@ static mpt_status evaluate_batch(training *t, int64_t first, float *probe, tally
   if (t->w->metric == METRIC_LOSS)
     return MPT_OK;
   MPT_RETURN_IF_FAILED(mpt_tensor_download(t->net->queue, out, t->outputs, error));
-  judge_batch(t, y);
+  judge_batch(t, &y->judged, rows);
   return MPT_OK;
 }
 
-/* `probe` gets the outputs of the first held-out batch. */
+static mpt_status open_tally(const training *t, bool keep, tally *y, mpt_error *error) {
+  const int64_t held_out = dataset_get_info(t->options->data)->held_out;
+  const int64_t rows = t->g->rows / t->g->batch * held_out;
+  *y = (tally){0};
+  return judgements_open(&y->judged, t->w->metric, t->g->loss == LOSS_BINARY,
+                         train_output_columns(t), keep ? rows : 0, error);
+}
+
+/* `probe` gets the outputs of the first held-out batch, `kept` (may be NULL) how each sample was
+ * judged. */
 static mpt_status evaluate(training *t, mpt_run_mode mode, float *probe, double *metric,
-                           double *loss, mpt_error *error) {
+                           double *loss, train_result *kept, mpt_error *error) {
   mpt_status status = MPT_OK;
-  const mpt_tensor *out = network_output(t->net);
-  tally y = {.classes = out->shape[out->rank - 1]};
-  y.counts = calloc((size_t)y.classes * 3, sizeof *y.counts);
-  if (y.counts == NULL)
-    return mpt_fail_memory(error, "the metric", (size_t)y.classes * 3 * sizeof *y.counts);
+  tally y;
+  MPT_TRY(open_tally(t, kept != NULL, &y, error));
   MPT_TRY(network_set_mode(t->net, mode, error));
   MPT_TRY(mpt_session_step_begin(t->net->session, t->step, error));
   int64_t filled = 0, first = 0, held_out = dataset_get_info(t->options->data)->held_out;
@@ -146,10 +89,12 @@ static mpt_status evaluate(training *t, mpt_run_mode mode, float *probe, double 
     status = mpt_fail(error, MPT_ERROR_ARGUMENT, "the data has no held-out samples to judge by");
     goto fail;
   }
-  *metric = metric_of(t, &y);
   *loss = y.loss / (double)y.rows;
+  *metric = t->w->metric == METRIC_LOSS ? *loss : judgements_metric(&y.judged);
+  if (kept != NULL && isfinite(*loss))
+    MPT_TRY(judgements_move(&y.judged, kept, error));
 fail:
-  free(y.counts);
+  judgements_close(&y.judged);
   return status;
 }
 
@@ -186,7 +131,7 @@ static void note_nonfinite(const training *t, train_result *result) {
 mpt_status train_evaluate(training *t, train_result *result, mpt_error *error) {
   float *probe = t->probe;
   MPT_RETURN_IF_FAILED(
-      evaluate(t, MPT_RUN_EVALUATE, probe, &result->metric, &result->held_out_loss, error));
+      evaluate(t, MPT_RUN_EVALUATE, probe, &result->metric, &result->held_out_loss, result, error));
   note_nonfinite(t, result);
   if (result->diverged)
     return MPT_OK;
@@ -203,7 +148,8 @@ mpt_status train_evaluate(training *t, train_result *result, mpt_error *error) {
   int64_t columns = train_output_columns(t);
   float *plain = probe + t->probe_rows * columns;
   double loss;
-  MPT_RETURN_IF_FAILED(evaluate(t, MPT_RUN_PLAIN, plain, &result->metric_plain, &loss, error));
+  MPT_RETURN_IF_FAILED(
+      evaluate(t, MPT_RUN_PLAIN, plain, &result->metric_plain, &loss, NULL, error));
   result->output_difference = difference(probe, plain, rows * columns);
   return MPT_OK;
 }

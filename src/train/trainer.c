@@ -22,6 +22,8 @@ mpt_loss_scale_policy train_loss_scale(const workload *w, const mpt_policy *poli
 void train_result_clear(train_result *result) {
   free(result->losses);
   free(result->counters);
+  free(result->right);
+  free(result->contributions);
   *result = (train_result){0};
 }
 

@@ -54,7 +54,14 @@ typedef struct train_result {
   double metric;       /* held-out, in the policy's formats, scales frozen; NaN if diverged */
   double metric_plain; /* the same weights, forward in fp32 */
   double held_out_loss;
-  double step_seconds; /* median of steps */
+  /* What the metric is a mean of, from the same pass; the caller frees it through
+   * train_result_clear. Nothing of metric loss, nor of a run that diverged. */
+  int64_t judged;       /* held-out samples: rows (tokens of text); of binary targets and accuracy,
+                           each target */
+  uint8_t *right;       /* accuracy: bits, the least significant first; their mean is the metric */
+  float *contributions; /* f1: [judged], linearised; their mean is the metric */
+  double unit;          /* the most that one judgement can change one contribution; accuracy: 1 */
+  double step_seconds;  /* median of steps */
   double total_seconds;
   double output_difference;     /* output check: ||policy - plain|| / ||plain|| of the outputs on a
                                    fixed probe batch, same weights */
