@@ -67,17 +67,6 @@ static void refused(const data_spec *spec, mpt_status wanted, const char *says) 
   assert_null(data);
 }
 
-static void refused_at(const data_spec *spec, int line, int column, const char *says) {
-  dataset *data = NULL;
-  mpt_error error = {.message = ""};
-  mpt_status status = dataset_open(spec, &data, &error);
-  if (status == MPT_OK || error.line != line || error.column != column ||
-      strstr(error.message, says) == NULL)
-    fail_msg("wanted %d:%d '%s', got %d:%d '%s'", line, column, says, error.line, error.column,
-             error.message);
-  assert_string_equal(error.file, spec->files[0]);
-}
-
 /* ---- the order of samples ---- */
 
 static void every_epoch_is_a_permutation(void **state) {
@@ -412,93 +401,6 @@ static void truncated_gzip_is_refused_wherever_it_ends(void **state) {
   refused(&spec, MPT_ERROR_IO, "fetch the file again");
 }
 
-/* ---- csv ---- */
-
-static void csv_columns_are_chosen_and_standardized(void **state) {
-  (void)state;
-  data_spec spec = spec_of(DATA_CSV, put_text("a.csv", "x,y,\"class\",z\n"
-                                                       "1,10,0,5\n2,20,1,5\n3,30,1,5\r\n\n"
-                                                       "4,40,2,5\n5,50,0,5"));
-  spec.header = true;
-  spec.classes = 3;
-  strcpy(spec.label, "class");
-  dataset *data = open_data(&spec);
-  const dataset_info *info = dataset_get_info(data);
-  assert_int_equal(info->rank, 1);
-  assert_int_equal(info->shape[0], 3);
-  assert_int_equal(info->training, 4);
-  assert_int_equal(info->held_out, 1);
-  assert_true(data->features[3] == 2.0f && data->features[4] == 20.0f && data->labels[3] == 2);
-  dataset_close(data);
-
-  strcpy(spec.columns, "y,3");
-  spec.standardize = true;
-  data = open_data(&spec);
-  double sum = 0.0, squares = 0.0;
-  for (int i = 0; i < 4; i++) {
-    double value = data->features[2 * dataset_stored_index(data, i)];
-    sum += value;
-    squares += value * value;
-  }
-  assert_true(fabs(sum) < 1e-5 && fabs(squares - 4.0) < 1e-5); /* of the training part alone */
-  assert_true(data->features[1] == 0.0f);                      /* a constant column */
-  dataset_close(data);
-
-  strcpy(spec.columns, "0-1");
-  spec.classes = 0; /* the label as a float target */
-  data = open_data(&spec);
-  assert_int_equal(dataset_get_info(data)->targets, 1);
-  assert_true(data->targets[3] == 2.0f);
-  dataset_close(data);
-}
-
-static void bad_csv_files_are_refused_at_their_place(void **state) {
-  (void)state;
-  static const struct {
-    const char *text;
-    int line, column;
-    const char *says;
-  } files[] = {
-      {"1,2,0\n3,four,1\n", 2, 3, "'four' is not a finite number"},
-      {"a,b,c\n1,2,0\n", 1, 1, "header: true"},
-      {"1,2,0\n3,,1\n", 2, 3, "an empty field"},
-      {"1,2,0\n3,4,\n5,6,1\n", 2, 5, "an empty field"},
-      {"1,2,0\n3,nan,1\n", 2, 3, "finite"},
-      {"1,2,0\n3,1e99,1\n", 2, 3, "finite"},
-      {"1,2,0\n3,4 5,1\n", 2, 3, "'4 5'"},
-      {"1,2,0\n3,4\n", 2, 1, "2 fields; the lines before have 3"},
-      {"1,2,0\n3,4,5,6\n", 2, 1, "4 fields"},
-      {"1,2,0\n3,4,2\n", 2, 5, "label 2 is out of range"},
-      {"1,2,0\n3,4,-1\n", 2, 5, "label -1 is out of range"},
-      {"1,2,0\n3,4,0.5\n", 2, 5, "label 0.5 is out of range"},
-      {"1\n2\n", 0, 0, "separated by commas"},
-      {"", 0, 0, "empty"},
-      {"\n\n", 0, 0, "empty"},
-      {"1,2,0\n", 0, 0, "leave none to train on"},
-  };
-  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-    data_spec spec = spec_of(DATA_CSV, put_text("bad.csv", files[i].text));
-    spec.classes = 2;
-    refused_at(&spec, files[i].line, files[i].column, files[i].says);
-  }
-  data_spec spec = spec_of(DATA_CSV, put_text("c.csv", "x,y,class\n1,2,0\n3,4,1\n"));
-  spec.classes = 2;
-  spec.header = true;
-  strcpy(spec.label, "clas");
-  refused(&spec, MPT_ERROR_NOT_FOUND, "did you mean 'class'");
-  strcpy(spec.label, "7");
-  refused(&spec, MPT_ERROR_NOT_FOUND, "no column 7");
-  spec.label[0] = '\0';
-  strcpy(spec.columns, "0-2");
-  refused(&spec, MPT_ERROR_ARGUMENT, "is the label");
-  strcpy(spec.columns, "1-0");
-  refused(&spec, MPT_ERROR_ARGUMENT, "backwards");
-  strcpy(spec.columns, "0,0");
-  refused(&spec, MPT_ERROR_ARGUMENT, "taken twice");
-  spec = spec_of(DATA_CSV, put("nul.csv", "1,2,0\n3,\0,1\n", 12));
-  refused(&spec, MPT_ERROR_SYNTAX, "NUL");
-}
-
 /* ---- text ---- */
 
 static void text_windows_follow_each_other_and_never_overlap_the_held_out(void **state) {
@@ -613,8 +515,6 @@ int main(void) {
       cmocka_unit_test(idx_files_plain_and_gzipped_are_read),
       cmocka_unit_test(bad_idx_files_are_refused),
       cmocka_unit_test(truncated_gzip_is_refused_wherever_it_ends),
-      cmocka_unit_test(csv_columns_are_chosen_and_standardized),
-      cmocka_unit_test(bad_csv_files_are_refused_at_their_place),
       cmocka_unit_test(text_windows_follow_each_other_and_never_overlap_the_held_out),
       cmocka_unit_test(package_data_is_found_in_the_cache_or_its_package_is_named),
       cmocka_unit_test(another_content_has_another_hash),

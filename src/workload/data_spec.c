@@ -21,8 +21,8 @@ const field data_fields[] = {
     SIZE(classes, 2),
     {"samples", FIELD_INTEGER, false, offsetof(data_spec, samples), 0, 1, 1e12, NULL},
     SIZE(held_out, 1),
-    {"label", FIELD_TEXT, false, offsetof(data_spec, label), 64, 0, 0, NULL},
-    {"columns", FIELD_TEXT, false, offsetof(data_spec, columns), 256, 0, 0, NULL},
+    {"label", FIELD_WORDS, false, offsetof(data_spec, label), 0, 0, 0, NULL},
+    {"columns", FIELD_WORDS, false, offsetof(data_spec, columns), 0, 0, 0, NULL},
     {"header", FIELD_BOOLEAN, false, offsetof(data_spec, header), 0, 0, 0, NULL},
     {"standardize", FIELD_BOOLEAN, false, offsetof(data_spec, standardize), 0, 0, 0, NULL},
     {"vocabulary", FIELD_INTEGER, false, offsetof(data_spec, vocabulary), 0, 2, WORKLOAD_MAX_SIZE,
@@ -83,6 +83,11 @@ data_spec data_spec_default(data_kind kind) {
 
 const char *id_type_name(id_type type) {
   return type < 0 ? "" : id_words[type];
+}
+
+void data_spec_free(data_spec *data) {
+  word_list_free(&data->label);
+  word_list_free(&data->columns);
 }
 
 static mpt_status read_shape(const mpt_yaml_node *map, data_spec *data, mpt_error *error) {
@@ -186,6 +191,11 @@ mpt_status data_spec_read(const mpt_yaml_node *map, data_spec *data, mpt_error *
   MPT_RETURN_IF_FAILED(check_package(map, data, error));
   if (given(map, "held_out_images") != given(map, "held_out_labels"))
     return mpt_yaml_fail(map, error, "held_out_images and held_out_labels go together");
+  if (data->label.count > 1 && data->classes > 0)
+    return mpt_yaml_fail(mpt_yaml_get(map, "label"), error,
+                         "%d columns as the label of classes; one column has a sample's class, "
+                         "several are targets without 'classes'",
+                         data->label.count);
   if (kind != DATA_SYNTHETIC)
     return MPT_OK;
   return is_chain(map) ? check_chain(map, data, error) : check_features(map, data, error);

@@ -59,6 +59,8 @@ static mpt_status read_field(const mpt_yaml_node *node, const field *f, void *ou
   switch (f->type) {
   case FIELD_TEXT:
     return read_text(node, f, out, error);
+  case FIELD_WORDS:
+    return word_list_read(node, f->key, out, error);
   case FIELD_INTEGER:
     return mpt_yaml_integer(node, f->key, (int64_t)f->low, (int64_t)f->high, out, error);
   case FIELD_INT: {
@@ -161,6 +163,8 @@ static bool different(const field *f, const void *a, const void *b) {
   switch (f->type) {
   case FIELD_TEXT:
     return strcmp(a, b) != 0;
+  case FIELD_WORDS:
+    return !word_list_equal(a, b);
   case FIELD_INTEGER:
     return *(const int64_t *)a != *(const int64_t *)b;
   case FIELD_INT:
@@ -198,6 +202,9 @@ void fields_text(mpt_text *text, const char *prefix, const field *fields, size_t
     switch (fields[i].type) {
     case FIELD_TEXT:
       mpt_text_add(text, value);
+      break;
+    case FIELD_WORDS:
+      word_list_text(value, text);
       break;
     case FIELD_INTEGER:
       mpt_text_addf(text, "%lld", (long long)*(const int64_t *)value);

@@ -5,9 +5,11 @@
 
 #include "base/text.h"
 #include "base/yaml.h"
+#include "workload/word_list.h"
 
 typedef enum field_type {
   FIELD_TEXT,    /* char[size], not empty */
+  FIELD_WORDS,   /* word_list: a text or a list of texts, none empty; whoever owns it frees it */
   FIELD_INTEGER, /* int64_t in [low, high] */
   FIELD_INT,     /* int in [low, high] */
   FIELD_NUMBER,  /* double in [low, high] */

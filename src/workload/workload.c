@@ -305,6 +305,7 @@ void workload_free(workload *w) {
   if (w == NULL)
     return;
   model_free(&w->model);
+  data_spec_free(&w->data);
   free(w->pins);
   free(w);
 }

@@ -4,6 +4,7 @@
 #define WORKLOAD_H
 
 #include "mptune/mptune.h"
+#include "workload/word_list.h"
 
 #define WORKLOAD_MAX_INPUTS 4
 
@@ -108,8 +109,8 @@ typedef struct data_spec {
   int64_t samples;    /* synthetic: how many, training and held out; others: at most this many
                          training samples (bytes, tokens: at most this many ids), 0 all */
   int64_t held_out;   /* samples kept for the metric, 0: the default of the kind */
-  char label[64];     /* csv: name or index of the label (or target) column; "" the last */
-  char columns[256];  /* csv: which feature columns, "0-9,12", or "" for all but the label */
+  word_list label;    /* csv: names or numbers of the label, or target, columns; none: the last */
+  word_list columns;  /* csv: of the features, "0-9,12" as a text; none: all but the label */
   bool header;        /* csv: the first line holds names, not numbers */
   bool standardize;   /* csv: subtract mean and divide by deviation of the training part */
   int64_t vocabulary; /* tokens, synthetic tokens: ids in [0, vocabulary) */
@@ -129,6 +130,7 @@ typedef struct data_spec {
 } data_spec;
 data_spec data_spec_default(data_kind kind);
 const char *id_type_name(id_type type); /* "uint16" */
+void data_spec_free(data_spec *data); /* what it points to */
 
 typedef enum loss_kind { LOSS_CROSS_ENTROPY, LOSS_NLL, LOSS_BINARY, LOSS_MSE } loss_kind;
 typedef enum optimizer_kind { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW } optimizer_kind;
