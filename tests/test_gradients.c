@@ -237,6 +237,8 @@ static void of_a_view_at_the_end(void **state) {
   (void)state;
   test_model m;
   test_mlp(&m, 6, 8, 3);
+  m.w.loss = LOSS_MSE;
+  m.info.classes = 0, m.info.targets = 3;
   test_layer(&m, "tanh", "tanh2", NULL);
   test_layer(&m, "flatten", "flatten", NULL);
   check_gradients(&m, 5);

@@ -432,6 +432,47 @@ static void errors_name_the_layer_and_its_place(void **state) {
   assert_string_equal(error.message, "layer 'fc2': a linear takes no 'heads'");
 }
 
+/* What may end a network, by loss; behind a dropout, which changes nothing in it. */
+static void logits_have_no_bounds(void **state) {
+  (void)state;
+  static const struct {
+    const char *kind, *gives;
+    bool cross_entropy, binary;
+  } ends[] = {
+      {"softmax", "a softmax gives values from 0 to 1", false, false},
+      {"sigmoid", "a sigmoid gives values from 0 to 1", false, false},
+      {"tanh", "a tanh gives values from -1 to 1", false, false},
+      {"relu", "a relu gives none below 0", true, false},
+      {"gelu", "a gelu gives none below -0.17", true, false},
+      {"layernorm", NULL, true, true},
+  };
+  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+    for (int loss = 0; loss < 3; loss++)
+      for (int behind = 0; behind < 2; behind++) {
+        test_model m;
+        test_mlp(&m, 7, 5, loss == 0 ? 3 : 1);
+        m.w.loss = loss == 0 ? LOSS_CROSS_ENTROPY : loss == 1 ? LOSS_BINARY : LOSS_MSE;
+        if (loss > 0)
+          m.info.classes = 0, m.info.targets = 1;
+        test_layer(&m, ends[i].kind, "end", NULL);
+        if (behind)
+          test_layer(&m, "dropout", "drop", NULL)->probability = 0.5;
+        if (loss == 2 || (loss == 0 ? ends[i].cross_entropy : ends[i].binary))
+          graph_free(build(&m, 4));
+        else
+          refuse(&m, MPT_ERROR_SHAPE, ends[i].gives);
+      }
+  test_model m;
+  test_mlp(&m, 7, 5, 3);
+  test_layer(&m, "softmax", "end", NULL);
+  refuse(&m, MPT_ERROR_SHAPE,
+         "layer 'end': the loss cross_entropy reads logits, which are any "
+         "numbers, and a softmax gives values from 0 to 1; leave it out, or "
+         "use the loss nll");
+  m.w.loss = LOSS_NLL;
+  graph_free(build(&m, 4));
+}
+
 static void layers_that_do_not_fit_are_refused(void **state) {
   (void)state;
   test_model m;
@@ -524,6 +565,7 @@ int main(void) {
       cmocka_unit_test(a_sum_that_the_network_makes_is_looked_at),
       cmocka_unit_test(attention_has_its_operations),
       cmocka_unit_test(errors_name_the_layer_and_its_place),
+      cmocka_unit_test(logits_have_no_bounds),
       cmocka_unit_test(layers_that_do_not_fit_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

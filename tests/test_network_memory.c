@@ -143,7 +143,7 @@ static void make_model(test_model *m, int model) {
     layer = test_layer(m, "conv2d", "conv", NULL);
     layer->channels = 4, layer->kernel = 3;
     test_layer(m, "maxpool", "pool", NULL)->kernel = 2;
-    test_layer(m, "tanh", "tanh", NULL);
+    test_layer(m, "relu", "relu", NULL);
     test_layer(m, "flatten", "flatten", NULL);
     break;
   case 5: /* one tensor read by three layers and by its own sum */

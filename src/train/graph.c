@@ -250,6 +250,26 @@ static mpt_status check_class_loss(const graph *g, const graph_layer *last, cons
   return MPT_OK;
 }
 
+/* Logits are any numbers: where the outputs have bounds, so has the loss, and no training gets
+ * below it. The softmax of cross_entropy is that of their differences, which one bound leaves free.
+ */
+static mpt_status check_logits(const graph *g, mpt_error *error) {
+  const graph_layer *last = &g->layers[g->layer_count - 1];
+  const bool binary = g->loss == LOSS_BINARY;
+  if (!binary && g->loss != LOSS_CROSS_ENTROPY)
+    return MPT_OK;
+  while (last->kind->keeps_bounds && last->inputs[0] > 0)
+    last = &g->layers[last->inputs[0] - 1];
+  if (last->kind->bounds == NULL || !(last->kind->bounded_above || binary))
+    return MPT_OK;
+  return graph_fail(
+      g, last, error,
+      "the loss %s reads logits, which are any numbers, and a %s gives %s; leave it "
+      "out%s",
+      binary ? "binary_cross_entropy" : "cross_entropy", last->spec->kind, last->kind->bounds,
+      strcmp(last->spec->kind, "softmax") == 0 && !binary ? ", or use the loss nll" : "");
+}
+
 static mpt_status check_loss(graph *g, const dataset_info *info, mpt_error *error) {
   const graph_layer *last = &g->layers[g->layer_count - 1];
   const graph_tensor *out = &g->tensors[g->output];
@@ -264,6 +284,7 @@ static mpt_status check_loss(graph *g, const dataset_info *info, mpt_error *erro
   if (!out->gradient)
     return graph_fail(g, last, error, "the network has no parameters to train");
   g->rows = out->count / outputs;
+  MPT_RETURN_IF_FAILED(check_logits(g, error));
   if (g->loss == LOSS_CROSS_ENTROPY || g->loss == LOSS_NLL)
     return check_class_loss(g, last, out, info, error);
   int64_t targets = info->classes == 2 && g->loss == LOSS_BINARY ? 1 : info->targets;

@@ -81,6 +81,9 @@ typedef struct layer_kind {
   bool reads_output;       /* and of its output: what no layer reads any more is not kept */
   bool views;              /* its output is its input seen with another shape */
   bool forwards_gradients; /* its inputs' gradients are its output's */
+  const char *bounds;      /* of its outputs, whatever comes in: "values from 0 to 1"; NULL: none */
+  bool bounded_above;      /* they have a largest, too */
+  bool keeps_bounds;       /* its outputs have those of its inputs */
   bool adds_gradients;     /* backward minds `accumulate`; for others the network adds */
   bool keyed_by_step;      /* draws by layer_run.dropout, which others are not given: no two steps
                               are the same, so none is recorded */

@@ -43,19 +43,21 @@ static mpt_status backward(layer_run *run, mpt_error *error) {
 }
 
 /* Backward, gelu reads its input and the others their output (mpt_activation_backward). */
-#define ACTIVATION_KIND(word, reads)                                                               \
+#define ACTIVATION_KIND(word, reads, range, above)                                                 \
   const layer_kind layer_##word = {                                                                \
       .name = #word,                                                                               \
       .fewest_inputs = 1,                                                                          \
       .most_inputs = 1,                                                                            \
       .sees_outputs = true,                                                                        \
       .reads = true,                                                                               \
+      .bounds = range,                                                                             \
+      .bounded_above = above,                                                                      \
       .shape = shape,                                                                              \
       .passes = passes,                                                                            \
       .forward = forward,                                                                          \
       .backward = backward,                                                                        \
   }
-ACTIVATION_KIND(relu, reads_output);
-ACTIVATION_KIND(sigmoid, reads_output);
-ACTIVATION_KIND(tanh, reads_output);
-ACTIVATION_KIND(gelu, reads_inputs);
+ACTIVATION_KIND(relu, reads_output, "none below 0", false);
+ACTIVATION_KIND(sigmoid, reads_output, "values from 0 to 1", true);
+ACTIVATION_KIND(tanh, reads_output, "values from -1 to 1", true);
+ACTIVATION_KIND(gelu, reads_inputs, "none below -0.17", false);

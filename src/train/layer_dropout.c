@@ -41,6 +41,7 @@ const layer_kind layer_dropout = {
     .needs = LAYER_PROBABILITY,
     .fewest_inputs = 1,
     .most_inputs = 1,
+    .keeps_bounds = true,
     .shape = shape,
     .sees_outputs = true,
     .keyed_by_step = true,

@@ -51,6 +51,7 @@ const layer_kind layer_flatten = {
     .most_inputs = 1,
     .views = true,
     .forwards_gradients = true,
+    .keeps_bounds = true,
     .shape = shape,
     .passes = passes,
     .forward = forward,

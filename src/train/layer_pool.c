@@ -71,6 +71,7 @@ static mpt_status backward(layer_run *run, mpt_error *error) {
       .fewest_inputs = 1,                                                                          \
       .most_inputs = 1,                                                                            \
       .reads_inputs = true,                                                                        \
+      .keeps_bounds = true,                                                                        \
       .shape = shape,                                                                              \
       .passes = passes,                                                                            \
       .forward = forward,                                                                          \
