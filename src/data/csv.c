@@ -67,6 +67,16 @@ static mpt_status put_class(const table *t, int column, double value, int32_t *o
   return MPT_OK;
 }
 
+static mpt_status put_target(const table *t, int column, double value, float *out,
+                             mpt_error *error) {
+  if (t->spec->probabilities && (value < 0.0 || value > 1.0))
+    return csv_fail(t->path, &t->record.fields[column], error,
+                    "target %g is not in [0, 1]; binary_cross_entropy takes probabilities, and mse "
+                    "any target",
+                    value);
+  return put_float(t, column, value, out, error);
+}
+
 /* ---- samples ---- */
 
 static mpt_status resize(void **values, int64_t samples, int64_t width, size_t element,
@@ -113,8 +123,8 @@ static mpt_status add_sample(table *t, dataset *data, mpt_error *error) {
     MPT_RETURN_IF_FAILED(read_number(t, c->labels[i], &value, error));
     MPT_RETURN_IF_FAILED(t->spec->classes > 0
                              ? put_class(t, c->labels[i], value, &data->labels[sample], error)
-                             : put_float(t, c->labels[i], value,
-                                         &data->targets[sample * c->label_count + i], error));
+                             : put_target(t, c->labels[i], value,
+                                          &data->targets[sample * c->label_count + i], error));
   }
   data->samples++;
   return MPT_OK;

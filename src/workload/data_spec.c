@@ -1,6 +1,8 @@
 /* The `data` section: one kind of data, and the keys that this kind takes. */
 #include "base/error.h"
 #include "workload/sections.h"
+#include <float.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,8 +32,8 @@ const field data_fields[] = {
     SIZE(features, 1),
     SIZE(targets, 1),
     SIZE(hidden, 1),
-    {"scale_low", FIELD_ABOVE, false, offsetof(data_spec, scale_low), 0, 0, 1e30, NULL},
-    {"scale_high", FIELD_ABOVE, false, offsetof(data_spec, scale_high), 0, 0, 1e30, NULL},
+    {"scale_low", FIELD_NUMBER, false, offsetof(data_spec, scale_low), 0, 1e-30, 1e30, NULL},
+    {"scale_high", FIELD_NUMBER, false, offsetof(data_spec, scale_high), 0, 1e-30, 1e30, NULL},
     {"noise", FIELD_NUMBER, false, offsetof(data_spec, noise), 0, 0, 1e30, NULL},
     {"outliers", FIELD_NUMBER, false, offsetof(data_spec, outliers), 0, 0, 1, NULL},
     {"outlier_scale", FIELD_ABOVE, false, offsetof(data_spec, outlier_scale), 0, 0, 1e30, NULL},
@@ -128,6 +130,11 @@ static mpt_status check_features(const mpt_yaml_node *map, data_spec *data, mpt_
     return mpt_yaml_fail(map, error, "synthetic data needs one of 'classes' and 'targets'");
   if (data->shape[0] > 0)
     data->features = data->shape[0] * data->shape[1] * data->shape[2];
+  /* a normal number of a few million is below 8 */
+  if (8.0 * fmax(data->scale_low, data->scale_high) * data->outlier_scale > FLT_MAX)
+    return mpt_yaml_fail(map, error,
+                         "a scale of %g times outlier_scale %g is beyond the largest fp32 number",
+                         fmax(data->scale_low, data->scale_high), data->outlier_scale);
   double values = (double)data->samples * (double)(data->features + data->targets + 1);
   double weights = (double)data->features * (double)(data->hidden + data->classes + data->targets);
   if (values > MAX_VALUES || weights > MAX_VALUES)

@@ -226,7 +226,7 @@ static mpt_status settle_name(const mpt_yaml_node *root, workload *w, mpt_error 
   return MPT_OK;
 }
 
-static mpt_status check_together(const mpt_yaml_node *root, const workload *w, mpt_error *error) {
+static mpt_status check_together(const mpt_yaml_node *root, workload *w, mpt_error *error) {
   bool classes = w->data.classes > 0 || w->data.sequence > 0;
   bool wants_classes = w->loss == LOSS_CROSS_ENTROPY || w->loss == LOSS_NLL;
   if (classes != wants_classes)
@@ -234,6 +234,12 @@ static mpt_status check_together(const mpt_yaml_node *root, const workload *w, m
                          loss_words[w->loss],
                          wants_classes ? "classes (data: classes, or text)" : "float targets",
                          classes ? "classes" : "float targets");
+  if (w->loss == LOSS_BINARY && w->data.kind == DATA_SYNTHETIC)
+    return mpt_yaml_fail(
+        mpt_yaml_get(root, "loss"), error,
+        "loss binary_cross_entropy takes targets in [0, 1], and those of synthetic "
+        "data have any size; use mse, or classes and cross_entropy");
+  w->data.probabilities = w->loss == LOSS_BINARY;
   if (w->loss == LOSS_MSE && w->metric != METRIC_LOSS)
     return mpt_yaml_fail(mpt_yaml_get(root, "metric"), error,
                          "metric %s needs classes; with loss mse only 'loss' makes sense",

@@ -115,6 +115,7 @@ typedef struct data_spec {
   bool standardize;   /* csv: subtract mean and divide by deviation of the training part */
   int64_t vocabulary; /* tokens, synthetic tokens: ids in [0, vocabulary) */
   id_type dtype;      /* tokens */
+  bool probabilities; /* csv: targets are in [0, 1], because the loss takes no others */
   /* synthetic: independent Gaussian features, labels or targets of a random two-layer teacher */
   int64_t features;             /* a sample's; or shape */
   int64_t shape[3];             /* channels, height, width; 0: a row of features */
