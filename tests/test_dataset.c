@@ -342,7 +342,21 @@ static void idx_files_plain_and_gzipped_are_read(void **state) {
   assert_int_equal(filled, 1);
   assert_true(batch.features[1] == 1.0f / 255.0f);
   dataset_batch_free(&batch);
+  assert_int_equal(data->samples, 3); /* no more was read, so the rest may be damaged or huge */
+  char hash[65];
+  strcpy(hash, data->info.hash);
   dataset_close(data);
+  uint8_t bytes[64];
+  size_t length = idx_images(bytes, 4);
+  strcpy(spec.files[0], put("cut", bytes, length - 12));
+  data = open_data(&spec);
+  assert_string_equal(data->info.hash, hash); /* of what training sees */
+  dataset_close(data);
+  strcpy(spec.files[0], put("cut", bytes, length - 13));
+  refused(&spec, MPT_ERROR_SYNTAX, "truncated: the idx file needs 12 bytes and has 11");
+  idx_images(bytes, 5);
+  strcpy(spec.files[0], put("more", bytes, length));
+  refused(&spec, MPT_ERROR_SHAPE, "4 labels for 5 images");
 }
 
 static void bad_idx_files_are_refused(void **state) {

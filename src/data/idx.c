@@ -16,7 +16,8 @@ enum {
 typedef struct idx {
   int rank;
   int64_t shape[MAX_DIMENSIONS];
-  int64_t count; /* of values */
+  int64_t items; /* in the file, of which shape[0] are read */
+  int64_t count; /* of values that are read */
   uint8_t *values;
 } idx;
 
@@ -66,7 +67,16 @@ static mpt_status read_header(data_stream *file, idx *out, mpt_error *error) {
     out->shape[d] = size;
     out->count *= size;
   }
+  out->items = out->shape[0];
   return MPT_OK;
+}
+
+/* No more than `most` items are wanted. */
+static void take_part(idx *out, int64_t most) {
+  if (most <= 0 || most >= out->items)
+    return;
+  out->count = out->count / out->items * most;
+  out->shape[0] = most;
 }
 
 /* Room grows with what is read: a damaged header may claim any size. */
@@ -83,14 +93,15 @@ static mpt_status read_values(data_stream *file, idx *out, mpt_error *error) {
     if (got < room)
       return fail_short(file, "the idx file", out->count, got, error);
   }
-  if (stream_read(file, &beyond, 1) == 1)
+  if (out->shape[0] == out->items && stream_read(file, &beyond, 1) == 1)
     return mpt_fail_at(error, MPT_ERROR_SYNTAX, path, 0, 0,
                        "longer than the %lld values that its header says", (long long)out->count);
   return MPT_OK;
 }
 
-static mpt_status idx_read(const data_spec *spec, const char *pattern, idx *out, file_list *files,
-                           mpt_error *error) {
+/* `most` items from the beginning, 0: all. */
+static mpt_status idx_read(const data_spec *spec, const char *pattern, int64_t most, idx *out,
+                           file_list *files, mpt_error *error) {
   MPT_RETURN_IF_FAILED(files_find(spec, pattern, files, error));
   const char *path = files->paths[0];
   if (files->count > 1)
@@ -100,6 +111,7 @@ static mpt_status idx_read(const data_spec *spec, const char *pattern, idx *out,
   MPT_RETURN_IF_FAILED(stream_open(path, STREAM_WHOLE, MAX_VALUES + HEADER_ROOM,
                                    "; is it an idx file?", &file, error));
   mpt_status status = read_header(&file, out, error);
+  take_part(out, most);
   if (status == MPT_OK)
     status = read_values(&file, out, error);
   return stream_close(&file, status, error);
@@ -118,10 +130,12 @@ static void part_free(part *p) {
   files_free(&p->label_files);
 }
 
-static mpt_status part_read(const data_spec *spec, int first_file, part *p, mpt_error *error) {
-  MPT_RETURN_IF_FAILED(idx_read(spec, spec->files[first_file], &p->images, &p->image_files, error));
+static mpt_status part_read(const data_spec *spec, int first_file, int64_t most, part *p,
+                            mpt_error *error) {
   MPT_RETURN_IF_FAILED(
-      idx_read(spec, spec->files[first_file + 1], &p->labels, &p->label_files, error));
+      idx_read(spec, spec->files[first_file], most, &p->images, &p->image_files, error));
+  MPT_RETURN_IF_FAILED(
+      idx_read(spec, spec->files[first_file + 1], most, &p->labels, &p->label_files, error));
   const char *images = p->image_files.paths[0], *labels = p->label_files.paths[0];
   if (p->images.rank < 2)
     return mpt_fail_at(error, MPT_ERROR_SHAPE, images, 0, 0,
@@ -130,9 +144,9 @@ static mpt_status part_read(const data_spec *spec, int first_file, part *p, mpt_
     return mpt_fail_at(error, MPT_ERROR_SHAPE, labels, 0, 0,
                        "%d dimensions: these are images, not labels; are the two swapped?",
                        p->labels.rank);
-  if (p->images.shape[0] != p->labels.shape[0])
+  if (p->images.items != p->labels.items)
     return mpt_fail_at(error, MPT_ERROR_SHAPE, labels, 0, 0, "%lld labels for %lld images",
-                       (long long)p->labels.shape[0], (long long)p->images.shape[0]);
+                       (long long)p->labels.items, (long long)p->images.items);
   for (int64_t i = 0; i < p->labels.count; i++)
     if (p->labels.values[i] >= spec->classes)
       return mpt_fail_at(error, MPT_ERROR_SYNTAX, labels, 0, 0,
@@ -176,16 +190,15 @@ static mpt_status join(dataset *data, part *training, const part *held_out, mpt_
 }
 
 /* The held-out part is that of its own files, from their beginning, as many as asked for. */
-static mpt_status limit_parts(const data_spec *spec, dataset *data, int64_t training,
-                              int64_t held_out, const char *file, mpt_error *error) {
+static mpt_status set_parts(const data_spec *spec, dataset *data, int64_t training,
+                            int64_t held_out, const char *file, mpt_error *error) {
   data->separate = true;
   if (spec->held_out > held_out)
     return mpt_fail_at(error, MPT_ERROR_ARGUMENT, file, 0, 0,
                        "held_out is %lld, but there are %lld samples", (long long)spec->held_out,
                        (long long)held_out);
-  data->info.held_out = spec->held_out > 0 ? spec->held_out : held_out;
-  data->samples -= held_out - data->info.held_out;
-  data->info.training = spec->samples > 0 && spec->samples < training ? spec->samples : training;
+  data->info.held_out = held_out;
+  data->info.training = training;
   return MPT_OK;
 }
 
@@ -193,9 +206,10 @@ mpt_status idx_open(const data_spec *spec, dataset *data, mpt_error *error) {
   part training = {0}, held_out = {0};
   mpt_status status = MPT_OK;
   bool separate = spec->files[2][0] != '\0';
-  MPT_TRY(part_read(spec, 0, &training, error));
+  /* Which samples are held out of a single file, only all of them tell. */
+  MPT_TRY(part_read(spec, 0, separate ? spec->samples : 0, &training, error));
   if (separate)
-    MPT_TRY(part_read(spec, 2, &held_out, error));
+    MPT_TRY(part_read(spec, 2, spec->held_out, &held_out, error));
   set_shape(data, &training.images);
   if (separate && (held_out.images.rank != training.images.rank ||
                    held_out.images.count / held_out.images.shape[0] != data->sample_size)) {
@@ -206,7 +220,7 @@ mpt_status idx_open(const data_spec *spec, dataset *data, mpt_error *error) {
   int64_t counts[] = {training.images.shape[0], separate ? held_out.images.shape[0] : 0};
   MPT_TRY(join(data, &training, &held_out, error));
   if (separate)
-    MPT_TRY(limit_parts(spec, data, counts[0], counts[1], held_out.image_files.paths[0], error));
+    MPT_TRY(set_parts(spec, data, counts[0], counts[1], held_out.image_files.paths[0], error));
   else
     MPT_TRY(dataset_split(spec, data, training.image_files.paths[0], error));
 fail:
