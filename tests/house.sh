@@ -35,6 +35,11 @@ allowed() {
 # finite, for lack of memory. base/json.h has their like that do not.
 refused_json='(^|[^a-z_])json_(pack|string|real|array_append_new|object_set_new)[(]'
 
+# C's readers of numbers, which take blanks, hexadecimal, inf, and stop where they like: what people
+# write is read by base/number.h. The files that may use them read what programs wrote.
+refused_numbers='(^|[^a-z_])(strto(d|f|ld|l|ll|ul|ull|imax|umax)(_l)?|v?sscanf|fscanf|ato(i|l|ll|f))[(]'
+numbers_of_programs='src/base/(number|text)|src/data/token_layout|src/store/(run_lock|schema_1)'
+
 # Headers of libraries that libmptune must not need: they are for the command, or under the GPL.
 refused_in_library='^(gsl/|sqlite3\.h|zlib\.h|glpk\.h|mpi\.h)'
 
@@ -77,6 +82,10 @@ breaches() { # of the tree in the working directory, a line for each
     grep -vE "^(src/base/json\.[ch]|tuner/(write|verification)\.c|src/cli/command_frontier\.c):" |
     sed -E 's/^([^:]*:[0-9]+):.*/\1: JSON is made by base\/json.h/'
 
+  grep -rnE --include='*.c' --include='*.h' "$refused_numbers" src tuner 2>/dev/null |
+    grep -vE "^($numbers_of_programs)\.c:" |
+    sed -E 's/^([^:]*:[0-9]+):.*/\1: numbers are read by base\/number.h/'
+
   # cmocka's takes NaN for any number.
   grep -rnE --include='*.c' --include='*.h' 'assert_float_(not_)?equal *\(' tests 2>/dev/null |
     sed -E 's/^([^:]*:[0-9]+):.*/\1: numbers are compared by assert_near (tests\/near.h)/'
@@ -115,6 +124,7 @@ self_test() {
   echo '#include "base/text.h"' >kernels/cuda/gemm.c
   echo '#include "runtime/plan.h"' >tests/anything.c
   echo '  json_array_append_new(rows, row);' >src/cli/lost_row.c
+  echo '  seed = strtoul(text, NULL, 0);' >src/cli/hexadecimal.c
   echo '  assert_float_equal(a, b, 0);' >tests/nan.c
   touch tuner/twice.c src/cli/twice.c attic/lost.c
   breaches >"$scratch/breaches"
@@ -127,9 +137,10 @@ self_test() {
   expect 'src/mptune/public.h:1: src/mptune may not include "base/text.h"'
   expect 'twice.c: several files have this name: ./src/cli/twice.c ./tuner/twice.c'
   expect 'src/cli/lost_row.c:1: JSON is made by base/json.h'
+  expect 'src/cli/hexadecimal.c:1: numbers are read by base/number.h'
   expect 'tests/nan.c:1: numbers are compared by assert_near (tests/near.h)'
   expect "attic/lost.c: 'attic' is no folder of the house"
-  if [ "$(wc -l <"$scratch/breaches")" -ne 11 ]; then
+  if [ "$(wc -l <"$scratch/breaches")" -ne 12 ]; then
     echo 'and what is no breach was reported:' && cat "$scratch/breaches" && failed=1
   fi
   exit $failed
