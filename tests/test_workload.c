@@ -116,12 +116,51 @@ static void all_keys_are_read(void **state) {
   workload_free(w);
 }
 
+static void a_budget_says_of_what(void **state) {
+  (void)state;
+  static const struct {
+    const char *metric, *budget, *text;
+    bool of_error;
+  } cases[] = {
+      {"loss", "0.5%", "0.5%", false},
+      {"loss", "514", "514", false},
+      {"accuracy", "1%", "1% of the accuracy", false},
+      {"accuracy", "1%, of: accuracy", "1% of the accuracy", false},
+      {"accuracy", "99.9%, of: error", "99.9% of the error rate", true},
+      {"f1", "1%", "1% of the f1", false},
+      {"f1", "1%, of: error", "1% of the error, 1 - f1", true},
+      {"accuracy", "0.99", "0.99", false},
+  };
+  char hash[65], plain[65];
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char yaml[1024], text[64];
+    snprintf(yaml, sizeof yaml, "%.*smetric: %s\nbudget: {worse_by: %s, max_diverged: 20%%}\n%s",
+             (int)(strstr(mlp, "budget") - mlp), mlp, cases[i].metric, cases[i].budget,
+             i > 1 ? "metric_over: population\n" : "");
+    workload *w = load(yaml);
+    workload_budget_text(w, text, sizeof text);
+    assert_string_equal(text, cases[i].text);
+    assert_int_equal(w->budget.of_error, cases[i].of_error);
+    assert_true(w->budget.max_diverged == 0.2 && w->budget.line > 0);
+    assert_int_equal(w->metric_over, i > 1 ? METRIC_OVER_POPULATION : METRIC_OVER_HELD_OUT);
+    /* Of the budget's part none decides what is trained. */
+    assert_int_equal(workload_training_hash(w, hash, NULL), MPT_OK);
+    if (i == 0 || i == 2 || i == 5)
+      strcpy(plain, hash);
+    else if (i < 7)
+      assert_string_equal(hash, plain);
+    workload_free(w);
+  }
+}
+
 static void what_is_left_out_has_defaults(void **state) {
   (void)state;
   workload *w = load(mlp);
   assert_int_equal(w->threads, 1);
   assert_int_equal(w->metric, METRIC_LOSS);
   assert_true(w->budget.relative && w->budget.worse_by > 0.00499 && w->budget.worse_by < 0.00501);
+  assert_true(!w->budget.of_error && w->budget.max_diverged == 0.0);
+  assert_int_equal(w->metric_over, METRIC_OVER_HELD_OUT);
   assert_int_equal(w->reference, MPT_PRECISION_FP32);
   assert_int_equal(w->reference_seeds, 3);
   assert_true(w->optimizer.beta1 == 0.9 && w->optimizer.beta2 == 0.999);
@@ -172,7 +211,23 @@ static void bad_values_are_refused_at_their_place(void **state) {
       {"0.5%", ".nan", 8, 20, "worse_by"},
       {"0.5%", "nan", 8, 20, "worse_by"},
       {"0.5%", "a lot", 8, 20, "worse_by"},
-      {"0.5%", "1000%", 8, 20, "below 1000%"},
+      {"0.5%", "100%", 8, 20, "below 100%"},
+      {"0.5%", "514%", 8, 20, "below 100%"},
+      {"0.5%", "0.5%, of: error", 8, 30, "goes with metric accuracy or f1"},
+      {"0.5%", "0.5%, by: error", 8, 26, "unknown key 'by'"},
+      {"0.5%", "0.5%, max_diverged: 0", 8, 40, "above 0"},
+      {"0.5%", "0.5%, max_diverged: 100%", 8, 40, "below 100%"},
+      {"0.5%", "0.5%, max_diverged: -5%", 8, 40, "above 0"},
+      {"0.5%", "0.5%, max_diverged: nan", 8, 40, "max_diverged is 'nan'"},
+      {"0.5%", "0.5%, max_diverged: [1]", 8, 40, "max_diverged"},
+      {"0.5%}", "1}\nmetric: accuracy", 8, 20, "any policy would meet"},
+      {"0.5%}", "1.5}\nmetric: f1", 8, 20, "any policy would meet"},
+      {"0.5%}", "100%}\nmetric: accuracy", 8, 20, "any policy would meet"},
+      {"0.5%}", "0.005, of: error}\nmetric: f1", 8, 31, "goes with a relative budget"},
+      {"0.5%}", "1%, of: f1}\nmetric: accuracy", 8, 28, "unknown of 'f1'"},
+      {"0.5%}", "1%, of: [error]}\nmetric: accuracy", 8, 28, "of"},
+      {"", "metric_over: samples\n", 9, 14, "unknown metric_over 'samples'"},
+      {"", "metric_over: population\n", 9, 14, "goes with metric accuracy or f1"},
       {"{worse_by: 0.5%}", "0.5%", 8, 9, "budget"},
       {"", "pins: [{layers: fc1, format: fp9}]\n", 9, 30, "unknown format 'fp9'"},
       {"", "pins: [{layers: '[^a]', format: fp8}]\n", 9, 17, "[!abc]"},
@@ -549,6 +604,7 @@ static int remove_path(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(all_keys_are_read),
+      cmocka_unit_test(a_budget_says_of_what),
       cmocka_unit_test(what_is_left_out_has_defaults),
       cmocka_unit_test(bad_values_are_refused_at_their_place),
       cmocka_unit_test(a_list_of_layers_is_read),

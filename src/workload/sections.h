@@ -23,6 +23,9 @@ mpt_status optimizer_read(const mpt_yaml_node *map, optimizer_spec *optimizer, m
 /* Into the optimizer, which holds the schedule too. */
 mpt_status schedule_read(const mpt_yaml_node *map, optimizer_spec *optimizer, mpt_error *error);
 
+mpt_status budget_read(const mpt_yaml_node *map, metric_kind metric, budget_spec *budget,
+                       mpt_error *error);
+
 /* Fills model->layers from the preset's sizes. */
 mpt_status preset_build(model_spec *model, mpt_error *error);
 

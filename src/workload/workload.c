@@ -13,6 +13,7 @@ enum { SIZE_LIMIT = 4 << 20, DEPTH_LIMIT = 16, MAX_PINS = 1000 };
 
 const char *const loss_words[] = {"cross_entropy", "nll", "binary_cross_entropy", "mse", NULL};
 const char *const metric_words[] = {"loss", "accuracy", "f1", NULL};
+static const char *const metric_over_words[] = {"held_out", "population", NULL};
 const char *const precision_words[] = {"fp32", "tf32", "bf16", "fp16", "fp8", NULL};
 static const char *const loss_scale_words[] = {"dynamic", "static", "none", NULL};
 
@@ -34,6 +35,7 @@ static const field workload_fields[] = {
     {"threads", FIELD_INT, false, offsetof(workload, threads), 0, 1, 1024, NULL},
     {"checkpoint", FIELD_TEXT, false, offsetof(workload, checkpoint), 512, 0, 0, NULL},
     WORD("metric", metric, metric_words, false),
+    WORD("metric_over", metric_over, metric_over_words, false),
     SECTION("budget", true),
     SECTION("pins", false),
     SECTION("exclude", false),
@@ -64,35 +66,6 @@ static mpt_status read_schema(const mpt_yaml_node *root, mpt_error *error) {
   if (strcmp(schema, "mptune/workload@1") != 0)
     return mpt_yaml_fail(node, error, "schema is '%s'; this mptune reads mptune/workload@1",
                          schema);
-  return MPT_OK;
-}
-
-/* "0.5%" is relative, "0.005" absolute. */
-static mpt_status read_budget(const mpt_yaml_node *map, budget_spec *budget, mpt_error *error) {
-  const char *const keys[] = {"worse_by"};
-  const char *text;
-  double value;
-  MPT_RETURN_IF_FAILED(mpt_yaml_check_keys(map, "the budget", keys, 1, error));
-  const mpt_yaml_node *node = mpt_yaml_get(map, "worse_by");
-  if (node == NULL)
-    return mpt_yaml_fail(map, error, "the budget has no 'worse_by'; give 0.5%% or 0.005");
-  MPT_RETURN_IF_FAILED(mpt_yaml_string(node, "worse_by", &text, error));
-  size_t length = strlen(text);
-  bool relative = length > 0 && text[length - 1] == '%';
-  if (!mpt_number_read(text, length - relative, &value))
-    return mpt_yaml_fail(node, error,
-                         "worse_by is '%s'; give a share of the reference's metric, 0.5%%, or an "
-                         "absolute difference, 0.005",
-                         text);
-  if (value <= 0.0)
-    return mpt_yaml_fail(node, error,
-                         "worse_by is %s; a budget must be above 0: rounding changes every result "
-                         "a little, so nothing could meet it",
-                         text);
-  if (relative && value >= 1000.0)
-    return mpt_yaml_fail(node, error, "worse_by is %s; a relative budget is below 1000%%", text);
-  budget->relative = relative;
-  budget->worse_by = relative ? value / 100.0 : value;
   return MPT_OK;
 }
 
@@ -244,6 +217,10 @@ static mpt_status check_together(const mpt_yaml_node *root, workload *w, mpt_err
     return mpt_yaml_fail(mpt_yaml_get(root, "metric"), error,
                          "metric %s needs classes; with loss mse only 'loss' makes sense",
                          metric_words[w->metric]);
+  if (w->metric_over == METRIC_OVER_POPULATION && w->metric == METRIC_LOSS)
+    return mpt_yaml_fail(mpt_yaml_get(root, "metric_over"), error,
+                         "metric_over: population goes with metric accuracy or f1, which keep what "
+                         "each held-out sample says; the loss is judged over held_out");
   return MPT_OK;
 }
 
@@ -271,7 +248,7 @@ static mpt_status read_workload(const mpt_yaml_node *root, workload *w, mpt_erro
   MPT_RETURN_IF_FAILED(data_spec_read(mpt_yaml_get(root, "data"), &w->data, error));
   MPT_RETURN_IF_FAILED(model_spec_read(mpt_yaml_get(root, "model"), &w->data, &w->model, error));
   MPT_RETURN_IF_FAILED(optimizer_read(mpt_yaml_get(root, "optimizer"), &w->optimizer, error));
-  MPT_RETURN_IF_FAILED(read_budget(mpt_yaml_get(root, "budget"), &w->budget, error));
+  MPT_RETURN_IF_FAILED(budget_read(mpt_yaml_get(root, "budget"), w->metric, &w->budget, error));
   MPT_RETURN_IF_FAILED(read_optional(root, w, error));
   return check_together(root, w, error);
 }

@@ -131,7 +131,7 @@ typedef struct data_spec {
 } data_spec;
 data_spec data_spec_default(data_kind kind);
 const char *id_type_name(id_type type); /* "uint16" */
-void data_spec_free(data_spec *data); /* what it points to */
+void data_spec_free(data_spec *data);   /* what it points to */
 
 typedef enum loss_kind { LOSS_CROSS_ENTROPY, LOSS_NLL, LOSS_BINARY, LOSS_MSE } loss_kind;
 typedef enum optimizer_kind { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW } optimizer_kind;
@@ -148,9 +148,15 @@ typedef struct optimizer_spec {
   double final_fraction; /* of the learning rate at the last step, 0 */
 } optimizer_spec;
 
+/* Over what the metric is a mean: these held-out samples, or others like them too. */
+typedef enum metric_over { METRIC_OVER_HELD_OUT, METRIC_OVER_POPULATION } metric_over;
+
 typedef struct budget_spec {
   bool relative; /* worse_by: 0.5%, else absolute in the metric's units */
+  bool of_error; /* relative to 1 - metric, of accuracy or f1; else to the metric */
   double worse_by;
+  double max_diverged; /* share of the trainings, shown at 95%; 0: not asked for */
+  int line, column;    /* of worse_by */
 } budget_spec;
 
 typedef struct pin_spec {
@@ -175,6 +181,7 @@ typedef struct workload {
   int threads;
   char checkpoint[512]; /* to start from, or "" */
   metric_kind metric;
+  metric_over metric_over;
   budget_spec budget;
   pin_spec *pins;
   int pin_count;
@@ -198,6 +205,9 @@ void workload_free(workload *w);
 mpt_status workload_priced_model(const workload *w, model_spec *model, int64_t *batch,
                                  int64_t *sequence, mpt_error *error);
 void model_free(model_spec *model);
+
+/* "0.5%" of the loss, "0.5% of the accuracy", "0.5% of the error rate", "0.005". */
+void workload_budget_text(const workload *w, char *text, size_t size);
 
 /* The training part in canonical text, for hashing: layers, data, loss, metric, optimizer,
  * schedule, batch, steps, loss scale and the content of the checkpoint; not budget, pins,

@@ -1,0 +1,106 @@
+#include "tuner/budget.h"
+#include "base/error.h"
+#include <math.h>
+#include <stdio.h>
+
+verify_rule budget_rule(const workload *w, double alpha) {
+  const budget_spec *b = &w->budget;
+  return (verify_rule){.budget = b->worse_by,
+                       .relative = b->relative,
+                       .higher_is_better = w->metric != METRIC_LOSS && !b->of_error,
+                       .population = w->metric_over == METRIC_OVER_POPULATION,
+                       .alpha = alpha,
+                       .most_diverged = b->max_diverged > 0.0 ? b->max_diverged : NAN};
+}
+
+double budget_metric(const workload *w, double metric) {
+  return w->budget.of_error ? 1.0 - metric : metric;
+}
+
+static double contribution(const workload *w, const budget_run *run, int64_t i) {
+  const double x =
+      run->right != NULL ? run->right[i / 8] >> (i % 8) & 1 : (double)run->contributions[i];
+  return budget_metric(w, x);
+}
+
+static bool is_known(const budget_run *run) {
+  return run->judged > 0 && (run->right != NULL || run->contributions != NULL);
+}
+
+verify_pair budget_pair(const workload *w, const budget_run *reference,
+                        const budget_run *candidate) {
+  verify_pair pair = {.reference = budget_metric(w, reference->metric),
+                      .candidate = budget_metric(w, candidate->metric)};
+  if (!is_known(reference) || !is_known(candidate) || reference->judged != candidate->judged)
+    return pair;
+  pair.samples = reference->judged;
+  pair.unit = fmax(reference->unit, candidate->unit);
+  for (int64_t i = 0; i < pair.samples; i++) {
+    const double x = contribution(w, reference, i), y = contribution(w, candidate, i);
+    pair.xx += x * x, pair.xy += x * y, pair.yy += y * y;
+  }
+  return pair;
+}
+
+void budget_contributions(const workload *w, const budget_run *run, float *contributions) {
+  for (int64_t i = 0; i < run->judged; i++)
+    contributions[i] = (float)contribution(w, run, i);
+}
+
+int64_t budget_judged(const workload *w, const dataset_info *info) {
+  if (w->metric == METRIC_LOSS)
+    return 0;
+  const int64_t rows = info->held_out * (info->tokens ? info->sequence : 1);
+  const bool each_target = w->metric == METRIC_ACCURACY && info->classes == 0;
+  return rows * (each_target ? info->targets : 1);
+}
+
+/* Two digits, upwards: what is printed as enough is enough. */
+static double round_up(double value) {
+  const double unit = pow(10.0, floor(log10(value)) - 1.0);
+  return ceil(value / unit * (1.0 - 1e-12)) * unit;
+}
+
+static mpt_status too_small(const workload *w, int64_t judged, double resolution, const char *why,
+                            mpt_error *error) {
+  const budget_spec *b = &w->budget;
+  const double needed = round_up(resolution * (double)judged / b->worse_by);
+  const double least = round_up(resolution), scale = b->relative ? 100.0 : 1.0;
+  const char *percent = b->relative ? "%" : "";
+  char text[64];
+  workload_budget_text(w, text, sizeof text);
+  return mpt_fail_at(error, MPT_ERROR_SYNTAX, w->path, b->line, b->column,
+                     "%lld held-out samples cannot resolve a budget of %s: %s (give at least %.0f "
+                     "held-out samples, or a budget of at least %g%s)",
+                     (long long)judged, text, why, needed, least * scale, percent);
+}
+
+static mpt_status check_samples(const workload *w, int64_t judged, double alpha, mpt_error *error) {
+  const verify_rule rule = budget_rule(w, alpha);
+  const double one = 1.0 / (double)judged, budget = w->budget.worse_by;
+  const double resolution = verify_resolution(&rule, judged, VERIFY_MOST_PAIRS);
+  char why[160];
+  if (judged <= 0 || budget >= resolution)
+    return MPT_OK;
+  if (budget < one)
+    snprintf(why, sizeof why, "one sample more or less is %.2g%s",
+             one * (w->budget.relative ? 100.0 : 1.0), w->budget.relative ? "% or more" : "");
+  else
+    snprintf(why, sizeof why,
+             "with metric_over: population not even a policy that changes no answer passes within "
+             "%d pairs",
+             VERIFY_MOST_PAIRS);
+  return too_small(w, judged, resolution, why, error);
+}
+
+mpt_status budget_check_resolution(const workload *w, int64_t judged, double alpha,
+                                   mpt_error *error) {
+  const double least = 1.0 - pow(0.05, 1.0 / VERIFY_MOST_PAIRS);
+  if (w->budget.max_diverged > 0.0 && w->budget.max_diverged < least)
+    return mpt_fail_at(error, MPT_ERROR_SYNTAX, w->path, w->budget.line, w->budget.column,
+                       "max_diverged: %g%% cannot be shown: %d pairs of which none diverges show "
+                       "at most %.3g%% (give %g%% or more, or leave it out)",
+                       100.0 * w->budget.max_diverged, VERIFY_MOST_PAIRS, 100.0 * least,
+                       100.0 * round_up(least));
+  return check_samples(w, judged, alpha, error);
+}
