@@ -39,5 +39,11 @@ for f in missing dir empty text ragged nan range half; do data "$csv: $f.csv"; d
 data "$csv: good.csv" 9
 data 'kind: csv, classes: 3, held_out: 20, file: good.csv'
 data 'kind: csv, classes: 3, held_out: 2, columns: 0-7, file: good.csv'
+{ echo 'length (m, cm),b,c'; cat good.csv; } >names.csv
+printf '\357\273\277"length (m, cm)",b,c\r\n1,2,0\r\n\r\n"1","2","x\r\n"\r\n' >quoted.csv
+gzip -nc quoted.csv | head -c 40 >short.csv.gz
+truncate -s 10G huge.csv
+for f in good.csv names.csv quoted.csv short.csv.gz huge.csv; do data "header: true, $csv: $f"; done
+rm huge.csv
 data 'kind: csv, classes: 3, package: nosuch-package, file: good.csv'
 [ ! -e runs ] || echo "a run was left behind"
