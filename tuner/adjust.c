@@ -194,7 +194,16 @@ static mpt_status baseline_candidates(search *s, mpt_layer_policy *assignment, m
   return try_uniform(s, c, error);
 }
 
+static int by_seconds(const void *a, const void *b) {
+  const candidate *x = *(candidate *const *)a, *y = *(candidate *const *)b;
+  return x->seconds != y->seconds ? (x->seconds > y->seconds) - (x->seconds < y->seconds)
+                                  : (int)x->precision - (int)y->precision;
+}
+
+/* All are timed, then trained from the fastest on: a limit leaves out those that promise least. */
 static mpt_status uniform_candidates(search *s, mpt_layer_policy *assignment, mpt_error *error) {
+  candidate *all[MPT_PRECISION_COUNT];
+  size_t count = 0;
   for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
     bool permitted = true;
     space_uniform(s->space, (mpt_precision)q, assignment, &permitted);
@@ -202,13 +211,18 @@ static mpt_status uniform_candidates(search *s, mpt_layer_policy *assignment, mp
     char label[64];
     snprintf(label, sizeof label, "all-%s", mpt_precision_name((mpt_precision)q));
     MPT_RETURN_IF_FAILED(search_candidate(s, assignment, s->w->loss_scale, label, &c, error));
-    if (!c->uniform) { /* a network without GEMMs: several precisions are one policy */
-      c->uniform = true;
-      c->precision = (mpt_precision)q;
-      c->permitted = permitted;
-    }
-    MPT_RETURN_IF_FAILED(try_uniform(s, c, error));
+    if (c->uniform) /* a network without GEMMs: several precisions are one policy */
+      continue;
+    c->uniform = true;
+    c->precision = (mpt_precision)q;
+    c->permitted = permitted;
+    if (strcmp(c->hash, s->reference.hash) != 0)
+      MPT_RETURN_IF_FAILED(timing_measure(s, c, error));
+    all[count++] = c;
   }
+  qsort(all, count, sizeof all[0], by_seconds);
+  for (size_t i = 0; i < count; i++)
+    MPT_RETURN_IF_FAILED(try_uniform(s, all[i], error));
   return baseline_candidates(s, assignment, error);
 }
 
