@@ -224,9 +224,9 @@ static int seen_bytes(const uint8_t *head, int64_t length) {
  * `dtype` insists. */
 static mpt_status guess_type(const char *path, const uint8_t *head, int64_t length,
                              mpt_error *error) {
-  length = length < MOST_TO_GUESS ? length : MOST_TO_GUESS;
   if (length < FEWEST_TO_GUESS)
     return MPT_OK;
+  length = length < MOST_TO_GUESS ? length : MOST_TO_GUESS;
   if (is_text(head, length))
     return mpt_fail_at(error, MPT_ERROR_SYNTAX, path, 0, 0,
                        "text, not ids: train on it with data of kind bytes, or write its ids as "

@@ -66,8 +66,8 @@ static mpt_status set_pragma(store *s, const char *name, long value, mpt_error *
 mpt_status schema_bring_up(store *s, int from, mpt_error *error) {
   mpt_status status = MPT_OK;
   MPT_TRY(store_begin(s, error));
-  for (int version = from + 1; version <= STORE_SCHEMA; version++)
-    MPT_TRY(execute_all(s, changes[version - 1], error));
+  for (int schema = from; schema < STORE_SCHEMA; schema++)
+    MPT_TRY(execute_all(s, changes[schema], error));
   if (from == 1)
     MPT_TRY(schema_1_migrate(s, error));
   MPT_TRY(set_pragma(s, "application_id", STORE_APPLICATION, error));
