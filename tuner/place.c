@@ -25,8 +25,8 @@ static mpt_status describe_gpu(int device_index, mpt_device_info *info, mpt_erro
   const mpt_status status = mpt_device_describe("cuda", device_index, info, error);
   if (status != MPT_OK && mpt_backend_name(1) == NULL)
     return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
-                    "the cuda backend is not built in: there was no CUDA toolkit when mptune was "
-                    "built; use --backend cpu");
+                    "the cuda backend is not built in (./mptune builds it where there are nvcc and "
+                    "a GPU, or with MPTUNE_CUDA=ON); use --backend cpu");
   return status;
 }
 

@@ -135,7 +135,8 @@ static int run(const cli_values *values) {
   for (int i = 0; mpt_backend_name(i) != NULL; i++)
     print_backend(mpt_backend_name(i));
   if (mpt_backend_name(1) == NULL)
-    printf("\nbackend cuda\n  not built in: there was no CUDA toolkit when mptune was built\n");
+    printf("\nbackend cuda\n  not built in: ./mptune builds it where there are nvcc and a GPU, or "
+           "with MPTUNE_CUDA=ON\n");
   printf("\nlibraries\n  GSL %s, SQLite %s, libyaml %s, Jansson %s, zlib %s\n", GSL_VERSION,
          sqlite3_libversion(), yaml_get_version_string(), JANSSON_VERSION, zlibVersion());
   return EXIT_DONE;
