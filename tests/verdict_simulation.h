@@ -74,4 +74,49 @@ static inline void normal_pair(gsl_rng *random, const verify_rule *rule, const v
     pair->candidate = INFINITY;
 }
 
+/* An accuracy over the same `samples` samples, nine tenths of which the reference has right. */
+typedef struct steps_truth {
+  int samples;
+  double churn; /* share of the samples that change their answer in a pair, each way */
+  double worse; /* the candidate's truth: share that it has wrong besides */
+  double seeds; /* deviation of that between pairs */
+} steps_truth;
+
+static inline void steps_pair(gsl_rng *random, const verify_rule *rule, const void *context,
+                              verify_pair *pair) {
+  const steps_truth *t = context;
+  const double worse = t->worse + (t->seeds > 0.0 ? gsl_ran_gaussian(random, t->seeds) : 0.0);
+  const unsigned m = (unsigned)t->samples, right = (m * 9 + 5) / 10, wrong = m - right;
+  const double lost = t->churn + fmax(worse, 0.0), won = t->churn + fmax(-worse, 0.0);
+  const double turned = gsl_ran_binomial(random, fmin(lost * m / right, 1.0), right);
+  const double mended = gsl_ran_binomial(random, fmin(won * m / wrong, 1.0), wrong);
+  *pair = (verify_pair){.reference = (double)right / m,
+                        .candidate = (right - turned + mended) / m,
+                        .samples = m,
+                        .xx = right,
+                        .xy = right - turned,
+                        .yy = right - turned + mended,
+                        .unit = 1.0};
+  if (!rule->higher_is_better) { /* of the error: the same of the wrong ones */
+    pair->reference = 1.0 - pair->reference, pair->candidate = 1.0 - pair->candidate;
+    pair->xx = wrong, pair->xy = wrong - mended, pair->yy = wrong - mended + turned;
+  }
+}
+
+/* Of `runs` sets of n pairs, the share whose upper bound at one-sided `level` is below the budget:
+ * one look, without a sequence. */
+static inline double simulate_once(const verify_rule *rule, simulate_pair *make,
+                                   const void *context, int n, double level, int runs) {
+  gsl_rng *random = gsl_rng_alloc(gsl_rng_mt19937);
+  int passed = 0;
+  for (int run = 0; run < runs; run++) {
+    verify_pair pairs[VERIFY_MOST_PAIRS];
+    for (int i = 0; i < n; i++)
+      make(random, rule, context, &pairs[i]);
+    passed += verify_mean_interval(rule, pairs, n, level).upper < rule->budget;
+  }
+  gsl_rng_free(random);
+  return (double)passed / runs;
+}
+
 #endif

@@ -50,54 +50,64 @@ static verify_spread of_these_samples(const verify_rule *rule, const verify_mean
                          .freedom = INFINITY};
 }
 
-/* Moments over the samples of the means over seeds, each by (samples - 1): exact where the
- * contributions are there. From the sums alone it is the mean over pairs of the moments within a
- * pair, which is what it would be if every seed flipped the same samples: never too small. */
-static verify_spread over_samples(const verify_rule *rule, const verify_pair *pairs, int count,
-                                  const verify_mean *m, const sample_sums *t) {
-  const double s = rule->higher_is_better ? -1.0 : 1.0, per_pair = t->samples / m->count;
-  verify_spread v = {0};
-  bool exact = true;
+/* Whether the contributions are there, of the same number of samples in every pair. */
+static bool are_known(const verify_pair *pairs, int count, double samples) {
   for (int i = 0; i < count; i++)
-    exact = exact && (!verify_finished(&pairs[i]) || (pairs[i].x != NULL && pairs[i].y != NULL));
-  const double mean = rule->relative ? 0.0 : m->estimate, mean_q = rule->relative ? m->q : 0.0;
-  if (!exact) {
-    v = (verify_spread){.a = t->zz / m->count, .b = t->zq / m->count, .c = t->qq / m->count};
-  } else {
-    const int64_t samples = (int64_t)per_pair;
-    for (int64_t j = 0; j < samples; j++) {
-      double z = 0.0, q = 0.0;
-      for (int i = 0; i < count; i++)
-        if (verify_finished(&pairs[i])) {
-          const double x = rule->relative ? (double)pairs[i].x[j] : 0.0;
-          z += s * ((double)pairs[i].y[j] - pairs[i].x[j]) - m->estimate * x;
-          q += x;
-        }
-      z /= m->count, q /= m->count;
-      v.a += z * z, v.b += z * q, v.c += q * q;
-    }
+    if (verify_finished(&pairs[i]) &&
+        (pairs[i].x == NULL || pairs[i].y == NULL || (double)pairs[i].samples != samples))
+      return false;
+  return true;
+}
+
+/* Sums of products over the samples, each first averaged over the pairs. */
+static verify_spread products_of_means(const verify_rule *rule, const verify_pair *pairs, int count,
+                                       const verify_mean *m, int64_t samples) {
+  const double s = rule->higher_is_better ? -1.0 : 1.0;
+  verify_spread v = {0};
+  for (int64_t j = 0; j < samples; j++) {
+    double z = 0.0, q = 0.0;
+    for (int i = 0; i < count; i++)
+      if (verify_finished(&pairs[i])) {
+        const double x = (double)pairs[i].x[j], e = s * ((double)pairs[i].y[j] - x);
+        z += rule->relative ? e - m->estimate * x : e;
+        q += rule->relative ? x : 0.0;
+      }
+    z /= m->count, q /= m->count;
+    v.a += z * z, v.b += z * q, v.c += q * q;
   }
-  v.a = fmax(v.a - per_pair * mean * mean, 0.0);
-  v.b -= per_pair * mean * mean_q;
-  v.c = fmax(v.c - per_pair * mean_q * mean_q, 0.0);
-  v.a /= per_pair - 1.0, v.b /= per_pair - 1.0, v.c /= per_pair - 1.0;
   return v;
 }
 
+/* The variance of the samples' means over the seeds, by the number of samples. From the sums alone
+ * it is the mean over pairs of that within a pair, as if every seed turned the same samples: never
+ * too small. */
+static verify_spread over_samples(const verify_rule *rule, const verify_pair *pairs, int count,
+                                  const verify_mean *m, const sample_sums *t, bool known) {
+  const double samples = t->samples / m->count, scale = 1.0 / (samples * (samples - 1.0));
+  const double mean = rule->relative ? 0.0 : m->estimate, mean_q = rule->relative ? m->q : 0.0;
+  const verify_spread v =
+      known ? products_of_means(rule, pairs, count, m, (int64_t)samples)
+            : (verify_spread){.a = t->zz / m->count, .b = t->zq / m->count, .c = t->qq / m->count};
+  return (verify_spread){.a = scale * fmax(v.a - samples * mean * mean, 0.0),
+                         .b = scale * (v.b - samples * mean * mean_q),
+                         .c = scale * fmax(v.c - samples * mean_q * mean_q, 0.0)};
+}
+
 /* Samples that stand for others like them: both variances together, with Satterthwaite's degrees of
- * freedom at the estimate, and a score interval's h, so that it has width where nothing flipped. */
+ * freedom at the estimate (from the sums alone the seeds' own, which are fewer), and a score
+ * interval's h, so that it has width where nothing flipped. */
 static verify_spread of_the_population(const verify_rule *rule, const verify_pair *pairs, int count,
                                        const verify_mean *m, const sample_sums *t) {
   const double samples = t->samples / m->count;
-  const verify_spread seeds = m->spread[0], v = over_samples(rule, pairs, count, m, t);
-  verify_spread both = {.a = seeds.a + v.a / samples,
-                        .b = seeds.b + v.b / samples,
-                        .c = seeds.c + v.c / samples,
-                        .skew = 0.5 * t->unit / samples};
-  const double parts =
-      seeds.a * seeds.a / seeds.freedom + v.a / samples * (v.a / samples) / (samples - 1.0);
-  both.freedom = parts > 0.0 ? both.a * both.a / parts : seeds.freedom;
-  return both;
+  const bool known = are_known(pairs, count, samples);
+  const verify_spread seeds = m->spread[0], v = over_samples(rule, pairs, count, m, t, known);
+  const double parts = seeds.a * seeds.a / seeds.freedom + v.a * v.a / (samples - 1.0);
+  const double both = seeds.a + v.a;
+  return (verify_spread){.a = both,
+                         .b = seeds.b + v.b,
+                         .c = seeds.c + v.c,
+                         .freedom = known && parts > 0.0 ? both * both / parts : seeds.freedom,
+                         .skew = 0.5 * t->unit / samples};
 }
 
 void verify_add_steps(const verify_rule *rule, const verify_pair *pairs, int count,
