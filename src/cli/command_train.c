@@ -25,7 +25,7 @@ static const cli_option options[] = {
     {"save-batches", 0, CLI_TEXT, CLI_OFFSET(save_batches), "FILE",
      "write every batch of the run, to train on them elsewhere", 0, 0},
     {"force", 0, CLI_FLAG, CLI_OFFSET(force), NULL,
-     "accept a policy made for other layers or shapes", 0, 0},
+     "accept a policy made for other layers or shapes, and a checkpoint of another training", 0, 0},
     {"lenient", 0, CLI_FLAG, CLI_OFFSET(lenient), NULL, "a rule that matches no layer only warns",
      0, 0},
 };
@@ -185,6 +185,7 @@ static mpt_status train(const cli_values *values, const workload *w, train_resul
   o.save_batches = values->save_batches;
   o.checkpoint_every = values->checkpoint_every;
   o.resume = values->resume;
+  o.force = values->force;
   if (w->checkpoint[0] != '\0')
     o.load_checkpoint = w->checkpoint;
   MPT_TRY(train_run(&o, result, error));
@@ -226,7 +227,12 @@ const cli_command command_train = {
     .examples =
         "  mptune train net.yaml --policy runs/net/policy.yaml --save net.ckpt\n"
         "  mptune train net.yaml -p policy.yaml --save net.ckpt --save-every 500 --resume\n",
-    .text = "With -v every step's number and loss goes to standard output.\n",
+    .text = "With -v every step's number and loss goes to standard output.\n"
+            "--resume continues the training that the checkpoint is of: another model, data, "
+            "optimizer,\n"
+            "batch, length, seed or policy is refused by name, and taken with a warning under "
+            "--force.\n"
+            "Skipped steps and seconds are those of the whole training.\n",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .run = run,

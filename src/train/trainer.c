@@ -33,6 +33,10 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+double training_seconds(const training *t) {
+  return t->seconds_before + now() - t->began;
+}
+
 /* ---- opening ---- */
 
 static mpt_status check_options(const train_options *o, mpt_error *error) {
@@ -115,9 +119,11 @@ static mpt_status set_weights(training *t, mpt_error *error) {
 
 static mpt_status training_open(training *t, const train_options *options, mpt_error *error) {
   MPT_RETURN_IF_FAILED(check_options(options, error));
-  *t = (training){.options = options, .w = options->workload, .g = options->graph};
-  if (options->save_checkpoint != NULL)
+  *t = (training){.options = options, .w = options->workload, .g = options->graph, .began = now()};
+  if (options->save_checkpoint != NULL) {
     MPT_RETURN_IF_FAILED(checkpoint_check_place(options->save_checkpoint, error));
+    MPT_RETURN_IF_FAILED(checkpoint_origin(t, error));
+  }
   MPT_RETURN_IF_FAILED(network_open(options, &t->net, error));
   t->lags = mpt_queue_device(t->net->queue).kind != MPT_DEVICE_CPU &&
             t->w->optimizer.accumulate <= MOST_LOSSES;
@@ -138,6 +144,7 @@ static void training_close(training *t) {
   free(t->outputs);
   free(t->probe);
   free(t->targets);
+  free(t->origin);
 }
 
 /* ---- a step ---- */
@@ -315,6 +322,7 @@ static mpt_status finish_step(training *t, train_step *step, const char **failed
     MPT_RETURN_IF_FAILED(fetched_loss(t, index, &step->loss, error));
   step->loss_scale = state.loss_scale;
   step->skipped = !t->ended_early && state.overflow != 0;
+  t->skipped += step->skipped;
   step->seconds = t->lags ? device_seconds : now() - t->started;
   t->losses[index] = step->loss;
   *failed = failure_of(step, &state);
@@ -393,6 +401,7 @@ static mpt_status report(training *t, train_result *result, mpt_error *error) {
     MPT_RETURN_IF_FAILED(mpt_session_counters(t->net->session, i, &result->counters[i], error));
   if (!result->diverged)
     result->report = mpt_session_get_report(t->net->session);
+  result->report.skipped = t->skipped;
   result->memory_bytes = t->net->memory_bytes;
   result->steps_done = t->step;
   result->step_seconds = median(t->seconds, t->timed);
@@ -404,7 +413,6 @@ static mpt_status report(training *t, train_result *result, mpt_error *error) {
 mpt_status train_run(const train_options *options, train_result *result, mpt_error *error) {
   mpt_status status = MPT_OK;
   training t = {0};
-  double start = now();
   *result = (train_result){.metric = NAN,
                            .metric_plain = NAN,
                            .held_out_loss = NAN,
@@ -415,7 +423,7 @@ mpt_status train_run(const train_options *options, train_result *result, mpt_err
   if (!result->diverged && !result->stopped)
     MPT_TRY(train_evaluate(&t, result, error));
   MPT_TRY(report(&t, result, error));
-  result->total_seconds = now() - start;
+  result->total_seconds = training_seconds(&t);
   training_close(&t);
   return MPT_OK;
 fail:

@@ -41,6 +41,7 @@ typedef struct train_options {
   const char *save_batches; /* file for all the run's batches, or NULL */
   int64_t checkpoint_every; /* steps; 0: at the end only */
   bool resume;              /* continue from save_checkpoint if it is there */
+  bool force;               /* ... though it is of another training */
 } train_options;
 train_options train_options_default(void);
 
@@ -62,7 +63,7 @@ typedef struct train_result {
   float *contributions; /* f1: [judged], linearised; their mean is the metric */
   double unit;          /* the most that one judgement can change one contribution; accuracy: 1 */
   double step_seconds;  /* median of steps */
-  double total_seconds;
+  double total_seconds; /* like report.skipped, of all processes that trained the run */
   double output_difference;     /* output check: ||policy - plain|| / ||plain|| of the outputs on a
                                    fixed probe batch, same weights */
   size_t memory_bytes;          /* weights, optimizer, activations, workspace */

@@ -22,8 +22,12 @@ typedef struct training {
   float *learning_rate;  /* of this step */
   uint32_t *bits;        /* of an amax */
 
-  int64_t step;   /* begun so far */
-  double *losses; /* [options->steps] */
+  int64_t step; /* begun so far */
+  char *origin; /* what it is trained on (checkpoint_origin), NULL where nothing is saved */
+  char training_hash[65];       /* of the workload's part of that */
+  int64_t skipped;              /* steps, in all processes of the run */
+  double began, seconds_before; /* host time; and what earlier processes took */
+  double *losses;               /* [options->steps] */
   double *seconds;
   int64_t timed; /* steps in `seconds` */
 
@@ -57,15 +61,18 @@ mpt_status train_evaluate(training *t, train_result *result, mpt_error *error);
 /* MPT_ERROR_ARGUMENT when the metric does not fit the loss. */
 mpt_status train_check_metric(const workload *w, const dataset_info *info, mpt_error *error);
 
-/* checkpoint.c */
+/* checkpoint.c, checkpoint_load.c */
 /* MPT_ERROR_IO where a file cannot be written: known before the training, not after it. */
 mpt_status checkpoint_check_place(const char *path, mpt_error *error);
 /* Weights alone, or everything that a run needs to continue bit for bit. */
 mpt_status checkpoint_save(const training *t, const char *path, bool weights_only,
                            mpt_error *error);
 mpt_status checkpoint_load_weights(training *t, const char *path, mpt_error *error);
-/* *found says whether there was one; it must be of the same run. */
+/* *found says whether there was one; it must be of the same run, or options->force. */
 mpt_status checkpoint_resume(training *t, const char *path, bool *found, mpt_error *error);
+
+/* checkpoint_origin.c: t->origin, what a run is trained on, a line "key=value" for each fact. */
+mpt_status checkpoint_origin(training *t, mpt_error *error);
 
 /* save_batches.c: all of the run's batches, in a file like a checkpoint. */
 mpt_status train_save_batches(training *t, const char *path, mpt_error *error);
@@ -74,7 +81,10 @@ mpt_status train_save_batches(training *t, const char *path, mpt_error *error);
  * result->report where the first value was not finite. */
 mpt_status train_diagnose(training *t, const char *what, train_result *result, mpt_error *error);
 
-/* trainer.c: labels, losses and targets on the device. */
+/* trainer.c */
+/* What the run took so far, in all processes. */
+double training_seconds(const training *t);
+/* Labels, losses and targets on the device. */
 mpt_status train_take_device_memory(training *t, mpt_error *error);
 /* Fills the batch of a pass, and hands it to the network. */
 mpt_status train_pass_begin(training *t, int64_t step, int64_t micro, mpt_error *error);

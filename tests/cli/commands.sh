@@ -8,7 +8,7 @@ ls
 # Stopped half way and resumed, a training gives what an undisturbed one gives, bit for bit.
 mptune train net.yaml --save whole.ckpt -v 2>/dev/null | tail -3
 mptune train net.yaml --save half.ckpt --save-every 20 --json 2>/dev/null | tool json steps
-cmp whole.ckpt half.ckpt && echo "the same checkpoint"
+cmp <(head -c -8 whole.ckpt) <(head -c -8 half.ckpt) && echo "the same checkpoint" # but for seconds
 try train -q net.yaml --save whole.ckpt --resume
 echo junk >junk.ckpt
 try train -q net.yaml --save junk.ckpt --resume
