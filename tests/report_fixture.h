@@ -14,12 +14,12 @@ typedef enum fixture_case {
   FIXTURE_NO_GAIN,    /* the reference stays */
   FIXTURE_NOT_MET,    /* nothing permitted meets the budget */
   FIXTURE_HOSTILE,    /* names and texts that are markup; accuracy; an absolute budget */
-  FIXTURE_DAMAGED,    /* notes of the wrong types, members missing or null */
+  FIXTURE_BARE,       /* notes whose members are missing or null */
   FIXTURE_CASES
 } fixture_case;
 
 static const char *const fixture_names[FIXTURE_CASES] = {
-    "nothing", "definition", "reference", "full", "no-gain", "not-met", "hostile", "damaged"};
+    "nothing", "definition", "reference", "full", "no-gain", "not-met", "hostile", "bare"};
 
 #define HOSTILE                                                                                    \
   "</script><script>document.title='taken'</script><img src=\"http://198.51.100.1/x\">&'\033[2J"
@@ -275,34 +275,31 @@ static inline void fixture_search(store *s, fixture_case c) {
                 1001, 1002));
 }
 
-static inline void fixture_damage(store *s) {
-  store_set(s, "definition", "{\"name\": 5, \"budget\": [], \"target\": null, \"versions\": 7}",
-            NULL);
-  store_set(s, "layers", "[{\"name\": \"a\"}, 3, null, {\"shape\": \"x\", \"rows\": \"y\"}]", NULL);
-  store_set(s, "reference", "not json", NULL);
-  store_set(s, "sensitivity", "{}", NULL);
-  store_set(s, "trajectory", "[{}, 1, {\"predicted_seconds\": \"x\"}]", NULL);
-  store_set(s, "verification", "[{\"looks\": {}}, {\"looks\": [{}, null]}]", NULL);
-  store_set(s, "winner",
-            "{\"assignment\": {\"a\": \"fp99\"}, \"rows\": [{}, 2], \"reasons\": [{}, null], "
-            "\"ratio\": null}",
+static inline void fixture_bare(store *s) {
+  store_set(s, "definition", "{\"budget\": {}, \"target\": null, \"versions\": {}}", NULL);
+  store_set(s, "layers", "[{\"name\": \"a\"}, {\"name\": \"b\", \"rows\": null}]", NULL);
+  store_set(s, "reference", "{}", NULL);
+  store_set(s, "sensitivity", "[]", NULL);
+  store_set(s, "trajectory", "[{}, {\"predicted_seconds\": null}]", NULL);
+  store_set(s, "verification", "[{}, {\"looks\": [{}]}]", NULL);
+  store_set(s, "winner", "{\"assignment\": {}, \"rows\": [{}], \"reasons\": null, \"ratio\": null}",
             NULL);
 }
 
 static inline void fixture_fill(const char *directory, fixture_case c) {
   store *s = fixture_open(directory, STORE_WRITE);
-  if (c == FIXTURE_DAMAGED)
-    fixture_damage(s);
-  if (c >= FIXTURE_DEFINITION && c != FIXTURE_DAMAGED) {
+  if (c == FIXTURE_BARE)
+    fixture_bare(s);
+  if (c >= FIXTURE_DEFINITION && c != FIXTURE_BARE) {
     fixture_note(s, "definition", fixture_definition(c));
     fixture_layers(s, c);
   }
-  if (c >= FIXTURE_REFERENCE && c != FIXTURE_DAMAGED) {
+  if (c >= FIXTURE_REFERENCE && c != FIXTURE_BARE) {
     fixture_policy_put(s, &fixture_policies[0]);
     fixture_statistics(s, c);
     fixture_evaluate(s, c, &fixture_policies[0], 1, "reference");
   }
-  if (c >= FIXTURE_FULL && c != FIXTURE_DAMAGED) {
+  if (c >= FIXTURE_FULL && c != FIXTURE_BARE) {
     for (int seed = 2; seed <= 3; seed++)
       fixture_evaluate(s, c, &fixture_policies[0], seed, "reference");
     fixture_note(s, "reference",

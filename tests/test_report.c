@@ -110,9 +110,10 @@ static void a_search_that_has_nothing(void **state) {
   free(page);
 }
 
-static void damaged_notes_are_unknown(void **state) {
+/* Members that are null or absent are unknown; wrong ones are damage (test_store_damaged). */
+static void bare_notes_are_unknown(void **state) {
   for (int kind = REPORT_HTML; kind <= REPORT_JSON; kind++)
-    free(text_of(*state, FIXTURE_DAMAGED, (report_kind)kind));
+    free(text_of(*state, FIXTURE_BARE, (report_kind)kind));
 }
 
 static void what_the_issue_asks_for_is_there(void **state) {
@@ -238,7 +239,7 @@ int main(void) {
       TEST(a_search_that_has_only_the_reference),
       TEST(a_search_that_wrote_no_policy),
       TEST(a_search_that_has_nothing),
-      TEST(damaged_notes_are_unknown),
+      TEST(bare_notes_are_unknown),
       TEST(what_the_issue_asks_for_is_there),
       TEST(hostile_texts_stay_text),
       TEST(worse_is_positive_for_every_metric),

@@ -41,7 +41,7 @@ static const double odd_values[] = {
 enum { ODD = sizeof odd_values / sizeof odd_values[0] };
 
 static store_evaluation some_evaluation(int i) {
-  store_evaluation e = {.seed = UINT64_MAX - (uint64_t)i, .steps = 100 + i, .steps_done = 50 + i};
+  store_evaluation e = {.seed = UINT64_MAX - (uint64_t)i, .steps = 100 + i};
   snprintf(e.key, sizeof e.key, "%064d", i);
   snprintf(e.policy, sizeof e.policy, "%064d", i % 3);
   snprintf(e.purpose, sizeof e.purpose, "candidate");
@@ -51,12 +51,12 @@ static store_evaluation some_evaluation(int i) {
   e.metric_plain = odd_values[(i + 1) % ODD];
   e.held_out_loss = odd_values[(i + 2) % ODD];
   e.output_difference = odd_values[(i + 3) % ODD];
-  e.host_seconds = odd_values[(i + 4) % ODD];
+  e.host_seconds = fabs(odd_values[(i + 4) % ODD]);
   e.total_seconds = 0.1 * i;
   e.memory_bytes = (size_t)1 << 40;
   e.failure = i % 2 == 1 ? (char *)"fc1 is infinite at step 3" : NULL;
   e.losses = (double *)odd_values;
-  e.loss_count = i % 5 == 4 ? 0 : ODD;
+  e.loss_count = e.steps_done = i % 5 == 4 ? 0 : ODD;
   e.counters = i % 2 == 0 ? (char *)"[]" : NULL;
   e.time = 1764000000 + i;
   return e;
@@ -169,14 +169,14 @@ static void policies_and_times(void **state) {
 
 static void statistics(void **state) {
   store *s = fixture_open(*state, STORE_WRITE);
-  mpt_statistics x = {.count = 1000, .zeros = 3, .nans = 1, .infinities = 2};
+  mpt_statistics x = {.zeros = 3, .nans = 1, .infinities = 2};
   x.amax_bits = 0x7fc00000;
   x.amin_bits = 1;
   x.full = true;
   x.sum = -1.0 / 3;
   x.sum_of_squares = 1e300;
   for (int b = 0; b < MPT_EXPONENT_BINS; b++)
-    x.histogram[b] = (uint64_t)b << 40;
+    x.count += x.histogram[b] = (uint64_t)b << 40;
   const mpt_statistics lite = {.count = 7, .amax_bits = 0x3f800000, .amin_bits = 0x3f800000};
   assert_int_equal(store_put_statistics(s, "k", 9, "fc1", MPT_INPUT, &lite, NULL), MPT_OK);
   assert_int_equal(store_begin(s, NULL), MPT_OK);
@@ -198,7 +198,7 @@ static void statistics(void **state) {
   assert_int_equal(rows[1].operand, MPT_GRAD_OUTPUT);
   assert_int_equal(rows[2].step, 9); /* what was put again replaces */
   const mpt_statistics *back = &rows[2].statistics;
-  assert_true(back->full && back->count == 1000 && back->zeros == 3 && back->nans == 1);
+  assert_true(back->full && back->count == x.count && back->zeros == 3 && back->nans == 1);
   assert_true(back->infinities == 2 && back->amax_bits == x.amax_bits && back->amin_bits == 1);
   assert_same(back->sum, x.sum);
   assert_same(back->sum_of_squares, x.sum_of_squares);
@@ -247,6 +247,7 @@ static void put_for_ever(const char *directory, int pipe_end) {
   for (int32_t i = next;; i++) {
     const store_evaluation e = some_evaluation(i);
     mpt_statistics x = {.count = (uint64_t)i, .full = true};
+    x.histogram[127] = x.count;
     mpt_status status = store_begin(s, NULL);
     for (int j = 0; j < 4 && status == MPT_OK; j++)
       status = store_put_statistics(s, e.key, j, "fc1", MPT_INPUT, &x, NULL);

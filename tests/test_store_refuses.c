@@ -119,11 +119,11 @@ static void a_damaged_store(void **state) {
     assert_int_equal(pwrite(file, junk, sizeof junk, 4096 * page + 8), sizeof junk);
   close(file);
   for (int access = STORE_WRITE; access <= STORE_READ; access++) {
-    assert_int_equal(fixture_refused(*state, (store_access)access, &error), MPT_ERROR_SYNTAX);
+    assert_int_equal(fixture_refused(*state, (store_access)access, &error), MPT_ERROR_DAMAGED);
     fixture_contains(&error, "is damaged");
   }
   assert_int_equal(truncate(path, 6000), 0);
-  assert_int_equal(fixture_refused(*state, STORE_WRITE, &error), MPT_ERROR_SYNTAX);
+  assert_int_equal(fixture_refused(*state, STORE_WRITE, &error), MPT_ERROR_DAMAGED);
 }
 
 /* Runs a test's body in a child, where limits and another user do no harm. */

@@ -74,11 +74,12 @@ standing candidate_standing(const search *s, const candidate *c) {
 static mpt_status veto_blamed(search *s, const candidate *c, mpt_error *error) {
   store_evaluation *all = NULL;
   int count = 0;
-  MPT_RETURN_IF_FAILED(store_all_evaluations(s->store, &all, &count, error));
+  mpt_status status = store_all_evaluations(s->store, &all, &count, error);
   for (int i = 0; i < count; i++) {
     const bool mine = strcmp(all[i].policy, c->hash) == 0 && all[i].diverged;
-    json_t *counters =
-        mine && all[i].counters != NULL ? json_loads(all[i].counters, 0, NULL) : NULL;
+    json_t *counters = NULL;
+    if (mine && status == MPT_OK)
+      status = store_read_counters(s->store, &all[i], &counters, error);
     size_t j;
     json_t *row;
     json_array_foreach(counters, j, row) {
@@ -103,15 +104,14 @@ static mpt_status veto_blamed(search *s, const candidate *c, mpt_error *error) {
     store_evaluation_clear(&all[i]);
   }
   free(all);
-  return MPT_OK;
+  return status;
 }
 
 static mpt_status note_step(search *s, const candidate *c, mpt_error *error) {
   char *text = NULL;
-  MPT_RETURN_IF_FAILED(store_get(s->store, "trajectory", &text, error));
-  json_t *rows = text == NULL ? json_array() : json_loads(text, 0, NULL);
-  free(text);
-  if (!json_is_array(rows))
+  json_t *rows = NULL;
+  MPT_RETURN_IF_FAILED(store_read_note(s->store, "trajectory", &rows, error));
+  if (rows == NULL)
     rows = json_array();
   /* A continued search replays its steps; each is noted once. */
   while (json_array_size(rows) >= (size_t)s->trainings)

@@ -310,11 +310,12 @@ static mpt_status out_of_memory(search *s, const candidate *c, store_evaluation 
  * not meet the same error for ever. It is tried once more, since the device may be to blame. */
 static mpt_status note_fault(search *s, const candidate *c, const char *key, uint64_t seed,
                              const char *purpose, const mpt_error *why, mpt_error *error) {
-  char name[80], *before = NULL;
+  char name[80];
+  json_t *before = NULL;
   snprintf(name, sizeof name, "fault %s", key);
-  MPT_RETURN_IF_FAILED(store_get(s->store, name, &before, error));
+  MPT_RETURN_IF_FAILED(store_read_note(s->store, name, &before, error));
   const bool again = before != NULL;
-  free(before);
+  json_decref(before);
   if (!again)
     return store_set(s->store, name, "1", error);
   char failure[820];
@@ -389,29 +390,46 @@ fail:
   return status;
 }
 
+/* What is kept under the key must be of what the key is made from. */
+static mpt_status find_record(search *s, const candidate *c, uint64_t seed, const char *key,
+                              bool *found, store_evaluation *e, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(store_find_evaluation(s->store, key, found, e, error));
+  if (!*found || (strcmp(e->policy, c->hash) == 0 && e->seed == seed && e->steps == s->steps))
+    return MPT_OK;
+  const long long id = e->id;
+  store_evaluation_clear(e);
+  return store_damaged(s->store, error, "evaluation %lld has the key of another", id);
+}
+
 mpt_status search_train(search *s, candidate *c, uint64_t seed, const char *purpose,
                         const run_hooks *hooks, store_evaluation *evaluation, mpt_error *error) {
   char key[65];
   evaluation_key(s, c, seed, key);
   bool found = false;
-  MPT_RETURN_IF_FAILED(store_find_evaluation(s->store, key, &found, evaluation, error));
+  MPT_RETURN_IF_FAILED(find_record(s, c, seed, key, &found, evaluation, error));
   /* A search goes on as it began, so that its record of a run given up stays, too. */
   bool enough = found && (s->may_give_up || !evaluation->stopped);
+  mpt_status status = MPT_OK;
   if (enough && hooks != NULL)
-    MPT_RETURN_IF_FAILED(hooks->is_done(hooks->context, key, &enough, error));
-  if (found && !enough)
+    status = hooks->is_done(hooks->context, key, &enough, error);
+  if (found && (!enough || status != MPT_OK))
     store_evaluation_clear(evaluation);
+  MPT_RETURN_IF_FAILED(status);
   if (enough) {
     s->finished++;
     s->finished_seconds += evaluation->total_seconds;
-    return evaluation->steps_done > 0 ? timing_of_training(s, c, key, NULL, error) : MPT_OK;
+    if (evaluation->steps_done > 0)
+      status = timing_of_training(s, c, key, NULL, error);
+    if (status != MPT_OK)
+      store_evaluation_clear(evaluation);
+    return status;
   }
   if (search_interrupted(s))
     return mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted");
   train_result result = {0};
   timing_run run = {0};
   mpt_error why = {0};
-  mpt_status status = train_watched(s, c, seed, purpose, hooks, &result, &run, &why);
+  status = train_watched(s, c, seed, purpose, hooks, &result, &run, &why);
   if (status != MPT_OK && error != NULL)
     *error = why;
   if (status == MPT_ERROR_MEMORY)

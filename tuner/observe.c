@@ -70,11 +70,12 @@ static mpt_status on_done(void *context, const char *key, mpt_error *error) {
 
 static mpt_status is_done(void *context, const char *key, bool *done, mpt_error *error) {
   const observer *o = context;
-  char own[80], *scores = NULL;
+  char own[80];
+  json_t *scores = NULL;
   snprintf(own, sizeof own, "scores %s", key);
-  MPT_RETURN_IF_FAILED(store_get(o->s->store, own, &scores, error));
+  MPT_RETURN_IF_FAILED(store_read_note(o->s->store, own, &scores, error));
   *done = scores != NULL;
-  free(scores);
+  json_decref(scores);
   return MPT_OK;
 }
 

@@ -215,6 +215,10 @@ mpt_status reasons_make(search *s, const candidate *winner, json_t **reasons, mp
   for (int u = 0; u < s->space->unit_count; u++)
     MPT_TRY(reason_of(s, winner, u, seen, choice, assignment, reasons, error));
 fail:
+  if (status != MPT_OK) {
+    json_decref(*reasons);
+    *reasons = NULL;
+  }
   free(seen);
   free(assignment);
   free(choice);

@@ -78,6 +78,11 @@ mpt_status stage_reference(search *s, mpt_error *error) {
       return status;
     }
     s->reference_metric[i] = e.metric;
+    if (i == 0 && e.loss_count != s->steps) { /* its losses are compared with, step by step */
+      const long long id = e.id;
+      store_evaluation_clear(&e);
+      return store_damaged(s->store, error, "evaluation %lld has not all of its losses", id);
+    }
     if (i == 0) {
       s->reference.memory_bytes = e.memory_bytes;
       s->reference_losses = e.losses; /* kept for early stopping */

@@ -2,7 +2,7 @@
 #ifndef SEARCH_H
 #define SEARCH_H
 
-#include "store/store.h"
+#include "store/notes.h"
 #include "train/trainer.h"
 #include "tuner/calibration.h"
 #include "tuner/label.h"

@@ -6,6 +6,7 @@
 #include "base/shown.h"
 #include "tuner/search.h"
 #include <gsl/gsl_version.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,12 +135,10 @@ static mpt_status note_layers(search *s, mpt_error *error) {
 /* A run of another training definition, or of other data, is not continued: its metrics mean
  * something else. */
 static mpt_status check_definition(search *s, mpt_error *error) {
-  char *stored = NULL;
-  MPT_RETURN_IF_FAILED(store_get(s->store, "definition", &stored, error));
-  if (stored == NULL)
+  json_t *json = NULL;
+  MPT_RETURN_IF_FAILED(store_read_note(s->store, "definition", &json, error));
+  if (json == NULL)
     return MPT_OK;
-  json_t *json = json_loads(stored, 0, NULL);
-  free(stored);
   const char *training = json_string_value(json_object_get(json, "training_hash"));
   const char *data = json_string_value(json_object_get(json, "data_hash"));
   const char *backend = json_string_value(json_object_get(json, "backend"));

@@ -66,7 +66,7 @@ static void read_scores(unit_scores *unit, mpt_precision precision, const json_t
 
 /* Units whose products the probe does not see (attention, embeddings) get the mean of the others
  * at the same storage: the prior is wide, training corrects it. */
-static void fill_unseen(sensitivity *into, const bool *seen) {
+static void fill_unseen(sensitivity *into, const unsigned *seen) {
   for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
     double sum = 0;
     int count = 0;
@@ -89,20 +89,27 @@ static int unit_named(const search *s, const char *layer) {
   return -1;
 }
 
+/* A unit was measured in every precision below fp32, or in none. seen[unit] has a bit for each. */
+static mpt_status check_whole(const search *s, const char *note, const unsigned *seen,
+                              mpt_error *error) {
+  const unsigned all = (1u << MPT_PRECISION_COUNT) - (1u << MPT_PRECISION_TF32);
+  for (int u = 0; u < s->space->unit_count; u++)
+    if (seen[u] != 0 && seen[u] != all)
+      return store_damaged(s->store, error, "the note '%.16s...' has not all of the layer '%.64s'",
+                           note, s->graph->layers[s->space->units[u].layer].info.name);
+  return MPT_OK;
+}
+
 mpt_status sensitivity_load(search *s, mpt_error *error) {
-  char *text = NULL;
+  json_t *rows = NULL;
   char own[80];
   snprintf(own, sizeof own, "scores %s", s->observed_key);
-  MPT_RETURN_IF_FAILED(store_get(s->store, own, &text, error));
-  json_error_t where;
-  json_t *rows = text == NULL ? NULL : json_loads(text, 0, &where);
-  free(text);
-  if (!json_is_array(rows)) {
-    json_decref(rows);
+  MPT_RETURN_IF_FAILED(store_read_note(s->store, own, &rows, error));
+  if (rows == NULL)
     return mpt_fail(error, MPT_ERROR_INTERNAL, "the run store has no sensitivity measurements");
-  }
   sensitivity *made = calloc(1, sizeof *made);
-  bool *seen = calloc((size_t)s->space->unit_count + 1, sizeof *seen);
+  unsigned *seen = calloc((size_t)s->space->unit_count + 1, sizeof *seen);
+  mpt_status status = MPT_OK;
   if (made != NULL)
     made->unit = calloc((size_t)s->space->unit_count + 1, sizeof *made->unit);
   if (made == NULL || seen == NULL || made->unit == NULL) {
@@ -115,13 +122,25 @@ mpt_status sensitivity_load(search *s, mpt_error *error) {
   size_t i;
   json_t *row;
   json_array_foreach(rows, i, row) {
-    const int u = unit_named(s, json_string_value(json_object_get(row, "layer")));
+    const char *layer = json_string_value(json_object_get(row, "layer"));
+    const int u = unit_named(s, layer);
     mpt_precision precision;
     if (u < 0 || mpt_precision_parse(json_string_value(json_object_get(row, "precision")),
-                                     &precision, NULL) != MPT_OK)
-      continue;
+                                     &precision, NULL) != MPT_OK) {
+      status =
+          store_damaged(s->store, error, "the note '%.16s...' names the layer '%.64s'", own, layer);
+      break;
+    }
     read_scores(&made->unit[u], precision, row);
-    seen[u] = true;
+    seen[u] |= 1u << precision;
+  }
+  if (status == MPT_OK)
+    status = check_whole(s, own, seen, error);
+  if (status != MPT_OK) {
+    sensitivity_free(made);
+    free(seen);
+    json_decref(rows);
+    return status;
   }
   fill_unseen(made, seen);
   made->forward_weight = 1;

@@ -25,8 +25,11 @@ static mpt_status stored_runs(search *s, const candidate *c, json_t **runs, mpt_
   bool found = false;
   *runs = NULL;
   MPT_RETURN_IF_FAILED(store_find_time(s->store, c->hash, s->place.device, &found, &row, error));
-  json_t *parts = found && row.parts != NULL ? json_loads(row.parts, 0, NULL) : NULL;
+  json_t *parts = NULL;
+  mpt_status status = found ? store_read_parts(s->store, &row, &parts, error) : MPT_OK;
   free(row.parts);
+  if (status != MPT_OK)
+    return status;
   json_t *there = json_object_get(parts, "runs");
   *runs = json_is_array(there) ? json_incref(there) : json_array();
   json_decref(parts);
@@ -197,12 +200,13 @@ static mpt_status time_as(search *s, candidate *c, const char *name, bool in_tur
   MPT_RETURN_IF_FAILED(recall(s, c, name, &found, error));
   if (found)
     return MPT_OK;
-  char fault[80], *before = NULL;
+  char fault[80];
+  json_t *before = NULL;
   snprintf(fault, sizeof fault, "fault timed %s", c->hash);
-  MPT_RETURN_IF_FAILED(store_get(s->store, fault, &before, error));
+  MPT_RETURN_IF_FAILED(store_read_note(s->store, fault, &before, error));
   if (before != NULL) { /* not again: a search that continues would end here each time */
     snprintf(c->untimed, sizeof c->untimed, "the device failed when it was timed");
-    free(before);
+    json_decref(before);
     return MPT_OK;
   }
   timing_run run;

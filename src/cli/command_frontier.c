@@ -85,7 +85,7 @@ static void print(const cli_values *values, const point *points, int count, bool
                                     "assignment", p->policy->assignment));
   }
   if (values->json) {
-    free(table.cells);
+    cli_table_clear(&table);
     cli_print_json(json_pack("{s:o}", "frontier", rows));
   } else {
     json_decref(rows);

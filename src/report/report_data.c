@@ -1,6 +1,7 @@
 /* Reading a run store, and what follows from its records. */
 #include "report/report_data.h"
 #include "base/error.h"
+#include "store/notes.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,18 +43,16 @@ double report_difference(const report_data *data, const store_evaluation *e) {
   return pair == NULL ? NAN : data->sign * (e->metric - pair->metric);
 }
 
-/* A text that is no JSON, or of another type, is as good as absent. */
+/* `empty` where there is none. */
 static mpt_status load_note(store *s, const char *name, json_t **note, json_t *empty,
                             mpt_error *error) {
-  char *text = NULL;
+  json_t *json = NULL;
   *note = empty;
-  MPT_RETURN_IF_FAILED(store_get(s, name, &text, error));
-  json_t *json = text == NULL ? NULL : json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-  free(text);
-  if (json == NULL || json_typeof(json) != json_typeof(empty)) {
-    json_decref(json);
+  if (empty == NULL)
+    return mpt_fail_memory(error, name, 0);
+  MPT_RETURN_IF_FAILED(store_read_note(s, name, &json, error));
+  if (json == NULL)
     return MPT_OK;
-  }
   json_decref(empty);
   *note = json;
   return MPT_OK;

@@ -35,7 +35,7 @@ mpt_status store_all_conditions(store *s, store_condition **conditions, int *cou
     column_string(&q, c->hash, sizeof c->hash);
     column_string(&q, c->training, sizeof c->training);
     column_string(&q, c->data, sizeof c->data);
-    c->steps = column_integer(&q);
+    c->steps = column_count(&q, INT64_MAX);
     column_string(&q, c->numerics, sizeof c->numerics);
   }
   mpt_status status = query_end(&q, error);
@@ -85,18 +85,14 @@ mpt_status store_all_attempts(store *s, store_attempt **attempts, int *count, mp
   while (query_row(&q) && list_grow(&q, &all, n, sizeof(store_attempt))) {
     store_attempt *a = (store_attempt *)all + n++;
     column_string(&q, a->condition, sizeof a->condition);
-    a->position = (int)column_integer(&q);
+    a->position = (int)column_count(&q, 1000000);
     column_string(&q, a->policy, sizeof a->policy);
     a->weight = column_real(&q);
     a->first_seed = (uint64_t)column_integer(&q);
+    if (!(a->weight > 0 && a->weight <= 1))
+      query_damaged(&q, "the weight of an attempt at verification is %g", a->weight);
   }
   mpt_status status = query_end(&q, error);
-  for (int i = 0; i < n && status == MPT_OK; i++)
-    if (!(((store_attempt *)all)[i].weight > 0 && ((store_attempt *)all)[i].weight <= 1))
-      status = mpt_fail(error, MPT_ERROR_SYNTAX,
-                        "'%s' is damaged (the weight of an attempt at verification); start anew "
-                        "beside it (--fresh)",
-                        s->path);
   if (status != MPT_OK) {
     free(all);
     return status;

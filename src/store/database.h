@@ -33,6 +33,7 @@ typedef struct query {
   int code;     /* the first failure, or SQLITE_OK */
   int position; /* of the next parameter, or column */
   bool done, out_of_memory;
+  char damaged[160]; /* what is wrong with a row; empty: nothing */
 } query;
 
 query query_begin(store *s, const char *sql);
@@ -45,11 +46,15 @@ void bind_integer(query *q, int64_t value);
 void bind_real(query *q, double value);
 void bind_blob(query *q, const void *data, size_t bytes); /* data NULL: NULL */
 
-int64_t column_integer(query *q);
+/* A value of another type, and a string that does not fit, are damage, which the end reports. */
+int64_t column_integer(query *q);                      /* NULL is 0 */
+int64_t column_count(query *q, int64_t most);          /* 0 to most */
 double column_real(query *q);                          /* NULL is NaN */
 char *column_text(query *q);                           /* a copy, NULL for NULL */
-void column_string(query *q, char *text, size_t size); /* cut where it is longer */
+void column_string(query *q, char *text, size_t size); /* NULL is empty */
 void *column_blob(query *q, size_t *bytes);            /* a copy, NULL for NULL */
+/* What a reader finds wrong with a row besides; the first is kept. */
+void query_damaged(query *q, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Room for one more element of an array that the caller owns; false when there is no memory. */
 bool list_grow(query *q, void **array, int count, size_t element);

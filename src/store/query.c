@@ -1,7 +1,9 @@
 /* Queries, and what SQLite's failures mean to a user. */
 #include "base/error.h"
 #include "store/database.h"
+#include "store/notes.h"
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +15,7 @@ query query_begin(store *s, const char *sql) {
 }
 
 bool query_row(query *q) {
-  if (q->code != SQLITE_OK || q->out_of_memory || q->done)
+  if (q->code != SQLITE_OK || q->out_of_memory || q->damaged[0] != '\0' || q->done)
     return false;
   const int code = sqlite3_step(q->statement);
   q->position = 0;
@@ -40,8 +42,7 @@ static mpt_status explain(store *s, int code, mpt_error *error) {
                     "'%s' is not a run store; move it away, or choose another directory (-o)",
                     s->path);
   case SQLITE_CORRUPT:
-    return mpt_fail(error, MPT_ERROR_SYNTAX, "'%s' is damaged (%s); start anew beside it (--fresh)",
-                    s->path, text);
+    return store_damaged(s, error, "%s", text);
   case SQLITE_NOMEM:
     return mpt_fail_memory(error, s->path, 0);
   case SQLITE_BUSY:
@@ -69,6 +70,8 @@ mpt_status query_end(query *q, mpt_error *error) {
     status = mpt_fail_memory(error, q->s->path, 0);
   else if (q->code != SQLITE_OK)
     status = explain(q->s, q->code, error);
+  else if (q->damaged[0] != '\0')
+    status = store_damaged(q->s, error, "%s", q->damaged);
   sqlite3_finalize(q->statement);
   q->statement = NULL;
   if (status != MPT_OK)
@@ -101,42 +104,86 @@ void bind_blob(query *q, const void *data, size_t bytes) {
     note(q, sqlite3_bind_blob64(q->statement, ++q->position, data, bytes, SQLITE_STATIC));
 }
 
+/* ---- columns, whose types anybody may have changed ---- */
+
+void query_damaged(query *q, const char *format, ...) {
+  if (q->damaged[0] != '\0')
+    return;
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(q->damaged, sizeof q->damaged, format, arguments);
+  va_end(arguments);
+}
+
+/* The next column, where it has that type or is NULL. */
+static int next_column(query *q, int type, const char *what) {
+  const int column = q->position++, found = sqlite3_column_type(q->statement, column);
+  const bool whole_number = type == SQLITE_FLOAT && found == SQLITE_INTEGER;
+  if (found != type && found != SQLITE_NULL && !whole_number)
+    query_damaged(q, "a column '%.60s' is not %s", sqlite3_column_name(q->statement, column), what);
+  return column;
+}
+
+static bool is_null(const query *q, int column) {
+  return sqlite3_column_type(q->statement, column) == SQLITE_NULL;
+}
+
 int64_t column_integer(query *q) {
-  return sqlite3_column_int64(q->statement, q->position++);
+  return sqlite3_column_int64(q->statement, next_column(q, SQLITE_INTEGER, "a whole number"));
+}
+
+int64_t column_count(query *q, int64_t most) {
+  const bool absent = is_null(q, q->position);
+  const int64_t value = column_integer(q);
+  if (absent)
+    query_damaged(q, "a column '%.60s' is empty",
+                  sqlite3_column_name(q->statement, q->position - 1));
+  if (value >= 0 && value <= most)
+    return value;
+  query_damaged(q, "a column '%.60s' is %lld", sqlite3_column_name(q->statement, q->position - 1),
+                (long long)value);
+  return 0;
 }
 
 double column_real(query *q) {
-  const int column = q->position++;
-  return sqlite3_column_type(q->statement, column) == SQLITE_NULL
-             ? NAN
-             : sqlite3_column_double(q->statement, column);
+  const int column = next_column(q, SQLITE_FLOAT, "a number");
+  return is_null(q, column) ? NAN : sqlite3_column_double(q->statement, column);
+}
+
+static void *copy_column(query *q, int column, size_t *bytes) {
+  const void *data = sqlite3_column_blob(q->statement, column);
+  *bytes = (size_t)sqlite3_column_bytes(q->statement, column);
+  if (is_null(q, column))
+    return NULL;
+  char *copy = malloc(*bytes + 1);
+  if (copy == NULL || (data == NULL && *bytes > 0)) {
+    free(copy);
+    q->out_of_memory = true;
+    *bytes = 0;
+    return NULL;
+  }
+  if (*bytes > 0)
+    memcpy(copy, data, *bytes);
+  copy[*bytes] = '\0';
+  return copy;
 }
 
 void *column_blob(query *q, size_t *bytes) {
-  const int column = q->position++;
-  const void *data = sqlite3_column_blob(q->statement, column);
-  *bytes = (size_t)sqlite3_column_bytes(q->statement, column);
-  if (sqlite3_column_type(q->statement, column) == SQLITE_NULL)
-    return NULL;
-  void *copy = malloc(*bytes + 1);
-  if (copy == NULL)
-    q->out_of_memory = true;
-  else if (*bytes > 0)
-    memcpy(copy, data, *bytes);
-  return copy;
+  return copy_column(q, next_column(q, SQLITE_BLOB, "a blob"), bytes);
 }
 
 char *column_text(query *q) {
   size_t bytes;
-  char *text = column_blob(q, &bytes);
-  if (text != NULL)
-    text[bytes] = '\0';
-  return text;
+  return copy_column(q, next_column(q, SQLITE_TEXT, "a text"), &bytes);
 }
 
 void column_string(query *q, char *text, size_t size) {
-  const unsigned char *value = sqlite3_column_text(q->statement, q->position++);
-  snprintf(text, size, "%s", value == NULL ? "" : (const char *)value);
+  const int column = next_column(q, SQLITE_TEXT, "a text");
+  const char *value = (const char *)sqlite3_column_text(q->statement, column);
+  if (value != NULL && strlen(value) >= size)
+    query_damaged(q, "a column '%.60s' is longer than %zu bytes",
+                  sqlite3_column_name(q->statement, column), size - 1);
+  snprintf(text, size, "%s", value == NULL ? "" : value);
 }
 
 bool list_grow(query *q, void **array, int count, size_t element) {

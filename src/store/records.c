@@ -1,6 +1,7 @@
 /* Policies, evaluations and times in the store. */
 #include "base/error.h"
 #include "store/database.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,34 @@ mpt_status store_label_taken(store *s, const char *label, const char *hash, bool
   return MPT_OK;
 }
 
+/* "NAME FORMATS", or "loss_scale MODE INITIAL". */
+static bool good_line(const char *line, size_t length) {
+  char formats[160];
+  mpt_layer_policy parsed;
+  const char *space = memchr(line, ' ', length);
+  if (space == NULL || space == line)
+    return false;
+  if (strncmp(line, "loss_scale ", 11) == 0)
+    return true;
+  const size_t rest = (size_t)(line + length - space) - 1;
+  if (rest >= sizeof formats)
+    return false;
+  memcpy(formats, space + 1, rest);
+  formats[rest] = '\0';
+  return mpt_layer_policy_parse(formats, &parsed, NULL) == MPT_OK;
+}
+
+static void check_policy(query *q, const store_policy *p) {
+  if (p->hash[0] == '\0' || p->predicted_seconds < 0)
+    query_damaged(q, "policy '%.64s' has no hash, or a step time below 0", p->label);
+  for (const char *line = p->assignment; line != NULL && *line != '\0';) {
+    const size_t length = strcspn(line, "\n");
+    if (!good_line(line, length))
+      query_damaged(q, "policy '%.64s' gives formats that do not exist", p->label);
+    line += length + (line[length] == '\n');
+  }
+}
+
 mpt_status store_all_policies(store *s, store_policy **policies, int *count, mpt_error *error) {
   void *all = NULL;
   int n = 0;
@@ -58,6 +87,7 @@ mpt_status store_all_policies(store *s, store_policy **policies, int *count, mpt
     p->assignment = column_text(&q);
     p->predicted_seconds = column_real(&q);
     p->predicted_increase = column_real(&q);
+    check_policy(&q, p);
   }
   mpt_status status = query_end(&q, error);
   if (status != MPT_OK) {
@@ -125,7 +155,8 @@ static void read_judgement(query *q, store_evaluation *e) {
   e->contributions = column_blob(q, &numbers);
   e->unit = column_real(q);
   const bool sound =
-      e->judged > 0 && (e->right == NULL || bits == (size_t)(e->judged + 7) / 8) &&
+      e->judged > 0 && e->judged <= INT32_MAX &&
+      (e->right == NULL || bits == (size_t)(e->judged + 7) / 8) &&
       (e->contributions == NULL || numbers == (size_t)e->judged * sizeof *e->contributions) &&
       (e->right == NULL) != (e->contributions == NULL) && e->unit > 0;
   if (sound)
@@ -137,6 +168,16 @@ static void read_judgement(query *q, store_evaluation *e) {
   e->judged = 0;
 }
 
+static void check_evaluation(query *q, const store_evaluation *e, size_t loss_bytes) {
+  if (e->key[0] == '\0')
+    query_damaged(q, "evaluation %lld has no key", (long long)e->id);
+  if (e->losses != NULL && (loss_bytes % sizeof *e->losses != 0 || e->loss_count != e->steps_done))
+    query_damaged(q, "evaluation %lld has %zu bytes of losses for %lld steps", (long long)e->id,
+                  loss_bytes, (long long)e->steps_done);
+  if (e->host_seconds < 0 || e->total_seconds < 0 || isinf(e->total_seconds))
+    query_damaged(q, "evaluation %lld took a time below 0, or without end", (long long)e->id);
+}
+
 static void read_evaluation(query *q, store_evaluation *e) {
   size_t bytes = 0;
   *e = (store_evaluation){.id = column_integer(q)};
@@ -144,8 +185,8 @@ static void read_evaluation(query *q, store_evaluation *e) {
   column_string(q, e->policy, sizeof e->policy);
   column_string(q, e->purpose, sizeof e->purpose);
   e->seed = (uint64_t)column_integer(q);
-  e->steps = column_integer(q);
-  e->steps_done = column_integer(q);
+  e->steps = column_count(q, INT64_MAX);
+  e->steps_done = column_count(q, e->steps);
   e->diverged = column_integer(q) != 0;
   e->stopped = column_integer(q) != 0;
   e->metric = column_real(q);
@@ -154,7 +195,7 @@ static void read_evaluation(query *q, store_evaluation *e) {
   e->output_difference = column_real(q);
   e->host_seconds = column_real(q);
   e->total_seconds = column_real(q);
-  e->memory_bytes = (size_t)column_integer(q);
+  e->memory_bytes = (size_t)column_count(q, INT64_MAX);
   e->failure = column_text(q);
   e->losses = column_blob(q, &bytes);
   e->loss_count = (int64_t)(bytes / sizeof *e->losses);
@@ -162,6 +203,7 @@ static void read_evaluation(query *q, store_evaluation *e) {
   e->time = column_integer(q);
   column_string(q, e->condition, sizeof e->condition);
   read_judgement(q, e);
+  check_evaluation(q, e, bytes);
 }
 
 mpt_status store_find_evaluation(store *s, const char *key, bool *found,
@@ -229,6 +271,8 @@ mpt_status store_find_time(store *s, const char *policy, const char *device, boo
     t.measured = column_integer(&q) != 0;
     t.seconds = column_real(&q);
     t.parts = column_text(&q);
+    if (t.seconds < 0 || isinf(t.seconds))
+      query_damaged(&q, "a step time is %g", t.seconds);
   }
   mpt_status status = query_end(&q, error);
   if (status != MPT_OK) {

@@ -5,6 +5,7 @@
 #include "base/sha256.h"
 #include "base/text.h"
 #include "store/database.h"
+#include "store/notes.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,15 +20,14 @@ static mpt_status ask_integer(store *s, const char *sql, int64_t *value, mpt_err
 }
 
 static mpt_status check_damage(store *s, mpt_error *error) {
-  char found[128] = "";
+  char found[512] = "";
   query q = query_begin(s, "PRAGMA quick_check(1)");
   if (query_row(&q))
     column_string(&q, found, sizeof found);
   MPT_RETURN_IF_FAILED(query_end(&q, error));
   if (strcmp(found, "ok") == 0)
     return MPT_OK;
-  return mpt_fail(error, MPT_ERROR_SYNTAX,
-                  "'%s' is damaged (%.60s); start anew beside it (--fresh)", s->path, found);
+  return store_damaged(s, error, "%.100s", found);
 }
 
 /* Whose database it is, and its schema: 0 of a new one, or one whose maker was killed before its

@@ -27,18 +27,32 @@ mpt_status store_put_statistics(store *s, const char *key, int64_t step, const c
   return query_end(&q, error);
 }
 
+/* The counts of the histogram are those of the elements. */
+static void check_statistics(query *q, const store_statistics *row, size_t histogram_bytes) {
+  const mpt_statistics *x = &row->statistics;
+  const uint64_t special = x->zeros + x->nans + x->infinities;
+  uint64_t binned = 0;
+  for (int b = 0; x->full && b < MPT_EXPONENT_BINS; b++)
+    binned += x->histogram[b];
+  if ((histogram_bytes != 0 && !x->full) || row->layer[0] == '\0' || special > x->count ||
+      (x->full && binned != x->count))
+    query_damaged(q, "the statistics of '%.64s', %s, step %lld do not add up", row->layer,
+                  mpt_operand_name(row->operand), (long long)row->step);
+}
+
 static void read_statistics(query *q, store_statistics *row) {
+  const int64_t most = INT64_MAX / 4; /* so that sums of counts do not overflow */
   size_t bytes = 0;
   mpt_statistics *x = &row->statistics;
-  *row = (store_statistics){.step = column_integer(q)};
+  *row = (store_statistics){.step = column_count(q, INT64_MAX)};
   column_string(q, row->layer, sizeof row->layer);
-  row->operand = (mpt_operand)column_integer(q);
-  x->count = (uint64_t)column_integer(q);
-  x->zeros = (uint64_t)column_integer(q);
-  x->nans = (uint64_t)column_integer(q);
-  x->infinities = (uint64_t)column_integer(q);
-  x->amax_bits = (uint32_t)column_integer(q);
-  x->amin_bits = (uint32_t)column_integer(q);
+  row->operand = (mpt_operand)column_count(q, MPT_OPERAND_COUNT - 1);
+  x->count = (uint64_t)column_count(q, most);
+  x->zeros = (uint64_t)column_count(q, most);
+  x->nans = (uint64_t)column_count(q, most);
+  x->infinities = (uint64_t)column_count(q, most);
+  x->amax_bits = (uint32_t)column_count(q, INT32_MAX);
+  x->amin_bits = (uint32_t)column_count(q, INT32_MAX);
   x->sum = column_real(q);
   x->sum_of_squares = column_real(q);
   void *histogram = column_blob(q, &bytes);
@@ -46,6 +60,7 @@ static void read_statistics(query *q, store_statistics *row) {
   if (x->full)
     memcpy(x->histogram, histogram, bytes);
   free(histogram);
+  check_statistics(q, row, bytes);
 }
 
 mpt_status store_all_statistics(store *s, const char *key, store_statistics **rows, int *count,

@@ -1,0 +1,259 @@
+#include "store/notes.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "store/database.h"
+#include "store/shape.h"
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+mpt_status store_damaged(const store *s, mpt_error *error, const char *format, ...) {
+  char what[512];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(what, sizeof what, format, arguments);
+  va_end(arguments);
+  return mpt_fail(error, MPT_ERROR_DAMAGED, "'%s' is damaged: %s; start anew beside it (--fresh)",
+                  s->path, what);
+}
+
+/* ---- shapes ---- */
+
+static bool is_precision(const char *word) {
+  mpt_precision precision;
+  return mpt_precision_parse(word, &precision, NULL) == MPT_OK;
+}
+
+static bool is_operand(const char *word) {
+  for (int o = 0; o < MPT_OPERAND_COUNT; o++)
+    if (strcmp(word, mpt_operand_name((mpt_operand)o)) == 0)
+      return true;
+  return false;
+}
+
+static bool is_gemm(const char *word) {
+  for (int g = 0; g < MPT_GEMM_COUNT; g++)
+    if (strcmp(word, mpt_gemm_name((mpt_gemm_kind)g)) == 0)
+      return true;
+  return false;
+}
+
+static bool is_formats(const char *word) {
+  mpt_layer_policy formats;
+  return mpt_layer_policy_parse(word, &formats, NULL) == MPT_OK;
+}
+
+static bool is_layer(const char *word) {
+  const size_t length = strlen(word);
+  return length > 0 && length < MPT_MAX_NAME;
+}
+
+#define MOST_WHOLE 9007199254740992.0 /* 2^53 */
+#define LAST_TIME  253402300799.0     /* the end of the year 9999 */
+
+static const shape text = {.kind = TEXT, .what = "a text"};
+static const shape flag = {.kind = FLAG, .what = "true or false"};
+static const shape number = {
+    .kind = NUMBER, .low = -INFINITY, .high = INFINITY, .what = "a number"};
+static const shape positive = {
+    .kind = NUMBER, .low = 0, .high = INFINITY, .what = "a number that is not negative"};
+static const shape share = {.kind = NUMBER, .low = 0, .high = 1, .what = "a share from 0 to 1"};
+static const shape count = {
+    .kind = NUMBER, .low = 0, .high = MOST_WHOLE, .whole = true, .what = "a count"};
+static const shape some = {
+    .kind = NUMBER, .low = 1, .high = MOST_WHOLE, .whole = true, .what = "a count of at least 1"};
+static const shape moment = {
+    .kind = NUMBER, .low = 0, .high = LAST_TIME, .whole = true, .what = "a time"};
+static const shape seconds = {
+    .kind = NUMBER, .low = 1e-300, .high = 1e300, .what = "a time above 0"};
+static const shape layer = {.kind = WORD, .known = is_layer, .what = "a layer's name"};
+static const shape operand = {.kind = WORD, .known = is_operand, .what = "an operand"};
+static const shape precision = {.kind = WORD, .known = is_precision, .what = "a precision"};
+static const shape gemm = {.kind = WORD, .known = is_gemm, .what = "a GEMM"};
+static const shape formats = {.kind = WORD, .known = is_formats, .what = "a layer's formats"};
+static const shape anything = {.kind = ANYTHING};
+static const shape counts = {.kind = LIST, .of = &count};
+static const shape numbers = {.kind = LIST, .of = &number};
+static const shape object = {.kind = OBJECT};
+static const shape objects = {.kind = LIST, .of = &object};
+static const shape things = {.kind = MAP, .of = &anything};
+
+#define OBJECT_OF(list)                                                                            \
+  { .kind = OBJECT, .members = list, .member_count = sizeof list / sizeof list[0] }
+
+static const shape_member budget_members[] = {
+    {"relative", &flag, false}, {"worse_by", &positive, false}, {"text", &text, false}};
+static const shape budget = OBJECT_OF(budget_members);
+static const shape_member target_members[] = {{"name", &text, false},
+                                              {"device", &text, false},
+                                              {"synthetic", &flag, false},
+                                              {"predicted", &flag, false},
+                                              {"times", &text, false}};
+static const shape target = OBJECT_OF(target_members);
+static const shape_member proxy_members[] = {{"priced", &flag, false}, {"text", &text, false}};
+static const shape proxy = OBJECT_OF(proxy_members);
+static const shape_member definition_members[] = {{"name", &text, false},
+                                                  {"training_hash", &text, false},
+                                                  {"data_hash", &text, false},
+                                                  {"workload_path", &text, false},
+                                                  {"workload_quoted", &text, false},
+                                                  {"workload_text", &text, false},
+                                                  {"command", &text, false},
+                                                  {"backend", &text, false},
+                                                  {"versions", &things, false},
+                                                  {"seed", &count, false},
+                                                  {"threads", &count, false},
+                                                  {"steps", &count, false},
+                                                  {"evaluation_steps", &count, false},
+                                                  {"metric", &text, false},
+                                                  {"metric_higher_is_better", &flag, false},
+                                                  {"budget", &budget, false},
+                                                  {"reference", &text, false},
+                                                  {"target", &target, false},
+                                                  {"proxy", &proxy, false},
+                                                  {"started", &moment, false}};
+static const shape definition = OBJECT_OF(definition_members);
+
+static const shape_member layer_members[] = {{"name", &layer, true},    {"kind", &text, false},
+                                             {"shape", &counts, false}, {"rows", &count, false},
+                                             {"unit", &flag, false},    {"gemm", &flag, false}};
+static const shape layer_row = OBJECT_OF(layer_members);
+static const shape layers = {.kind = LIST, .of = &layer_row};
+
+static const shape_member reference_members[] = {
+    {"policy", &text, false},        {"observed", &text, false},
+    {"seeds", &counts, false},       {"metrics", &numbers, false},
+    {"metric_mean", &number, false}, {"metric_deviation", &positive, false},
+    {"noise_note", &text, false},    {"step_seconds", &positive, false},
+    {"margin", &positive, false}};
+static const shape reference = OBJECT_OF(reference_members);
+
+static const shape_member seen_members[] = {
+    {"saturated", &share, true}, {"vanished", &share, true}, {"amax", &positive, false}};
+static const shape seen = OBJECT_OF(seen_members);
+static const shape_member operands_members[] = {
+    {"input", &seen, true}, {"weight", &seen, true}, {"grad_output", &seen, true}};
+static const shape operands = OBJECT_OF(operands_members);
+static const shape_member score_members[] = {
+    {"layer", &layer, true},      {"precision", &precision, true},
+    {"forward", &number, false},  {"dgrad", &positive, false},
+    {"wgrad", &positive, false},  {"output_amax", &positive, false},
+    {"operands", &operands, true}};
+static const shape score = OBJECT_OF(score_members);
+static const shape scores = {.kind = LIST, .of = &score};
+
+static const shape_member sensitivity_members[] = {
+    {"layer", &layer, true},     {"precision", &precision, true}, {"gemm", &gemm, true},
+    {"forward", &number, false}, {"backward", &number, false},    {"predicted", &number, false},
+    {"veto", &text, false}};
+static const shape sensitivity_row = OBJECT_OF(sensitivity_members);
+static const shape sensitivity = {.kind = LIST, .of = &sensitivity_row};
+
+static const shape_member step_members[] = {{"evaluation", &count, false},
+                                            {"policy", &text, false},
+                                            {"label", &text, false},
+                                            {"predicted_seconds", &positive, false},
+                                            {"seconds", &positive, false},
+                                            {"predicted_increase", &number, false},
+                                            {"measured_increase", &number, false},
+                                            {"verdict_text", &text, false}};
+static const shape step = OBJECT_OF(step_members);
+static const shape trajectory = {.kind = LIST, .of = &step};
+
+static const shape_member reason_members[] = {{"layer", &layer, true},
+                                              {"formats", &formats, false},
+                                              {"reason", &text, false},
+                                              {"flip", &text, false}};
+static const shape reason = OBJECT_OF(reason_members);
+static const shape reasons = {.kind = LIST, .of = &reason};
+static const shape assignment = {.kind = MAP, .of = &formats};
+static const shape_member winner_members[] = {
+    {"policy", &text, false},           {"label", &text, false},
+    {"assignment", &assignment, false}, {"verdict", &text, false},
+    {"step_seconds", &positive, false}, {"ratio", &positive, false},
+    {"worse_by", &number, false},       {"upper_bound", &number, false},
+    {"confidence", &share, false},      {"gain", &flag, false},
+    {"message", &text, false},          {"predicted", &flag, false},
+    {"memory_bytes", &count, false},    {"reasons", &reasons, false},
+    {"rows", &objects, false},          {"tuning_seconds", &positive, false},
+    {"payback_seconds", &number, false}};
+static const shape winner = OBJECT_OF(winner_members);
+
+static const shape_member counter_members[] = {
+    {"layer", &layer, true},     {"operand", &operand, true}, {"cast", &count, true},
+    {"saturated", &count, true}, {"vanished", &count, true},  {"blamed", &flag, false}};
+static const shape counter = OBJECT_OF(counter_members);
+static const shape counters_of = {.kind = LIST, .of = &counter};
+
+static const shape_member run_members[] = {{"run", &text, true},
+                                           {"seconds", &seconds, true},
+                                           {"deviation", &positive, true},
+                                           {"steps", &some, true},
+                                           {"in_turn", &flag, false}};
+static const shape run = OBJECT_OF(run_members);
+static const shape runs = {.kind = LIST, .of = &run};
+static const shape_member parts_members[] = {
+    {"runs", &runs, false},       {"noise", &positive, false},  {"gemms", &positive, false},
+    {"copies", &positive, false}, {"passes", &positive, false}, {"extrapolated", &share, false}};
+static const shape parts_of = OBJECT_OF(parts_members);
+
+/* By the name's first word; what verification holds is for the reader of verdicts. */
+static const shape_member notes[] = {{"definition", &definition, false},
+                                     {"layers", &layers, false},
+                                     {"reference", &reference, false},
+                                     {"scores", &scores, false},
+                                     {"sensitivity", &sensitivity, false},
+                                     {"trajectory", &trajectory, false},
+                                     {"verification", &objects, false},
+                                     {"winner", &winner, false},
+                                     {"fault", &some, false}};
+
+/* ---- reading ---- */
+
+static mpt_status read_json(store *s, const shape *as, const char *what, const char *from,
+                            json_t **out, mpt_error *error) {
+  json_t *json = NULL;
+  mpt_error why = {0};
+  *out = NULL;
+  if (from == NULL)
+    return MPT_OK;
+  const mpt_status status = mpt_json_parse(from, what, &json, &why);
+  if (status == MPT_ERROR_MEMORY)
+    return mpt_fail_memory(error, what, strlen(from));
+  if (status != MPT_OK)
+    return store_damaged(s, error, "%.200s", why.message);
+  shape_fault f;
+  if (shape_fits(as, json, &f)) {
+    *out = json;
+    return MPT_OK;
+  }
+  json_decref(json);
+  return store_damaged(s, error, "in %.100s %s is not %s", what, f.place, f.what);
+}
+
+mpt_status store_read_note(store *s, const char *name, json_t **note, mpt_error *error) {
+  char *from = NULL, what[120];
+  const size_t word = strcspn(name, " ");
+  const shape *as = &anything;
+  for (size_t i = 0; i < sizeof notes / sizeof notes[0]; i++)
+    if (strlen(notes[i].name) == word && strncmp(notes[i].name, name, word) == 0)
+      as = notes[i].is;
+  snprintf(what, sizeof what, "the note '%.90s'", name);
+  MPT_RETURN_IF_FAILED(store_get(s, name, &from, error));
+  mpt_status status = read_json(s, as, what, from, note, error);
+  free(from);
+  return status;
+}
+
+mpt_status store_read_counters(store *s, const store_evaluation *evaluation, json_t **counters,
+                               mpt_error *error) {
+  char what[96];
+  snprintf(what, sizeof what, "the counters of evaluation %lld", (long long)evaluation->id);
+  return read_json(s, &counters_of, what, evaluation->counters, counters, error);
+}
+
+mpt_status store_read_parts(store *s, const store_time *time, json_t **parts, mpt_error *error) {
+  return read_json(s, &parts_of, "the parts of a step time", time->parts, parts, error);
+}
