@@ -249,24 +249,16 @@ static void the_first_line_of_scikit_learn_names_no_columns(void **state) {
 static void what_programs_write_is_read(void **state) {
   (void)state;
   static const char *const texts[] = {
-      "1,2,3\n4,5,6\n",
-      "1,2,3\r\n4,5,6\r\n",
-      "1,2,3\r4,5,6\r",
-      "1,2,3\n4,5,6",
-      "\xEF\xBB\xBF"
-      "1,2,3\n4,5,6\n",
-      "\n \t\n1,2,3\n\n\r\n4,5,6\n\n",
-      " 1 ,\t2, 3 \n4,5,6\n",
-      "\"1\",\"2\" , \"3\"\n4,5,6\n",
-      "1e0,+2,3.0\n.4e1,005,6\n",
+      "1,2,3\n4,5,6\n",       "1,2,3\r\n4,5,6\r\n",           "1,2,3\r4,5,6\r",
+      "1,2,3\n4,5,6",         "\357\273\2771,2,3\n4,5,6\n",   "\n \t\n1,2,3\n\n\r\n4,5,6\n\n",
+      " 1 ,\t2, 3 \n4,5,6\n", "\"1\",\"2\" , \"3\"\n4,5,6\n", "1e0,+2,3.0\n.4e1,005,6\n",
   };
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     data_spec spec = csv(texts[i]);
     holds(&spec, 0, "1 2 | 3");
     holds(&spec, 1, "4 5 | 6");
   }
-  data_spec spec = csv_with_header("\xEF\xBB\xBF"
-                                   "sl,y\n1,2\n3,4\n");
+  data_spec spec = csv_with_header("\357\273\277sl,y\n1,2\n3,4\n");
   spec.label = one("sl");
   holds(&spec, 0, "2 | 1");
 }
@@ -323,7 +315,7 @@ static void bad_files_are_refused_at_their_place(void **state) {
       {"1,2,0\n\"3\"4,4,1\n", 2, 4, "text behind a closing quote"},
       {"1\n2\n", 1, 1, "one column"},
       {"", 0, 0, "no samples: the file is empty"},
-      {"\xEF\xBB\xBF", 0, 0, "no samples: the file is empty"},
+      {"\357\273\277", 0, 0, "no samples: the file is empty"},
       {"\n \n\r\n", 0, 0, "no samples: the file is empty"},
       {"1,2,0\n", 0, 0, "leave none to train on"},
   };

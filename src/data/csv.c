@@ -164,12 +164,13 @@ static void measure(const table *t, const dataset *data, double *mean, double *d
  * A constant column becomes zero. */
 static mpt_status standardize(table *t, dataset *data, mpt_error *error) {
   int64_t size = data->sample_size;
-  double *mean = calloc(3 * (size_t)size, sizeof *mean), *deviation = mean + size;
+  double *mean = calloc(3 * (size_t)size, sizeof *mean);
+  if (mean == NULL)
+    return mpt_fail_memory(error, "means and deviations", 3 * (size_t)size * sizeof *mean);
   mpt_status status = resize((void **)&data->features, data->samples, size, sizeof(float), error);
-  if (mean == NULL && status == MPT_OK)
-    status = mpt_fail_memory(error, "means and deviations", 3 * (size_t)size * sizeof *mean);
   if (status != MPT_OK)
     goto done;
+  double *deviation = mean + size;
   measure(t, data, mean, deviation, deviation + size);
   const double *base = t->exact + dataset_stored_index(data, 0) * size;
   for (int64_t i = 0; i < data->samples; i++)
