@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       strcpy(spec.files[0], fuzz_file(names[name], data, size));
       spec.sequence = 4;
       spec.held_out = 1;
-      spec.vocabulary = kind == 0 ? 50257 : 0;
+      spec.vocabulary = kind > 0 ? 0 : name == 0 ? 50257 : 128256; /* in 16 bits, and past them */
+      spec.dtype = name == 0 ? ID_NOT_GIVEN : (id_type)(size % (ID_INT64 + 1));
       fuzz_data(&spec);
     }
   return 0;
