@@ -8,7 +8,15 @@
 #include "mptune/mptune.h"
 #include <stdio.h>
 
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NO_POLICY = 3, EXIT_INTERRUPTED = 130 };
+/* help.c says what each means. */
+enum {
+  EXIT_DONE = 0,
+  EXIT_FAILED = 1,
+  EXIT_USAGE = 2,
+  EXIT_NO_POLICY = 3,
+  EXIT_INTERRUPTED = 130,
+  EXIT_READER_GONE = 141 /* as a shell has it of SIGPIPE */
+};
 
 #define CLI_MAX_WORDS 64
 
@@ -106,9 +114,15 @@ void cli_print_shown(const char *text, int columns); /* a name on standard outpu
 void cli_print_path(const char *path); /* a line: as it is for programs, as shown on a terminal */
 /* A result that could not be printed whole: the command then fails. */
 bool cli_output_failed(void);
-/* Set by SIGINT and SIGTERM: once to stop in good order, twice to stop at once. */
+
+/* signals.c */
+/* Set by INT, TERM and HUP, and when nobody reads standard output any more: to save and end. */
 extern volatile int cli_interrupted;
-void cli_catch_signals(void);
+void cli_signals_begin(void); /* of every command */
+void cli_catch_signals(void); /* of those that have something to save */
+/* Writes out what standard output holds; false when that failed, then or before. */
+bool cli_flush(void);
+bool cli_reader_gone(void); /* that was why */
 
 /* A table on standard output: left-aligned first column, the others right-aligned. Cells are
  * copied, whole, and shown without what would move the cursor (base/shown.h). */

@@ -81,8 +81,10 @@ typedef struct watched {
 
 static bool on_step(void *context, const train_step *step) {
   const watched *w = context;
-  if (w->lines)
+  if (w->lines) {
     printf("%lld %.9g\n", (long long)step->step, step->loss);
+    cli_flush(); /* so that a reader has each, and one that is gone ends the training */
+  }
   char time[32] = ""; /* of a GPU's first step nothing is known */
   if (isfinite(step->seconds))
     snprintf(time, sizeof time, ", %.3g ms", 1e3 * step->seconds);
@@ -130,8 +132,13 @@ static int finish(const cli_values *values, const workload *w, const train_resul
     return cli_failed(&error);
   }
   if (r->stopped) {
-    const mpt_error error = {.status = MPT_ERROR_INTERRUPTED};
-    return cli_failed(&error);
+    if (!cli_reader_gone())
+      mpt_log_note("interrupted; %s", values->save == NULL ? "nothing is saved without --save"
+                                      : values->resume
+                                          ? "the checkpoint is saved, the same command continues"
+                                          : "the checkpoint is saved, the same command with "
+                                            "--resume continues");
+    return EXIT_INTERRUPTED;
   }
   if (!values->json)
     print_result(w, r);

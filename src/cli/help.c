@@ -11,6 +11,28 @@ static void print_option(const cli_option *option, FILE *to) {
   fprintf(to, "  %-28s %s\n", left, option->help);
 }
 
+static const struct exit_status {
+  int code;
+  const char *meaning;
+} exits[] = {
+    {EXIT_DONE, "done"},
+    {EXIT_FAILED,
+     "failed: memory, device, a training that diverged, output that could not be written"},
+    {EXIT_USAGE, "usage, file or policy error"},
+    {EXIT_NO_POLICY, "nothing permitted meets the budget"},
+    {EXIT_INTERRUPTED, "interrupted by INT, TERM or HUP, what was done is saved: the same command "
+                       "continues"},
+    {EXIT_READER_GONE, "nobody reads standard output any more; saved as when interrupted"},
+};
+static const int exit_count = sizeof exits / sizeof exits[0];
+
+static void print_exits(FILE *to) {
+  fputs("\nexit status:\n", to);
+  for (int i = 0; i < exit_count; i++)
+    fprintf(to, "  %-6d %s\n", exits[i].code, exits[i].meaning);
+  fputs("  128+N  ended at once by signal N: a second INT or TERM does\n", to);
+}
+
 static void full_name(const cli_command *command, char *name, size_t size) {
   snprintf(name, size, "%s%s%s", command->parent == NULL ? "" : command->parent,
            command->parent == NULL ? "" : " ", command->name);
@@ -28,11 +50,9 @@ void cli_print_overview(FILE *to) {
     snprintf(left, sizeof left, "%s %s", name, cli_commands[i]->arguments);
     fprintf(to, "  %-32s %s\n", left, cli_commands[i]->summary);
   }
-  fprintf(to,
-          "\n  mptune COMMAND --help              options and examples of a command\n"
-          "  mptune --version\n"
-          "\nexit status: 0 done, 1 failed, 2 usage, file or policy error, 3 nothing permitted\n"
-          "meets the budget, 130 interrupted (the same command continues)\n");
+  fprintf(to, "\n  mptune COMMAND --help              options and examples of a command\n"
+              "  mptune --version\n");
+  print_exits(to);
 }
 
 void cli_print_help(const cli_command *command, FILE *to) {
@@ -47,6 +67,7 @@ void cli_print_help(const cli_command *command, FILE *to) {
     print_option(&command->options[i], to);
   for (int i = 0; i < cli_common_option_count; i++)
     print_option(&cli_common_options[i], to);
+  print_exits(to);
 }
 
 /* Text with what roff takes for itself made plain. */
@@ -115,10 +136,13 @@ void cli_print_manual(FILE *to) {
   fputs(".SH COMMON OPTIONS\n", to);
   for (int i = 0; i < cli_common_option_count; i++)
     roff_option(&cli_common_options[i], to);
-  fputs(".SH EXIT STATUS\n"
-        ".TP\n0\ndone\n.TP\n1\nfailed\n.TP\n2\nusage, file or policy error\n"
-        ".TP\n3\nnothing permitted meets the budget\n"
-        ".TP\n130\ninterrupted; the same command continues\n"
+  fputs(".SH EXIT STATUS\n", to);
+  for (int k = 0; k < exit_count; k++) {
+    fprintf(to, ".TP\n%d\n", exits[k].code);
+    roff(exits[k].meaning, to);
+    fputc('\n', to);
+  }
+  fputs(".TP\n128+N\nended at once by signal N: a second INT or TERM does\n"
         ".SH ENVIRONMENT\n"
         ".TP\n\\fBNO_COLOR\\fR\nwhen set, output has no colour\n"
         ".TP\n\\fBMPTUNE_PROFILES\\fR\nfolders of device profiles, separated by colons, looked in "

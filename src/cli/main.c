@@ -3,7 +3,6 @@
 #include "base/shown.h"
 #include "cli/cli.h"
 #include <gsl/gsl_errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,10 +86,7 @@ static int run_command(const cli_command *command, int count, char **words, cons
   return command->run(&values);
 }
 
-int main(int count, char **words) {
-  /* GSL aborts the process on an error unless told otherwise; results are checked instead. */
-  gsl_set_error_handler_off();
-  signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of the write that meets it */
+static int dispatch(int count, char **words) {
   if (count < 2) {
     cli_print_overview(stderr);
     return EXIT_USAGE;
@@ -129,9 +125,19 @@ int main(int count, char **words) {
   }
   const int code = run_command(command, count - used, words + used, typed);
   free(typed);
-  if (fflush(stdout) != 0 || ferror(stdout)) {
-    fprintf(stderr, "error: standard output could not be written\n");
-    return code == EXIT_DONE ? EXIT_FAILED : code;
-  }
   return cli_output_failed() && code == EXIT_DONE ? EXIT_FAILED : code;
+}
+
+int main(int count, char **words) {
+  /* GSL aborts the process on an error unless told otherwise; results are checked instead. */
+  gsl_set_error_handler_off();
+  cli_signals_begin();
+  const int code = dispatch(count, words);
+  const bool written = cli_flush();
+  if (cli_reader_gone())
+    return code == EXIT_DONE || code == EXIT_INTERRUPTED ? EXIT_READER_GONE : code;
+  if (written)
+    return code;
+  fprintf(stderr, "error: standard output could not be written\n");
+  return code == EXIT_DONE ? EXIT_FAILED : code;
 }

@@ -4,7 +4,6 @@
 #include "base/shown.h"
 #include "cli/cli.h"
 #include <math.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,22 +132,6 @@ void cli_print_path(const char *path) {
   else
     fputs(path, stdout);
   putchar('\n');
-}
-
-volatile int cli_interrupted = 0;
-
-static void on_signal(int number) {
-  (void)number;
-  if (cli_interrupted)
-    _exit(EXIT_INTERRUPTED); /* the second time: at once; the store is safe */
-  cli_interrupted = 1;
-}
-
-void cli_catch_signals(void) {
-  struct sigaction action = {.sa_handler = on_signal};
-  sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, NULL);
-  sigaction(SIGTERM, &action, NULL);
 }
 
 void cli_table_row(cli_table *table, const char *const *cells) {
