@@ -179,6 +179,13 @@ static void without_tables_passes_cost_their_bytes_and_at_least_a_launch(void **
   assert_true(near(profile_pass(p, PASS_ELEMENTWISE, 32, 1e9), 4e-3, 1e-12));
   assert_true(near(profile_pass(p, PASS_QUANTIZE_PAIR, 16, 1e9), 2e-3, 1e-12));
   profile_free(p);
+  /* Given, though it is 0 or the default. */
+  sprintf(text, "%squantize_efficiency: 0.85\npass_efficiency: 0.25\npass_floor: 0\n", good);
+  write_file(text);
+  p = load(path);
+  assert_true(near(profile_pass(p, PASS_QUANTIZE, 16, 8.5e8), 1e-3, 1e-12));
+  assert_true(near(profile_pass(p, PASS_ELEMENTWISE, 16, 250.0), 1e-9, 1e-12));
+  profile_free(p);
 }
 
 static void passes_lie_on_lines_between_the_measured_sizes(void **state) {
