@@ -360,6 +360,27 @@ static void other_files_are_refused_and_dtype_insists(void **state) {
   dataset_close(opened(&spec, "zeros"));
 }
 
+/* 0x8b1f is how gzip begins, and an id. */
+static void ids_may_begin_as_gzip_does(void **state) {
+  (void)state;
+  data_spec spec = spec_of(65536);
+  static const uint64_t second[] = {0, 7, 9, 0x2008, 0xff08};
+  for (size_t i = 0; i < sizeof second / sizeof *second; i++) {
+    length = 0;
+    add_id(0x8b1f, 2, false);
+    add_id(second[i], 2, false);
+    add_ids(COUNT, 2, false);
+    for (int gzipped = 0; gzipped < 2; gzipped++) {
+      write_file(gzipped);
+      dataset *data = opened(&spec, "ids that begin as gzip does");
+      assert_int_equal(data->id_count, COUNT + 2);
+      assert_int_equal(data->ids[0], 0x8b1f);
+      assert_int_equal(data->ids[1], second[i]);
+      dataset_close(data);
+    }
+  }
+}
+
 static void ids_go_on_across_pieces_and_no_further_than_asked_for(void **state) {
   (void)state;
   enum { MANY = 40000 }; /* of 8 bytes, behind a header of odd length: some lie across */
@@ -408,6 +429,7 @@ int main(void) {
       cmocka_unit_test(headers_that_are_not_read_are_refused_with_the_remedy),
       cmocka_unit_test(a_npy_file_cut_anywhere_is_refused),
       cmocka_unit_test(other_files_are_refused_and_dtype_insists),
+      cmocka_unit_test(ids_may_begin_as_gzip_does),
       cmocka_unit_test(ids_go_on_across_pieces_and_no_further_than_asked_for),
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,7 +49,9 @@ typedef enum stream_end {
 } stream_end;
 typedef struct data_stream {
   const char *path; /* the caller's */
-  void *file;       /* zlib's */
+  void *file;       /* zlib's; NULL: plain */
+  int plain;        /* file descriptor */
+  int failure;      /* errno of the last read from it, or 0 */
   stream_end end;
   int64_t most, read;
   const char *remedy;
