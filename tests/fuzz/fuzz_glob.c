@@ -47,11 +47,14 @@ static void as_bytes(const alphabet *all, char *text) {
   while (*text != '\0') {
     uint32_t character;
     text += mpt_utf8_decode(text, &character);
-    const uint32_t *found = character < 0x80
-                                ? NULL
-                                : bsearch(&character, all->characters, (size_t)all->count,
-                                          sizeof *all->characters, by_value);
-    *out++ = found == NULL ? (char)character : (char)(0x80 + (found - all->characters));
+    if (character < 0x80) {
+      *out++ = (char)character;
+      continue;
+    }
+    const uint32_t *found =
+        bsearch(&character, all->characters, (size_t)all->count, sizeof *all->characters, by_value);
+    FUZZ_REQUIRE(found != NULL);
+    *out++ = (char)(0x80 + (found - all->characters));
   }
   *out = '\0';
 }
