@@ -51,12 +51,22 @@ static void context_open(void) {
   c.t = (training){.options = &c.options, .w = c.w, .g = c.g};
   fuzz_must(network_open(&c.options, &c.t.net, &error), &error);
   c.t.losses = calloc((size_t)c.options.steps, sizeof *c.t.losses);
-  FUZZ_REQUIRE(c.t.losses != NULL);
+  c.t.seconds = calloc((size_t)c.options.steps, sizeof *c.t.seconds);
+  FUZZ_REQUIRE(c.t.losses != NULL && c.t.seconds != NULL);
+  fuzz_must(checkpoint_origin(&c.t, &error), &error);
   atexit(context_close);
+  /* What it saves, it goes on from: what else is refused is not refused for the target's sake. */
+  bool found = false;
+  path = fuzz_file("own.ckpt", "", 0);
+  fuzz_must(checkpoint_save(&c.t, path, false, &error), &error);
+  fuzz_must(checkpoint_resume(&c.t, path, &found, &error), &error);
+  FUZZ_REQUIRE(found);
 }
 
 static void context_close(void) {
   free(c.t.losses);
+  free(c.t.seconds);
+  free(c.t.origin);
   network_close(c.t.net);
   free(c.assignment);
   graph_free(c.g);

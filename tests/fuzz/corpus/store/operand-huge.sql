@@ -1,0 +1,1 @@
+UPDATE statistics SET operand = 9223372036854775807 WHERE id = 2

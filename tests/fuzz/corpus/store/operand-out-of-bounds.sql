@@ -1,0 +1,1 @@
+UPDATE statistics SET operand = -1 WHERE id = 1
