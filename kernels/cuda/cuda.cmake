@@ -24,13 +24,14 @@ foreach(architecture IN LISTS MPTUNE_ARCHITECTURES)
 endforeach()
 target_compile_options(mptune_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${MPTUNE_CUDA_FLAGS}>)
 
-# Where results must be the CPU's bit for bit, or those of the same kernel when it collects
-# statistics or makes copies as well, the compiler does not choose which products and sums to
-# contract.
-foreach(name copy cast quantize scale amax collect collect_all quantization_error
-             add activation dropout layernorm embedding cross_entropy adam sgd)
-  if(EXISTS ${CMAKE_SOURCE_DIR}/kernels/cuda/${name}.cu)
-    set_property(SOURCE kernels/cuda/${name}.cu APPEND PROPERTY COMPILE_OPTIONS --fmad=false)
+# The compiler does not choose which products and sums to contract: results must be the CPU's bit for
+# bit, or those of the same kernel when it collects statistics or makes copies as well. But for those
+# listed.
+include(kernels/cuda/contracted.cmake)
+foreach(source ${MPTUNE_CUDA_SOURCES})
+  get_filename_component(name ${source} NAME_WE)
+  if(source MATCHES "[.]cu$" AND NOT name IN_LIST MPTUNE_CONTRACTED)
+    set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS --fmad=false)
   endif()
 endforeach()
 
