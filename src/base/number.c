@@ -75,6 +75,16 @@ bool mpt_number_read(const char *text, size_t length, double *value) {
   return true;
 }
 
+bool mpt_float_read(const char *text, size_t length, float *value) {
+  double number;
+  if (!mpt_number_read(text, length, &number))
+    return false;
+  locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+  *value = strtof_l(text, NULL, c); /* rounding the double would round twice */
+  freelocale(c);
+  return true;
+}
+
 bool mpt_integer_read(const char *text, size_t length, int64_t *value) {
   const size_t first = sign(text, length, 0);
   const bool negative = first == 1 && text[0] == '-';

@@ -16,6 +16,8 @@
 /* Whether all of `length` bytes are one number; *value is left alone when they are not. A byte
  * stands behind them: a NUL, or another that could not go on with a number. */
 bool mpt_number_read(const char *text, size_t length, double *value);
+/* The same rounded to fp32, once: infinite beyond the largest float. */
+bool mpt_float_read(const char *text, size_t length, float *value);
 bool mpt_integer_read(const char *text, size_t length, int64_t *value);
 
 #endif

@@ -34,7 +34,7 @@ echo "exit $?"
 # A training saves its checkpoint, and continues from it.
 env --default-signal=INT mptune train long.yaml --save net.ckpt >out 2>log &
 pid=$!
-until grep -q "^training" log; do sleep 0.01; done
+until grep -q "^training" log 2>/dev/null; do sleep 0.01; done
 kill -INT $pid
 wait $pid
 echo "exit $?"

@@ -7,7 +7,7 @@ begin() { # ENV-OPTION ARGUMENT...
   shift
   env "$option" mptune train long.yaml "$@" >out 2>log &
   pid=$!
-  until grep -q "^training" log; do sleep 0.01; done
+  until grep -q "^training" log 2>/dev/null; do sleep 0.01; done
 }
 for s in INT TERM HUP; do
   begin --default-signal=HUP --save net.ckpt
