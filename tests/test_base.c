@@ -27,8 +27,10 @@
 static void the_cache_has_a_place_without_HOME(void **state) {
   (void)state;
   static const char *const homes[] = {NULL, "", "/somewhere"};
-  char path[256], expected[256], *before = strdup(getenv("HOME") != NULL ? getenv("HOME") : "");
+  char path[256], expected[256], *before;
+  const char *here = getenv("HOME");
   mpt_error error = {0};
+  before = strdup(here != NULL ? here : "");
   unsetenv("MPTUNE_CACHE");
   unsetenv("XDG_CACHE_HOME");
   for (int i = 0; i < 3; i++) {

@@ -33,8 +33,9 @@ typedef struct quadrature {
 
 static void quadrature_fill(quadrature *rule) {
   const double step = 4.6 / (NODES - 1);
+  const int middle = (NODES - 1) / 2;
   for (int i = 0; i < NODES; i++) {
-    const double s = step * (i - (NODES - 1) / 2), y = M_PI_2 * sinh(s);
+    const double s = step * (i - middle), y = M_PI_2 * sinh(s);
     rule->x[i] = 1.0 / (1.0 + exp(-2.0 * y));
     rule->weight[i] = step * M_PI_2 * cosh(s) / (2.0 * cosh(y) * cosh(y));
   }
