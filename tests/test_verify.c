@@ -164,7 +164,7 @@ static void bound_and_verdict_agree_on_any_input(void **state) {
   for (int round = 0; round < 3000; round++) {
     if (round % 300 == 0) /* whose levels take a while */
       alpha = exp(gsl_ran_flat(random, -9.0, -1.0));
-    verify_pair pairs[VERIFY_MOST_PAIRS];
+    verify_pair pairs[VERIFY_MOST_PAIRS] = {0};
     const int n = verify_look_sizes[gsl_rng_uniform_int(random, VERIFY_LOOKS)];
     const normal_truth truth = {.mean = gsl_rng_uniform(random) < 0.3 ? -2.0 : 2.0,
                                 .reference = exp(gsl_ran_flat(random, -6.0, 1.0)),

@@ -22,8 +22,8 @@ mpt_status store_damaged(const store *s, mpt_error *error, const char *format, .
 /* ---- shapes ---- */
 
 static bool is_precision(const char *word) {
-  mpt_precision precision;
-  return mpt_precision_parse(word, &precision, NULL) == MPT_OK;
+  mpt_precision read;
+  return mpt_precision_parse(word, &read, NULL) == MPT_OK;
 }
 
 static bool is_operand(const char *word) {
@@ -41,8 +41,8 @@ static bool is_gemm(const char *word) {
 }
 
 static bool is_formats(const char *word) {
-  mpt_layer_policy formats;
-  return mpt_layer_policy_parse(word, &formats, NULL) == MPT_OK;
+  mpt_layer_policy read;
+  return mpt_layer_policy_parse(word, &read, NULL) == MPT_OK;
 }
 
 static bool is_layer(const char *word) {
