@@ -53,6 +53,8 @@ static mpt_status warn_of_verdict(const char *file, const mpt_policy *policy, co
                                   const dataset *data, int64_t steps, mpt_error *error) {
   char here[65];
   const mpt_policy_result result = mpt_policy_get_result(policy);
+  if (result.verdict == MPT_VERDICT_REFERENCE) /* it claims nothing */
+    return MPT_OK;
   if (result.verdict != MPT_VERDICT_PASS) {
     mpt_log_warning("%s: this policy's verdict is '%s': it was not shown to meet a budget", file,
                     mpt_verdict_name(result.verdict));

@@ -36,7 +36,9 @@ typedef enum mpt_verdict {
   MPT_VERDICT_UNVERIFIED,
   MPT_VERDICT_PASS,
   MPT_VERDICT_FAIL,
-  MPT_VERDICT_INCONCLUSIVE
+  MPT_VERDICT_INCONCLUSIVE,
+  MPT_VERDICT_REFERENCE, /* the policy that others are compared with */
+  MPT_VERDICT_COUNT
 } mpt_verdict;
 
 /* A GEMM's operand formats. fprop: input, weight; dgrad: grad_output, weight; wgrad: grad_output,

@@ -91,14 +91,17 @@ static mpt_status read_figure(const mpt_yaml_node *map, const char *key, double 
 }
 
 static mpt_status read_result(const mpt_yaml_node *node, mpt_policy *policy, mpt_error *error) {
-  static const char *const verdicts[] = {"unverified", "pass", "fail", "inconclusive"};
+  const char *verdicts[MPT_VERDICT_COUNT];
   static const char *const times[] = {"predicted", "measured"};
   mpt_policy_result *r = &policy->result;
   int verdict = 0, time = 0;
   MPT_RETURN_IF_FAILED(mpt_yaml_expect(node, MPT_YAML_MAP, "result", error));
   const mpt_yaml_node *child = mpt_yaml_get(node, "verdict");
+  for (int v = 0; v < MPT_VERDICT_COUNT; v++)
+    verdicts[v] = mpt_verdict_name((mpt_verdict)v);
   if (child != NULL)
-    MPT_RETURN_IF_FAILED(policy_read_word(child, "verdict", verdicts, 4, &verdict, error));
+    MPT_RETURN_IF_FAILED(
+        policy_read_word(child, "verdict", verdicts, MPT_VERDICT_COUNT, &verdict, error));
   r->verdict = (mpt_verdict)verdict;
   MPT_RETURN_IF_FAILED(read_figure(node, "worse_by", &r->worse_by, error));
   MPT_RETURN_IF_FAILED(read_figure(node, "upper_bound", &r->upper_bound, error));

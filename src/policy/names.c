@@ -48,8 +48,8 @@ const char *mpt_operand_name(mpt_operand operand) {
 }
 
 const char *mpt_verdict_name(mpt_verdict verdict) {
-  static const char *const names[] = {"unverified", "pass", "fail", "inconclusive"};
-  return (unsigned)verdict <= MPT_VERDICT_INCONCLUSIVE ? names[verdict] : "unknown";
+  static const char *const names[] = {"unverified", "pass", "fail", "inconclusive", "reference"};
+  return (unsigned)verdict < MPT_VERDICT_COUNT ? names[verdict] : "unknown";
 }
 
 const char *mpt_loss_scale_mode_name(mpt_loss_scale_mode mode) {

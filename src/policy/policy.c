@@ -143,7 +143,7 @@ const char *mpt_policy_get_provenance(const mpt_policy *policy, const char *key)
 
 mpt_status mpt_policy_set_result(mpt_policy *policy, const mpt_policy_result *result,
                                  mpt_error *error) {
-  if (policy == NULL || result == NULL || (unsigned)result->verdict > MPT_VERDICT_INCONCLUSIVE ||
+  if (policy == NULL || result == NULL || (unsigned)result->verdict >= MPT_VERDICT_COUNT ||
       result->steps < 0)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "a result needs a verdict and steps of 0 or more");
   policy->result = *result;
