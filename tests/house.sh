@@ -79,7 +79,7 @@ breaches() { # of the tree in the working directory, a line for each
     -type f \( -name '*.c' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h.in' \) -print | sort)
 
   grep -rnE --include='*.c' --include='*.h' "$refused_json" src tuner kernels 2>/dev/null |
-    grep -vE "^(src/base/json\.[ch]|tuner/(write|verification)\.c|src/cli/command_frontier\.c):" |
+    grep -vE "^(src/base/json\.[ch]):" |
     sed -E 's/^([^:]*:[0-9]+):.*/\1: JSON is made by base\/json.h/'
 
   grep -rnE --include='*.c' --include='*.h' "$refused_numbers" src tuner 2>/dev/null |

@@ -49,7 +49,7 @@ check() { # NAME CHARTS
 
 check nothing 0
 check definition 0
-check damaged 0
+check bare 0
 check reference 2
 check full 2
 check no-gain 2

@@ -24,6 +24,8 @@ static const char *const fixture_names[FIXTURE_CASES] = {
 #define HOSTILE                                                                                    \
   "</script><script>document.title='taken'</script><img src=\"http://198.51.100.1/x\">&'\033[2J"
 
+#define FIXTURE_CONDITION "here"
+
 enum { FIXTURE_STEPS = 600, FIXTURE_BLOCKS = 4, FIXTURE_POLICIES = 9 };
 
 typedef struct fixture_policy {
@@ -55,10 +57,11 @@ static inline void fixture_note(store *s, const char *name, json_t *json) {
 static inline json_t *fixture_definition(fixture_case c) {
   const bool hostile = c == FIXTURE_HOSTILE;
   return json_pack(
-      "{s:s,s:s,s:s,s:s,s:o,s:i,s:i,s:i,s:i,s:s,s:b,s:o,s:s,s:o,s:o,s:i}", "name",
-      hostile ? HOSTILE : "text-gpt", "workload_path", "profiles/workloads/text-gpt.yaml",
-      "workload_text", hostile ? HOSTILE : "name: text-gpt\nmodel: {preset: gpt, width: 128}\n",
-      "command", hostile ? HOSTILE : "mptune tune profiles/workloads/text-gpt.yaml", "versions",
+      "{s:s,s:s,s:f,s:i,s:s,s:s,s:s,s:o,s:i,s:i,s:i,s:i,s:s,s:b,s:o,s:s,s:o,s:o,s:i}", "name",
+      hostile ? HOSTILE : "text-gpt", "condition", FIXTURE_CONDITION, "alpha", 0.05, "pairs", 13,
+      "workload_path", "profiles/workloads/text-gpt.yaml", "workload_text",
+      hostile ? HOSTILE : "name: text-gpt\nmodel: {preset: gpt, width: 128}\n", "command",
+      hostile ? HOSTILE : "mptune tune profiles/workloads/text-gpt.yaml", "versions",
       json_pack("{s:s,s:s,s:i,s:s,s:s,s:s,s:s}", "mptune", "0.1.0", "backend", "cpu",
                 "cpu_numerics", 1, "compiler", "12.2.0", "gsl", "2.7.1", "os", "6.1.0-18-amd64",
                 "cpu", "a processor with two cores"),
@@ -109,8 +112,22 @@ static inline void fixture_layers(store *s, fixture_case c) {
 static inline double fixture_metric(fixture_case c, const fixture_policy *p, int seed) {
   const double noise = 0.002 * sin(12.9898 * seed) + 0.0004 * sin(7.7 * seed * (p->hash[1] - '0'));
   const double reference = c == FIXTURE_HOSTILE ? 0.9 : 2.31;
-  const double worse = p->worse + (c == FIXTURE_NOT_MET ? 0.01 : 0);
+  const double worse = p->worse + (c == FIXTURE_NOT_MET && p->hash[1] != '0' ? 0.01 : 0);
   return reference + noise + (c == FIXTURE_HOSTILE ? -worse : worse * reference);
+}
+
+/* As many samples are right as make about the metric: the first ones. */
+static inline void fixture_judge(store_evaluation *e) {
+  enum { SAMPLES = 4000 };
+  static uint8_t bits[SAMPLES / 8];
+  const int right = (int)lround(e->metric * SAMPLES);
+  memset(bits, 0, sizeof bits);
+  for (int i = 0; i < right; i++)
+    bits[i / 8] |= (uint8_t)(1 << i % 8);
+  e->metric = (double)right / SAMPLES;
+  e->judged = SAMPLES;
+  e->right = bits;
+  e->unit = 1;
 }
 
 static inline void fixture_evaluate(store *s, fixture_case c, const fixture_policy *p, int seed,
@@ -120,6 +137,7 @@ static inline void fixture_evaluate(store *s, fixture_case c, const fixture_poli
   store_evaluation e = {.seed = (uint64_t)seed, .steps = FIXTURE_STEPS, .losses = losses};
   snprintf(e.key, sizeof e.key, "%s-%d", p->hash, seed);
   snprintf(e.policy, sizeof e.policy, "%s", p->hash);
+  snprintf(e.condition, sizeof e.condition, FIXTURE_CONDITION);
   snprintf(e.purpose, sizeof e.purpose, "%s", purpose);
   e.steps_done = e.loss_count = diverges ? 211 : FIXTURE_STEPS;
   for (int i = 0; i < e.loss_count; i++)
@@ -130,6 +148,8 @@ static inline void fixture_evaluate(store *s, fixture_case c, const fixture_poli
     e.failure =
         c == FIXTURE_HOSTILE ? (char *)HOSTILE : (char *)"blocks.3.mlp.fc2 is infinite at step 211";
   e.metric = diverges ? NAN : fixture_metric(c, p, seed);
+  if (c == FIXTURE_HOSTILE && !diverges) /* an accuracy is of samples */
+    fixture_judge(&e);
   e.metric_plain = diverges ? NAN : e.metric - 0.0003;
   e.held_out_loss = e.metric;
   e.output_difference = diverges ? NAN : 0.1 * p->worse;
@@ -188,7 +208,7 @@ static inline void fixture_statistics(store *s, fixture_case c) {
   assert_int_equal(store_end(s, NULL), MPT_OK);
 }
 
-static inline json_t *fixture_rows(fixture_case c, const fixture_policy *winner) {
+static inline json_t *fixture_rows(const fixture_policy *winner) {
   json_t *rows = json_array();
   const fixture_policy *order[] = {winner,
                                    &fixture_policies[0],
@@ -198,14 +218,14 @@ static inline json_t *fixture_rows(fixture_case c, const fixture_policy *winner)
                                    &fixture_policies[4]};
   for (int i = winner == order[1] ? 1 : 0; i < 6; i++) {
     const fixture_policy *p = order[i];
-    const bool known = isfinite(p->worse);
-    json_array_append_new(
-        rows, json_pack("{s:s,s:f,s:f,s:o,s:o,s:s,s:b,s:b,s:b,s:I}", "label", p->label,
-                        "step_seconds", p->seconds, "ratio", p->seconds / order[1]->seconds,
-                        "metric", known ? json_real(fixture_metric(c, p, 1)) : json_null(),
-                        "worse_by", known ? json_real(2.31 * p->worse) : json_null(), "verdict",
-                        p == winner ? "pass" : "unverified", "winner", p == winner, "reference",
-                        p == order[1], "excluded", false, "memory_bytes", (json_int_t)81 << 20));
+    json_array_append_new(rows, json_pack("{s:s,s:s,s:f,s:f,s:s,s:b,s:b,s:I}", "label", p->label,
+                                          "policy", p->hash, "step_seconds", p->seconds, "ratio",
+                                          p->seconds / order[1]->seconds, "verdict",
+                                          p == order[1]     ? "reference"
+                                          : isinf(p->worse) ? "diverged"
+                                                            : "unverified",
+                                          "winner", p == winner, "reference", p == order[1],
+                                          "memory_bytes", (json_int_t)81 << 20));
   }
   return rows;
 }
@@ -234,45 +254,42 @@ static inline void fixture_winner(store *s, fixture_case c) {
   }
   fixture_note(
       s, "winner",
-      json_pack("{s:s,s:s,s:o,s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:b,s:s,s:b,s:I,s:o,s:o,s:f,s:o,s:i}",
-                "policy", p->hash, "label", c == FIXTURE_HOSTILE ? HOSTILE : p->label, "assignment",
-                assignment, "verdict", gain || c == FIXTURE_NO_GAIN ? "pass" : "fail",
+      json_pack("{s:s,s:s,s:o,s:s,s:f,s:f,s:f,s:s,s:f,s:b,s:s,s:b,s:o,s:o,s:f,s:o,s:i}", "policy",
+                p->hash, "label", c == FIXTURE_HOSTILE ? HOSTILE : p->label, "assignment",
+                assignment, "verdict",
+                gain                   ? "pass"
+                : c == FIXTURE_NO_GAIN ? "reference"
+                                       : "fail",
                 "step_seconds", p->seconds, "reference_seconds", reference->seconds, "ratio",
-                p->seconds / reference->seconds, "worse_by", p->worse, "worse_absolute",
-                2.31 * p->worse, "upper_bound", gain ? 0.00412 : 0.0161, "confidence", 0.95, "gain",
-                gain, "message",
+                p->seconds / reference->seconds, "otherwise", "all-bf16", "otherwise_seconds",
+                fixture_policies[2].seconds, "gain", gain, "message",
                 gain ? "candidate 8 is faster"
                      : "nothing permitted meets the budget; the layers that block: blocks.0.attn",
-                "predicted", true, "memory_bytes", (json_int_t)81 << 20, "reasons", reasons, "rows",
-                fixture_rows(c, p), "tuning_seconds", 148.2, "payback_seconds",
-                gain ? json_real(18.4) : json_null(), "evaluations", 8));
+                "predicted", true, "reasons", reasons, "rows", fixture_rows(p), "tuning_seconds",
+                148.2, "payback_seconds", gain ? json_real(18.4) : json_null(), "evaluations", 8));
 }
 
-static inline void fixture_search(store *s, fixture_case c) {
+static inline void fixture_search(store *s) {
   json_t *trajectory = json_array();
   for (int i = 1; i < FIXTURE_POLICIES; i++) {
     const fixture_policy *p = &fixture_policies[i];
     json_array_append_new(
         trajectory,
-        json_pack("{s:i,s:s,s:s,s:f,s:o,s:o,s:s}", "evaluation", i, "policy", p->hash, "label",
+        json_pack("{s:i,s:s,s:s,s:f,s:o,s:o,s:o,s:s}", "evaluation", i, "policy", p->hash, "label",
                   p->label, "predicted_seconds", p->seconds, "predicted_increase",
                   i > 4 ? json_real(0.0095) : json_null(), "measured_increase",
-                  isfinite(p->worse) ? json_real(2.31 * p->worse) : json_null(), "verdict_text",
+                  isfinite(p->worse) ? json_real(2.31 * p->worse) : json_null(), "measured_change",
+                  isfinite(p->worse) ? json_real(p->worse) : json_null(), "verdict_text",
                   isinf(p->worse)     ? "failed"
                   : p->worse < 0.0049 ? "meets the budget"
                                       : "misses the budget"));
   }
   fixture_note(s, "trajectory", trajectory);
-  fixture_note(
-      s, "verification",
-      json_pack("[{s:s,s:s,s:i,s:[{s:i,s:f,s:f,s:f,s:f},{s:i,s:f,s:f,s:o,s:f}],s:s,s:[f,f],s:[i,"
-                "i]}]",
-                "policy", "a7", "label", c == FIXTURE_HOSTILE ? HOSTILE : "candidate 8", "attempt",
-                1, "looks", "n", 3, "mean", -0.0060, "lower", -0.013, "upper", 0.0011, "alpha",
-                0.0083, "n", 5, "mean", -0.0057, "lower", -0.0093, "upper",
-                c == FIXTURE_NOT_MET ? json_null() : json_real(-0.0021), "alpha", 0.0061, "verdict",
-                c == FIXTURE_NOT_MET ? "fail" : "pass", "differences", -0.006, -0.0055, "seeds",
-                1001, 1002));
+  store_attempt attempt = {.position = 1, .weight = 0.5, .first_seed = 1001};
+  snprintf(attempt.condition, sizeof attempt.condition, FIXTURE_CONDITION);
+  snprintf(attempt.policy, sizeof attempt.policy, "a7");
+  const mpt_status status = store_put_attempts(s, &attempt, 1, NULL);
+  assert_true(status == MPT_OK || status == MPT_ERROR_ARGUMENT); /* filled a second time */
 }
 
 static inline void fixture_bare(store *s) {
@@ -281,7 +298,6 @@ static inline void fixture_bare(store *s) {
   store_set(s, "reference", "{}", NULL);
   store_set(s, "sensitivity", "[]", NULL);
   store_set(s, "trajectory", "[{}, {\"predicted_seconds\": null}]", NULL);
-  store_set(s, "verification", "[{}, {\"looks\": [{}]}]", NULL);
   store_set(s, "winner", "{\"assignment\": {}, \"rows\": [{}], \"reasons\": null, \"ratio\": null}",
             NULL);
 }
@@ -314,7 +330,7 @@ static inline void fixture_fill(const char *directory, fixture_case c) {
       fixture_evaluate(s, c, &fixture_policies[0], seed, "verify");
       fixture_evaluate(s, c, &fixture_policies[7], seed, "verify");
     }
-    fixture_search(s, c);
+    fixture_search(s);
     fixture_winner(s, c);
   }
   store_close(s);

@@ -85,7 +85,7 @@ static void an_evaluation_that_failed_twice_is_left_behind(void **state) {
   assert_int_equal(fault.met, 2);
   assert_true(summary.found);
   assert_false(row_named(&summary, "all-fp8")->winner);
-  assert_false(isfinite(row_named(&summary, "all-fp8")->worse_by));
+  assert_false(isfinite(row_named(&summary, "all-fp8")->seen.worse));
   tuner_summary_clear(&summary);
   workload_free(w);
 }

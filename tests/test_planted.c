@@ -99,8 +99,8 @@ static void evaluate_what_was_given_up(const workload *w, const tuner_options *o
   if (tuner_evaluate(w, options, &given, 1, 2, &summary, &error) != MPT_OK)
     fail_msg("%s", error.message);
   assert_int_equal(summary.row_count, 2);
-  assert_true(isfinite(summary.rows[1].worse_by));
-  assert_true(isfinite(summary.rows[1].metric));
+  assert_true(isfinite(summary.rows[1].seen.worse));
+  assert_true(isfinite(summary.rows[1].seen.metric));
   tuner_summary_clear(&summary);
   mpt_policy_free(policy);
 }

@@ -107,6 +107,16 @@ static mpt_status veto_blamed(search *s, const candidate *c, mpt_error *error) {
   return status;
 }
 
+/* Its mean difference as the budget is given: of a relative one, over the reference's mean under
+ * the same seeds. */
+static double change_of(const search *s, const candidate *c) {
+  double whole = 0;
+  for (int i = 0; i < c->seed_count; i++)
+    whole += s->w->budget.of_error ? 1 - s->reference_metric[i] : s->reference_metric[i];
+  const double mean = candidate_mean(c);
+  return s->w->budget.relative ? mean * c->seed_count / fabs(whole) : mean;
+}
+
 static mpt_status note_step(search *s, const candidate *c, mpt_error *error) {
   char *text = NULL;
   json_t *rows = NULL;
@@ -119,13 +129,13 @@ static mpt_status note_step(search *s, const candidate *c, mpt_error *error) {
   const double mean = candidate_mean(c);
   static const char *const words[] = {"not trained", "meets the budget", "misses the budget",
                                       "too close to tell"};
-  mpt_json_append(&rows,
-                  mpt_json_pack("{s:i,s:s,s:s,s:f,s:f,s:o,s:o,s:s}", "evaluation", s->trainings,
-                                "policy", c->hash, "label", c->label, "predicted_seconds",
-                                cost_uncorrected(&c->cost), "seconds", c->seconds,
-                                "predicted_increase", mpt_json_real(c->predicted),
-                                "measured_increase", mpt_json_real(mean), "verdict_text",
-                                isfinite(mean) ? words[candidate_standing(s, c)] : "failed"));
+  mpt_json_append(
+      &rows, mpt_json_pack("{s:i,s:s,s:s,s:f,s:f,s:o,s:o,s:o,s:s}", "evaluation", s->trainings,
+                           "policy", c->hash, "label", c->label, "predicted_seconds",
+                           cost_uncorrected(&c->cost), "seconds", c->seconds, "predicted_increase",
+                           mpt_json_real(c->predicted), "measured_increase", mpt_json_real(mean),
+                           "measured_change", mpt_json_real(change_of(s, c)), "verdict_text",
+                           isfinite(mean) ? words[candidate_standing(s, c)] : "failed"));
   MPT_RETURN_IF_FAILED(mpt_json_dump(rows, JSON_COMPACT, "the search's record", &text, error));
   mpt_status status = store_set(s->store, "trajectory", text, error);
   free(text);
@@ -164,6 +174,7 @@ static mpt_status try_candidate(search *s, candidate *c, mpt_error *error) {
   candidate *best = search_best(s);
   if (best != NULL && !best->written) {
     best->written = true;
+    MPT_RETURN_IF_FAILED(search_see(s, error));
     MPT_RETURN_IF_FAILED(write_policy(s, best, MPT_VERDICT_UNVERIFIED, error));
   }
   return MPT_OK;
@@ -359,18 +370,11 @@ mpt_status stage_adjust(search *s, mpt_error *error) {
 }
 
 mpt_status stage_adjust_again(search *s, candidate *c, mpt_error *error) {
-  double sum = 0;
-  int count = 0;
+  double sum = c->seen.diverged > 0 ? INFINITY : c->seen.pairs * c->seen.worse;
+  int count = c->seen.pairs + c->seen.diverged;
   for (int i = 0; i < c->seed_count; i++, count++)
     sum += c->difference[i];
-  for (int i = 0; i < c->verify_count; i++) {
-    if (!isfinite(c->pair[i].reference))
-      continue;
-    sum += isfinite(c->pair[i].candidate) ? s->sign * (c->pair[i].candidate - c->pair[i].reference)
-                                          : INFINITY;
-    count++;
-  }
-  if (c->choice != NULL && sensitivity_veto_of(s, c) == NULL) {
+  if (c->choice != NULL && count > 0 && sensitivity_veto_of(s, c) == NULL) {
     const double mean = fmin(sum / count, DIVERGED_BUDGETS * s->margin);
     const double deviation = fmax(s->noise, 0.02 * s->margin) / sqrt(count);
     MPT_RETURN_IF_FAILED(predictor_observe(s->predictor, c->choice, mean, deviation, error));

@@ -265,9 +265,15 @@ static mpt_status record_of(const search *s, train_result *result, store_evaluat
       result->stopped ? "given up early: far behind the reference" : result->failure;
   if (failure[0] != '\0' && (e->failure = strdup(failure)) == NULL)
     return mpt_fail_memory(error, "an evaluation's record", strlen(failure));
-  e->losses = result->losses; /* handed over */
+  e->losses = result->losses; /* handed over, like what was judged */
   e->loss_count = result->steps_done;
+  e->judged = result->judged;
+  e->right = result->right;
+  e->contributions = result->contributions;
+  e->unit = result->unit;
   result->losses = NULL;
+  result->right = NULL;
+  result->contributions = NULL;
   return counters_json(s, result, &e->counters, error);
 }
 

@@ -5,18 +5,10 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "tuner/search.h"
-#include <gsl/gsl_cdf.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Pairs needed to tell a difference of `margin` from none at one-sided level alpha with power 0.9:
- * n = ((z_alpha + z_power) * deviation of a pair / margin)^2. */
-static double pairs_needed(double deviation, double margin, double alpha) {
-  const double z = gsl_cdf_ugaussian_Pinv(1 - alpha) + gsl_cdf_ugaussian_Pinv(0.9);
-  return ceil(pow(z * deviation / margin, 2));
-}
 
 static mpt_status note_reference(search *s, const char *noise_note, mpt_error *error) {
   json_t *seeds = json_array(), *metrics = json_array();
@@ -36,15 +28,46 @@ static mpt_status note_reference(search *s, const char *noise_note, mpt_error *e
   return status;
 }
 
-static mpt_status reference_failed(const store_evaluation *e, mpt_error *error) {
+static mpt_status reference_failed(const search *s, const store_evaluation *e, mpt_error *error) {
   return mpt_fail(
       error, MPT_ERROR_NONFINITE,
-      "the reference diverged under seed %llu: %s; lower the learning rate or check the "
-      "data",
-      (unsigned long long)e->seed, e->failure == NULL ? "not finite" : e->failure);
+      "the reference diverged under seed %llu (%s), and under %d of the first %d seeds; "
+      "lower the learning rate or check the data",
+      (unsigned long long)e->seed, e->failure == NULL ? "not finite" : e->failure,
+      s->reference_diverged, s->reference_diverged + s->reference_seeds);
 }
 
-/* A relative budget is of the reference's mean metric, whatever its sign. */
+/* What a relative budget is a share of: the metric, or the error. */
+static double whole_of(const search *s, double metric) {
+  return s->w->budget.of_error ? 1 - metric : metric;
+}
+
+/* The budget in the metric's units, by what is known of the reference: it steers the search. A
+ * verdict takes the reference from its own pairs. */
+static double margin_of(const search *s) {
+  const budget_spec *budget = &s->w->budget;
+  return budget->relative ? budget->worse_by * fabs(whole_of(s, s->reference_mean))
+                          : budget->worse_by;
+}
+
+/* A share of what may be 0 or of either sign means nothing. */
+static mpt_status check_share(const search *s, mpt_error *error) {
+  const int n = s->reference_seeds;
+  const double mean = whole_of(s, s->reference_mean);
+  bool one_sign = mean != 0;
+  if (!s->w->budget.relative)
+    return MPT_OK;
+  for (int i = 0; i < n; i++)
+    one_sign = one_sign && whole_of(s, s->reference_metric[i]) * mean > 0;
+  if (one_sign)
+    return MPT_OK;
+  return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                  "a relative budget means nothing here: the reference's %s is %.4g on average and "
+                  "is 0 or changes its sign between seeds; give an absolute budget (worse_by: "
+                  "0.01)",
+                  s->w->budget.of_error ? "error rate" : "metric", mean);
+}
+
 static void measure_noise(search *s) {
   const int n = s->reference_seeds;
   double sum = 0, squares = 0;
@@ -54,61 +77,61 @@ static void measure_noise(search *s) {
   for (int i = 0; i < n; i++)
     squares += pow(s->reference_metric[i] - s->reference_mean, 2);
   s->reference_deviation = n > 1 ? sqrt(squares / (n - 1)) : 0;
-  const budget_spec *budget = &s->w->budget;
-  s->margin = budget->relative ? budget->worse_by * fabs(s->reference_mean) : budget->worse_by;
+  s->margin = margin_of(s);
   s->ceiling = s->margin;
   /* Until pairs have been seen: pairing takes out at least half of the variance of a difference,
    * as the same weights and batches are behind both. */
   s->noise = s->reference_deviation;
 }
 
-mpt_status stage_reference(search *s, mpt_error *error) {
-  s->reference_seeds = s->w->reference_seeds;
-  for (int i = 0; i < s->reference_seeds; i++) {
-    s->reference_seed[i] = s->options->seed + (uint64_t)i;
-    store_evaluation e = {0};
-    if (i == 0)
-      MPT_RETURN_IF_FAILED(observe_reference(s, &e, error));
-    else
-      MPT_RETURN_IF_FAILED(
-          search_train(s, &s->reference, s->reference_seed[i], "reference", NULL, &e, error));
-    if (e.diverged || !isfinite(e.metric)) {
-      mpt_status status = reference_failed(&e, error);
-      store_evaluation_clear(&e);
-      return status;
-    }
-    s->reference_metric[i] = e.metric;
-    if (i == 0 && e.loss_count != s->steps) { /* its losses are compared with, step by step */
-      const long long id = e.id;
-      store_evaluation_clear(&e);
-      return store_damaged(s->store, error, "evaluation %lld has not all of its losses", id);
-    }
-    if (i == 0) {
-      s->reference.memory_bytes = e.memory_bytes;
-      s->reference_losses = e.losses; /* kept for early stopping */
-      e.losses = NULL;
-    }
+/* One that diverges is left out of the search's pairs and counted; another seed is tried, as long
+ * as no more diverge than finish. */
+static mpt_status train_reference(search *s, uint64_t seed, mpt_error *error) {
+  const int i = s->reference_seeds;
+  store_evaluation e = {0};
+  s->reference_seed[i] = seed;
+  if (i == 0)
+    MPT_RETURN_IF_FAILED(observe_reference(s, &e, error));
+  else
+    MPT_RETURN_IF_FAILED(search_train(s, &s->reference, seed, "reference", NULL, &e, error));
+  mpt_status status = MPT_OK;
+  if (e.diverged || !isfinite(e.metric)) {
+    mpt_log_warning("the reference diverged under seed %llu: %s", (unsigned long long)seed,
+                    e.failure == NULL ? "not finite" : e.failure);
+    if (++s->reference_diverged > s->w->reference_seeds / 2)
+      status = reference_failed(s, &e, error);
     store_evaluation_clear(&e);
+    return status;
   }
+  s->reference_metric[i] = e.metric;
+  if (i == 0 && e.loss_count != s->steps) { /* its losses are compared with, step by step */
+    const long long id = e.id;
+    store_evaluation_clear(&e);
+    return store_damaged(s->store, error, "evaluation %lld has not all of its losses", id);
+  }
+  if (i == 0) {
+    s->reference.memory_bytes = e.memory_bytes;
+    s->reference_losses = e.losses; /* kept for early stopping */
+    e.losses = NULL;
+  }
+  s->reference_seeds++;
+  store_evaluation_clear(&e);
+  return MPT_OK;
+}
+
+mpt_status stage_reference(search *s, mpt_error *error) {
+  s->reference_seeds = s->reference_diverged = 0;
+  for (uint64_t seed = s->options->seed; s->reference_seeds < s->w->reference_seeds; seed++)
+    MPT_RETURN_IF_FAILED(train_reference(s, seed, error));
   measure_noise(s);
-  if (!(s->margin > 0))
-    return mpt_fail(error, MPT_ERROR_ARGUMENT,
-                    "a relative budget means nothing: the reference's metric is %g; give an "
-                    "absolute one (worse_by: 0.01)",
-                    s->reference_mean);
+  MPT_RETURN_IF_FAILED(check_share(s, error));
   char note[200] = "";
-  const double pair_deviation = M_SQRT2 * s->reference_deviation;
-  if (s->reference_deviation > s->margin) {
-    const double pairs = pairs_needed(pair_deviation, s->margin, s->options->alpha);
-    char count[32] = "more than a thousand";
-    if (pairs <= 1000)
-      snprintf(count, sizeof count, "up to %.0f", pairs);
+  /* How many pairs a verdict takes hangs on how pairs differ, which is not known yet. */
+  if (s->reference_deviation > s->margin)
     snprintf(note, sizeof note,
-             "the seed noise (%.3g) is larger than the budget (%.3g): %s pairs of runs may be "
-             "needed to verify",
-             s->reference_deviation, s->margin, count);
-    mpt_log_warning("%s", note);
-  }
+             "between seeds the reference's metric varies by %.3g, more than the budget of %.3g; "
+             "pairs of the same seed mostly vary less",
+             s->reference_deviation, s->margin);
   timing_warn_of_noise(s, &s->reference);
   return note_reference(s, note, error);
 }

@@ -5,11 +5,11 @@
 #include "store/notes.h"
 #include "train/trainer.h"
 #include "tuner/calibration.h"
+#include "tuner/evidence.h"
 #include "tuner/label.h"
 #include "tuner/place.h"
 #include "tuner/space.h"
 #include "tuner/tuner.h"
-#include "tuner/verify.h"
 
 #define SEARCH_FRESH_SEEDS 1000ULL /* verification seeds begin this far above the search's */
 #define SEARCH_MAX_SEEDS   64
@@ -35,11 +35,8 @@ typedef struct candidate {
   double difference[SEARCH_MAX_SEEDS]; /* candidate - reference, worse is positive; Inf diverged */
   double metric_sum;                   /* over search seeds that did not diverge */
   size_t memory_bytes;
-  int attempt; /* the how-manieth policy verified, 0 not */
-  mpt_verdict verdict;
-  int verify_count;
-  verify_pair pair[SEARCH_MAX_SEEDS]; /* fresh ones, in the order of their seeds */
-  verify_result verified;             /* by them */
+  mpt_verdict verdict; /* of verification; unverified before it has looked */
+  evidence seen;       /* what the records say: after a look of verification, and at the end */
 } candidate;
 
 typedef struct search {
@@ -65,7 +62,8 @@ typedef struct search {
   double margin; /* the budget in metric units */
 
   candidate reference;
-  int reference_seeds; /* R */
+  int reference_seeds;    /* R, once all of them are trained */
+  int reference_diverged; /* seeds that were tried beside them */
   uint64_t reference_seed[SEARCH_MAX_SEEDS];
   double reference_metric[SEARCH_MAX_SEEDS];
   bool may_give_up;         /* hopeless candidates end early */
@@ -167,6 +165,10 @@ mpt_status stage_adjust(search *s, mpt_error *error);      /* adjust.c */
 mpt_status stage_adjust_again(search *s, candidate *c, mpt_error *error);
 /* Its increase as predicted from all that was measured so far; INFINITY when vetoed. */
 mpt_status search_predict(search *s, const candidate *c, double *increase, mpt_error *error);
+/* c->seen of every candidate and the reference, from the records. */
+mpt_status search_see(search *s, mpt_error *error); /* verification.c */
+/* The records of this search, to be cleared by the caller. */
+mpt_status search_records(const search *s, evidence_records *records, mpt_error *error);
 /* *winner is NULL when nothing permitted passes. */
 mpt_status stage_verify(search *s, candidate **winner, mpt_error *error); /* verification.c */
 mpt_status stage_write(search *s, candidate *winner, tuner_summary *summary,
@@ -234,9 +236,19 @@ struct json_t;
 mpt_status reasons_make(search *s, const candidate *winner, struct json_t **reasons,
                         mpt_error *error);
 
-/* ---- write.c ---- */
-/* Label, times and memory of a policy; the rest is the caller's. */
+/* ---- rows.c: what is said of a policy in tables ---- */
 tuner_row search_row(const search *s, const candidate *c);
+
+/* ---- outcome.c: what the search came to ---- */
+/* The policy that most people would train in without a search: the fastest uniform one of 16 bits
+ * that nothing speaks against, the winner itself where it is one; the reference where there is
+ * none. */
+const candidate *outcome_otherwise(const search *s, const candidate *winner);
+/* A paragraph for people; NULL when there is no memory. */
+char *outcome_message(const search *s, const candidate *winner, const candidate *written,
+                      const tuner_summary *summary);
+
+/* ---- write.c ---- */
 /* policy.yaml from the moment there is a candidate. */
 mpt_status write_policy(search *s, const candidate *c, mpt_verdict verdict, mpt_error *error);
 

@@ -4,7 +4,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/shown.h"
+#include "tuner/budget.h"
 #include "tuner/search.h"
+#include "tuner/verify_plan.h"
 #include <gsl/gsl_version.h>
 #include <math.h>
 #include <stdio.h>
@@ -64,33 +66,58 @@ static json_t *quoted_json(const char *path) {
   return json;
 }
 
+static json_t *budget_json(const search *s) {
+  const budget_spec *b = &s->w->budget;
+  char text[64];
+  workload_budget_text(s->w, text, sizeof text);
+  json_t *json =
+      mpt_json_pack("{s:b,s:f,s:s,s:f}", "relative", (int)b->relative, "worse_by", b->worse_by,
+                    "text", text, "max_diverged", b->max_diverged > 0 ? b->max_diverged : NAN);
+  if (b->of_error)
+    mpt_json_set(&json, "of", mpt_json_text("error"));
+  return json;
+}
+
+static json_t *target_json(const search *s) {
+  return mpt_json_pack("{s:s,s:s,s:b,s:b,s:s}", "name", s->profile->name, "device",
+                       s->profile->device, "synthetic", (int)s->profile->synthetic, "predicted",
+                       (int)!s->place.measures, "times", s->place.device);
+}
+
+static json_t *proxy_json(const search *s) {
+  char text[160] = "";
+  if (s->w->priced.present)
+    snprintf(text, sizeof text, "width %lld, batch %lld, sequence %lld",
+             (long long)s->w->priced.width, (long long)s->priced->batch,
+             (long long)s->priced->sequence);
+  return mpt_json_pack("{s:b,s:s}", "priced", (int)s->w->priced.present, "text", text);
+}
+
 static json_t *definition_json(const search *s, const char *workload_text) {
   static const char *const metrics[] = {"loss", "accuracy", "f1"};
   const workload *w = s->w;
-  char budget[64], proxy[160] = "";
-  snprintf(budget, sizeof budget, "%g%s", w->budget.worse_by * (w->budget.relative ? 100 : 1),
-           w->budget.relative ? "%" : "");
-  if (w->priced.present)
-    snprintf(proxy, sizeof proxy, "width %lld, batch %lld, sequence %lld",
-             (long long)w->priced.width, (long long)s->priced->batch,
-             (long long)s->priced->sequence);
-  json_t *bound = mpt_json_pack("{s:b,s:f,s:s}", "relative", w->budget.relative, "worse_by",
-                                w->budget.worse_by, "text", budget);
-  json_t *target = mpt_json_pack("{s:s,s:s,s:b,s:b,s:s}", "name", s->profile->name, "device",
-                                 s->profile->device, "synthetic", s->profile->synthetic,
-                                 "predicted", !s->place.measures, "times", s->place.device);
-  return mpt_json_pack(
-      "{s:s,s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:s,s:o,s:I,s:i,s:I,s:I,s:s,s:b,s:o,s:s,s:o,s:{s:b,s:s},s:"
-      "I}",
-      "name", w->name, "training_hash", s->training_hash, "data_hash",
-      dataset_get_info(s->data)->hash, "condition", s->condition.hash, "workload_path", w->path,
-      "workload_quoted", quoted_json(w->path), "workload_text", workload_text, "command",
-      s->options->command == NULL ? "" : s->options->command, "backend", s->place.backend_key,
-      "versions", versions_json(s), "seed", (json_int_t)s->options->seed, "threads", w->threads,
-      "steps", (json_int_t)w->steps, "evaluation_steps", (json_int_t)s->steps, "metric",
-      metrics[w->metric], "metric_higher_is_better", s->sign < 0, "budget", bound, "reference",
-      mpt_precision_name(w->reference), "target", target, "proxy", "priced", w->priced.present,
-      "text", proxy, "started", (json_int_t)time(NULL));
+  json_t *json = mpt_json_pack(
+      "{s:s,s:s,s:s,s:s,s:s,s:o,s:s,s:s,s:s,s:o}", "name", w->name, "training_hash",
+      s->training_hash, "data_hash", s->condition.data, "condition", s->condition.hash,
+      "workload_path", w->path, "workload_quoted", quoted_json(w->path), "workload_text",
+      workload_text, "command", s->options->command == NULL ? "" : s->options->command, "backend",
+      s->place.backend_key, "versions", versions_json(s));
+  mpt_json_set(&json, "seed", json_integer((json_int_t)s->options->seed));
+  mpt_json_set(&json, "threads", json_integer(w->threads));
+  mpt_json_set(&json, "steps", json_integer((json_int_t)w->steps));
+  mpt_json_set(&json, "evaluation_steps", json_integer((json_int_t)s->steps));
+  mpt_json_set(&json, "metric", mpt_json_text(metrics[w->metric]));
+  mpt_json_set(&json, "metric_higher_is_better", json_boolean(s->sign < 0));
+  mpt_json_set(&json, "metric_over",
+               mpt_json_text(w->metric_over == METRIC_OVER_POPULATION ? "population" : "held_out"));
+  mpt_json_set(&json, "budget", budget_json(s));
+  mpt_json_set(&json, "alpha", mpt_json_real(s->options->alpha));
+  mpt_json_set(&json, "pairs", json_integer(s->options->pairs));
+  mpt_json_set(&json, "reference", mpt_json_text(mpt_precision_name(w->reference)));
+  mpt_json_set(&json, "target", target_json(s));
+  mpt_json_set(&json, "proxy", proxy_json(s));
+  mpt_json_set(&json, "started", json_integer((json_int_t)time(NULL)));
+  return json;
 }
 
 mpt_status search_note(search *s, const char *name, const char *json, mpt_error *error) {
@@ -239,6 +266,9 @@ mpt_status search_open(search *s, const workload *w, const tuner_options *option
                     "a batch of %lld samples is more than the %lld there are to train on; make the "
                     "batch smaller",
                     (long long)w->batch, (long long)dataset_get_info(s->data)->training);
+  if (owner)
+    MPT_RETURN_IF_FAILED(budget_check_resolution(w, budget_judged(w, dataset_get_info(s->data)),
+                                                 options->alpha * VERIFY_MOST_WEIGHT, error));
   MPT_RETURN_IF_FAILED(build_graphs(s, error));
   MPT_RETURN_IF_FAILED(place_open(w, options, &s->place, &s->profile, error));
   const profile *p = s->profile;

@@ -219,6 +219,31 @@ bool space_choices(const space *s, const mpt_layer_policy *assignment, int *choi
   return true;
 }
 
+static bool uses(const mpt_layer_policy *policy, uint32_t precisions) {
+  for (int g = 0; g < MPT_GEMM_COUNT; g++)
+    if ((precisions >> policy->gemm[g].precision & 1) != 0)
+      return true;
+  return false;
+}
+
+const char *space_refusal(const space *s, const profile *p, const mpt_layer_policy *assignment) {
+  uint32_t foreign = 0;
+  for (int q = 0; q < MPT_PRECISION_COUNT; q++)
+    foreign |= is_native(p, (mpt_precision)q) ? 0 : 1u << q;
+  for (int u = 0; u < s->unit_count; u++) {
+    int choice;
+    const int layer = s->units[u].layer;
+    if (find_choice(&s->units[u], &assignment[layer], &choice))
+      continue;
+    if (find_pin(s->workload, s->graph->layers[layer].info.name) != NULL)
+      return "against a pin";
+    if (uses(&assignment[layer], s->workload->excluded))
+      return "excluded";
+    return uses(&assignment[layer], foreign) ? "not native" : "not searched";
+  }
+  return NULL;
+}
+
 void space_uniform(const space *s, mpt_precision precision, mpt_layer_policy *assignment,
                    bool *permitted) {
   graph_uniform(s->workload, s->graph, precision, s->fast, assignment);

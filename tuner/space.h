@@ -45,6 +45,10 @@ void space_assignment(const space *s, const int *choice, mpt_layer_policy *assig
 mpt_layer_policy space_layer_policy(const space *s, int layer, const mpt_layer_policy *leader);
 /* The choices of a full assignment; false when it is not in the space. */
 bool space_choices(const space *s, const mpt_layer_policy *assignment, int *choice);
+/* Why an assignment is not in the space, of the first layer that is to blame: "against a pin",
+ * "excluded", "not native" of this device, or "not searched": such a mix is not among the choices.
+ * NULL when it is in it. */
+const char *space_refusal(const space *s, const profile *p, const mpt_layer_policy *assignment);
 /* graph_uniform. *permitted says whether exclusions, pins and the device allow it. */
 void space_uniform(const space *s, mpt_precision precision, mpt_layer_policy *assignment,
                    bool *permitted);

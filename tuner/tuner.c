@@ -11,7 +11,8 @@
 #include <string.h>
 
 tuner_options tuner_options_default(void) {
-  return (tuner_options){.seed = 1, .max_evaluations = 26, .alpha = 0.05};
+  return (tuner_options){
+      .seed = 1, .max_evaluations = 26, .alpha = 0.05, .pairs = VERIFY_DEFAULT_PAIRS};
 }
 
 void tuner_summary_clear(tuner_summary *summary) {
@@ -78,7 +79,7 @@ static mpt_status dry_run(search *s, tuner_summary *summary, mpt_error *error) {
   mpt_text_addf(&text, "%d trainings of the reference, at most %d of candidates\n", references,
                 most);
   mpt_text_addf(&text, "then %d to %d pairs for each policy that is verified\n",
-                verify_look_sizes[0], VERIFY_DEFAULT_PAIRS);
+                verify_look_sizes[0], s->options->pairs);
   if (isnan(run))
     mpt_text_addf(&text,
                   "a step has %.2g operations: too many to try it on this processor (a GPU: "
@@ -104,8 +105,8 @@ mpt_status tuner_run(const workload *w, const tuner_options *options, tuner_summ
     MPT_TRY(dry_run(&s, summary, error));
     goto fail;
   }
-  s.planned = w->reference_seeds + options->max_evaluations +
-              2 * VERIFY_DEFAULT_PAIRS; /* for one policy */
+  s.planned =
+      w->reference_seeds + options->max_evaluations + 2 * options->pairs; /* for one policy */
   MPT_TRY(stage_reference(&s, error));
   MPT_TRY(stage_sensitivity(&s, error));
   MPT_TRY(stage_adjust(&s, error));
@@ -171,20 +172,6 @@ fail:
   return status;
 }
 
-static tuner_row evaluated_row(const search *s, const candidate *c, const char *label) {
-  const double mean = candidate_mean(c);
-  tuner_row row = search_row(s, c);
-  row.worse_by = mean;
-  row.metric = NAN;
-  /* Another policy may have had the label in an earlier evaluation: then it has a number here. */
-  const bool own = strncmp(c->label, label, strlen(label)) == 0;
-  mpt_copy_text(row.label, sizeof row.label, own ? c->label : label);
-  if (isfinite(mean))
-    row.metric = s->reference_mean + s->sign * mean;
-  row.verdict = MPT_VERDICT_UNVERIFIED;
-  return row;
-}
-
 mpt_status tuner_evaluate(const workload *w, const tuner_options *options,
                           const tuner_policy *policies, int count, int seeds,
                           tuner_summary *summary, mpt_error *error) {
@@ -213,14 +200,17 @@ mpt_status tuner_evaluate(const workload *w, const tuner_options *options,
       MPT_TRY(search_try(&s, evaluated[i], error));
   }
   summary->predicted = !s.place.measures;
-  tuner_row *first = &summary->rows[summary->row_count++];
-  *first = search_row(&s, &s.reference);
-  first->metric = s.reference_mean;
-  first->worse_by = 0;
-  first->verdict = MPT_VERDICT_PASS;
-  first->reference = true;
-  for (int i = 0; i < count; i++)
-    summary->rows[summary->row_count++] = evaluated_row(&s, evaluated[i], labels[i]);
+  summary->relative = w->budget.relative;
+  MPT_TRY(search_see(&s, error));
+  summary->rows[summary->row_count++] = search_row(&s, &s.reference);
+  for (int i = 0; i < count; i++) {
+    tuner_row *row = &summary->rows[summary->row_count++];
+    *row = search_row(&s, evaluated[i]);
+    row->refused = NULL; /* what was asked for is not chosen among */
+    /* Another policy may have had the label in an earlier evaluation: then it has a number here. */
+    if (strncmp(row->label, labels[i], strlen(labels[i])) != 0)
+      mpt_copy_text(row->label, sizeof row->label, labels[i]);
+  }
   snprintf(summary->policy_path, sizeof summary->policy_path, "%s", options->run);
   summary->evaluations = s.trainings;
 fail:

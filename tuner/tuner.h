@@ -2,7 +2,9 @@
 #ifndef TUNER_H
 #define TUNER_H
 
+#include "tuner/evidence.h"
 #include "workload/workload.h"
+#include <jansson.h>
 
 typedef struct tuner_options {
   const char *run;          /* directory */
@@ -16,6 +18,7 @@ typedef struct tuner_options {
   int max_evaluations;      /* candidate trainings before verification, default 26 */
   double max_seconds;       /* 0: none */
   double alpha;             /* default 0.05 */
+  int pairs;                /* of a policy that is verified, at most: 4, 6, 9, 13, 18 or 24; 13 */
   int64_t evaluation_steps; /* horizon of the search's evaluations, 0: the workload's steps */
   bool emulated_times;      /* for tests: `here` on the cpu backend too, whose times mean nothing */
   const volatile int *interrupted; /* set by a signal: save and return MPT_ERROR_INTERRUPTED */
@@ -25,26 +28,36 @@ tuner_options tuner_options_default(void);
 
 typedef struct tuner_row { /* winner and uniform policies, for the summary */
   char label[64];
+  char policy[65];            /* its hash */
   double step_seconds, ratio; /* to the reference */
   double predicted_seconds;   /* the same where step_seconds is no measurement */
   bool measured;
-  double metric;   /* mean; NaN: not trained */
-  double worse_by; /* mean paired difference to the reference, in metric units */
-  mpt_verdict verdict;
-  bool winner, reference, excluded;
-  size_t memory_bytes;
+  evidence seen;
+  mpt_verdict verdict;   /* of verification; the reference is none: `reference` */
+  const char *refused;   /* why it may not be chosen: "excluded", "against a pin", "not native" */
+  const char *untrained; /* why it was not trained, where it was not; NULL */
+  bool winner, reference;
+  size_t memory_bytes; /* 0: not known at the size that is priced */
 } tuner_row;
+/* Its verdict or what stands in place of one: "reference", "pass", "excluded", "timed only". */
+const char *tuner_row_verdict(const tuner_row *row);
+/* The row as an object, as reports and --json have it. */
+json_t *tuner_row_json(const tuner_row *row);
 
 typedef struct tuner_summary {
   tuner_row *rows;
   int row_count;
-  bool gain;              /* the winner is not the reference */
-  bool found;             /* something permitted meets the budget; else exit 3 */
-  bool predicted;         /* times are predicted, not measured */
-  bool proxy;             /* priced_as: accuracy verified on the proxy */
-  double tuning_seconds;  /* wall time spent, resumed parts included */
-  double payback_seconds; /* of training on the target after which tuning has paid, NaN: never */
-  int evaluations;        /* distinct candidate trainings before verification */
+  bool relative;         /* the budget, and so how differences are shown */
+  bool gain;             /* the winner is not the reference */
+  bool found;            /* something permitted meets the budget; else exit 3 */
+  bool predicted;        /* times are predicted, not measured */
+  bool proxy;            /* priced_as: accuracy verified on the proxy */
+  double tuning_seconds; /* wall time spent, resumed parts included */
+  /* Of training with the winner after which tuning has paid, beside training as people would have
+   * done otherwise: in policy `otherwise`. NaN: never. */
+  double payback_seconds;
+  char otherwise[64];
+  int evaluations; /* distinct candidate trainings before verification */
   char policy_path[512], report_path[512];
   char *message; /* a paragraph for people: what was found, what blocks */
 } tuner_summary;

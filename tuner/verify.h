@@ -9,8 +9,9 @@
 #define VERIFY_DEFAULT_PAIRS 13
 #define VERIFY_MOST_PAIRS    24
 #define VERIFY_LEAST_ALPHA   1e-6
-#define VERIFY_MOST_TRIED    48 /* pairs for 24 that finish: who diverges more often gets no verdict \
-                                 */
+#define VERIFY_MOST_TRIED                                                                          \
+  48 /* pairs for 24 that finish: who diverges more often gets no verdict                          \
+      */
 extern const int verify_look_sizes[VERIFY_LOOKS]; /* 4 6 9 13 18 24: pairs that finished */
 
 typedef struct verify_rule {

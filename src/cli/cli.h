@@ -28,7 +28,7 @@ typedef struct cli_values {
   const char *policies[CLI_MAX_WORDS];
   int policy_count;
   const char *save, *save_initial, *save_batches;
-  int64_t device, seed, seeds, evaluations, steps, checkpoint_every;
+  int64_t device, seed, seeds, evaluations, pairs, steps, checkpoint_every;
   double max_time, alpha;
   bool json, quiet, verbose, dry_run, baselines, fresh, force, lenient, quick, resume, markdown,
       help;

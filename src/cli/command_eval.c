@@ -38,9 +38,9 @@ static int evaluate(const cli_values *values, const workload *w, const tuner_pol
   if (tuner_evaluate(w, &o, policies, values->policy_count, seeds, &summary, &error) != MPT_OK)
     return cli_failed(&error);
   if (values->json)
-    cli_print_json(cli_summary_json(&summary));
+    cli_print_json(cli_summary_json("mptune/eval@1", &summary));
   else
-    cli_print_summary(&summary, cli_reference_metric(&summary), metrics[w->metric]);
+    cli_print_summary(&summary, metrics[w->metric]);
   tuner_summary_clear(&summary);
   return EXIT_DONE;
 }

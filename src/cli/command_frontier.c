@@ -1,107 +1,108 @@
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/commands.h"
-#include "store/store.h"
+#include "store/notes.h"
+#include "tuner/evidence.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A policy's mean over its evaluations, and its step time. */
+/* A policy's accuracy, by the pairs that everything else goes by, and its step time. */
 typedef struct point {
   const store_policy *policy;
-  double difference_sum, seconds; /* to the reference, worse is positive */
-  int pairs;
-  bool dominated, failed, measured;
+  evidence seen;
+  double change, seconds; /* as the budget is given; of a step */
+  bool dominated, measured;
 } point;
 
-static const store_evaluation *reference_of(const store_evaluation *all, int count,
-                                            const char *reference, uint64_t seed) {
-  for (int i = 0; i < count; i++)
-    if (all[i].seed == seed && strcmp(all[i].policy, reference) == 0)
-      return &all[i];
-  return NULL;
-}
-
-static void collect(point *p, const store_evaluation *all, int count, const char *reference,
-                    double sign) {
-  for (int i = 0; i < count; i++) {
-    if (strcmp(all[i].policy, p->policy->hash) != 0)
-      continue;
-    const store_evaluation *pair = reference_of(all, count, reference, all[i].seed);
-    if (pair == NULL)
-      continue;
-    if (all[i].diverged || !isfinite(all[i].metric)) {
-      p->failed = true;
-      continue;
-    }
-    p->difference_sum += sign * (all[i].metric - pair->metric);
-    p->pairs++;
-  }
-}
-
-static double mean(const point *p) {
-  return p->difference_sum / p->pairs;
+static bool placed(const point *p) {
+  return p->seen.pairs > 0 && p->seen.diverged + p->seen.given_up == 0 && isfinite(p->change) &&
+         isfinite(p->seconds);
 }
 
 static int by_time(const void *a, const void *b) {
   const point *x = a, *y = b;
-  return x->seconds < y->seconds ? -1 : x->seconds > y->seconds;
+  if (x->seconds != y->seconds)
+    return isnan(x->seconds) ? 1 : isnan(y->seconds) || x->seconds < y->seconds ? -1 : 1;
+  return strcmp(x->policy->hash, y->policy->hash);
 }
 
 /* No other is both faster and more accurate. */
 static void mark_dominated(point *points, int count) {
   for (int i = 0; i < count; i++) {
     for (int j = 0; j < count; j++) {
-      if (i == j || points[j].failed || points[j].pairs == 0)
+      const point *a = &points[i], *b = &points[j];
+      if (i == j || !placed(a) || !placed(b))
         continue;
-      const bool no_worse =
-          points[j].seconds <= points[i].seconds && mean(&points[j]) <= mean(&points[i]);
-      const bool better =
-          points[j].seconds < points[i].seconds || mean(&points[j]) < mean(&points[i]);
-      if (no_worse && better)
-        points[i].dominated = true;
+      const bool no_worse = b->seconds <= a->seconds && b->change <= a->change;
+      const bool better = b->seconds < a->seconds || b->change < a->change;
+      points[i].dominated = points[i].dominated || (no_worse && better);
     }
   }
 }
 
-static void print(const cli_values *values, const point *points, int count, bool measured,
-                  double metric) {
-  const char *step = measured ? "step (measured)" : "step (predicted)";
+static void change_text(const evidence_records *r, double change, char *text, size_t size) {
+  snprintf(text, size, r->rule.relative ? "%+.3f%%" : "%+.4g",
+           r->rule.relative ? 100 * change : change);
+}
+
+static json_t *point_json(const point *p) {
+  json_t *json = mpt_json_pack("{s:s,s:s,s:f,s:b,s:s}", "label", p->policy->label, "policy",
+                               p->policy->hash, "step_seconds", p->seconds, "measured",
+                               (int)p->measured, "assignment", p->policy->assignment);
+  mpt_json_set(&json, "accuracy", evidence_json(&p->seen));
+  return json;
+}
+
+static void add_row(const evidence_records *r, const point *p, cli_table *table) {
+  char seconds[32], worse[32], lower[32], upper[32], between[72] = "-", pairs[16];
+  cli_duration(p->seconds, seconds, sizeof seconds);
+  change_text(r, p->change, worse, sizeof worse);
+  if (strcmp(p->policy->hash, r->reference) != 0 && isfinite(p->seen.interval.lower) &&
+      isfinite(p->seen.interval.upper)) {
+    change_text(r, p->seen.interval.lower, lower, sizeof lower);
+    change_text(r, p->seen.interval.upper, upper, sizeof upper);
+    snprintf(between, sizeof between, "%s to %s", lower, upper);
+  }
+  snprintf(pairs, sizeof pairs, "%d", p->seen.pairs);
+  cli_table_row(table, (const char *[]){p->policy->label, seconds, worse, between, pairs});
+}
+
+static void print(const cli_values *values, const evidence_records *r, const point *points,
+                  int count, bool measured) {
   json_t *rows = json_array();
-  cli_table table = {.columns = 4};
-  cli_table_row(&table, (const char *[]){"policy", step, "worse by", "pairs"});
+  cli_table table = {.columns = 5};
+  cli_table_row(&table,
+                (const char *[]){"policy", measured ? "step (measured)" : "step (predicted)",
+                                 "worse by", "between", "pairs"});
   for (int i = 0; i < count; i++) {
-    const point *p = &points[i];
-    if (p->dominated || p->failed || p->pairs == 0)
+    if (points[i].dominated || !placed(&points[i]))
       continue;
-    char seconds[32], worse[32], pairs[16];
-    cli_duration(p->seconds, seconds, sizeof seconds);
-    snprintf(worse, sizeof worse, "%+.3f%%", 100 * mean(p) / fabs(metric));
-    snprintf(pairs, sizeof pairs, "%d", p->pairs);
-    cli_table_row(&table, (const char *[]){p->policy->label, seconds, worse, pairs});
-    json_array_append_new(rows,
-                          json_pack("{s:s,s:s,s:f,s:b,s:f,s:i,s:s}", "label", p->policy->label,
-                                    "policy", p->policy->hash, "step_seconds", p->seconds,
-                                    "measured", p->measured, "worse_by", mean(p), "pairs", p->pairs,
-                                    "assignment", p->policy->assignment));
+    add_row(r, &points[i], &table);
+    mpt_json_append(&rows, point_json(&points[i]));
   }
   if (values->json) {
     cli_table_clear(&table);
-    cli_print_json(json_pack("{s:o}", "frontier", rows));
+    cli_print_json(mpt_json_pack("{s:s,s:o}", "schema", "mptune/frontier@1", "frontier", rows));
   } else {
     json_decref(rows);
     cli_table_print(&table);
   }
 }
 
-static mpt_status stored_json(store *s, const char *name, json_t **json, mpt_error *error) {
-  char *text = NULL;
-  MPT_RETURN_IF_FAILED(store_get(s, name, &text, error));
-  *json = text == NULL ? NULL : json_loads(text, 0, NULL);
-  free(text);
-  if (*json != NULL)
-    return MPT_OK;
-  return mpt_fail(error, MPT_ERROR_NOT_FOUND, "the run has no %s yet; let mptune tune continue",
-                  name);
+/* The device that the search measured on; "" where times are predicted. */
+static mpt_status find_device(store *s, char device[256], mpt_error *error) {
+  json_t *definition = NULL;
+  device[0] = '\0';
+  MPT_RETURN_IF_FAILED(store_read_note(s, "definition", &definition, error));
+  if (definition == NULL)
+    return mpt_fail(error, MPT_ERROR_NOT_FOUND,
+                    "the run has no definition yet; let mptune tune continue");
+  const json_t *times = json_object_get(json_object_get(definition, "target"), "times");
+  if (json_is_string(times))
+    snprintf(device, 256, "%s", json_string_value(times));
+  json_decref(definition);
+  return MPT_OK;
 }
 
 /* Measured on the device where the search measured; predicted elsewhere. */
@@ -118,44 +119,34 @@ static mpt_status find_seconds(store *s, const char *device, point *p, mpt_error
 }
 
 static mpt_status show(const cli_values *values, store *s, mpt_error *error) {
-  json_t *reference = NULL, *definition = NULL;
+  evidence_records r = {0};
   store_policy *policies = NULL;
-  store_evaluation *all = NULL;
   point *points = NULL;
-  int policy_count = 0, count = 0;
+  char device[256];
+  int count = 0;
   mpt_status status = MPT_OK;
-  MPT_TRY(stored_json(s, "definition", &definition, error));
-  MPT_TRY(stored_json(s, "reference", &reference, error));
-  MPT_TRY(store_all_policies(s, &policies, &policy_count, error));
-  MPT_TRY(store_all_evaluations(s, &all, &count, error));
-  points = calloc((size_t)policy_count + 1, sizeof *points);
-  if (points == NULL) {
+  MPT_TRY(find_device(s, device, error));
+  MPT_TRY(evidence_load(s, &r, error));
+  MPT_TRY(store_all_policies(s, &policies, &count, error));
+  if ((points = calloc((size_t)count + 1, sizeof *points)) == NULL) {
     status = mpt_fail_memory(error, "the frontier", 0);
     goto fail;
   }
-  const bool higher = json_is_true(json_object_get(definition, "metric_higher_is_better"));
-  const json_t *times = json_object_get(json_object_get(definition, "target"), "times");
-  const char *device = json_is_string(times) ? json_string_value(times) : "";
-  const char *hash = json_string_value(json_object_get(reference, "policy"));
-  for (int i = 0; i < policy_count; i++) {
+  for (int i = 0; i < count; i++) {
     points[i].policy = &policies[i];
     MPT_TRY(find_seconds(s, device, &points[i], error));
-    collect(&points[i], all, count, hash == NULL ? "" : hash, higher ? -1 : 1);
+    MPT_TRY(evidence_of(&r, policies[i].hash, &points[i].seen, error));
+    points[i].change = r.rule.relative ? points[i].seen.worse_share : points[i].seen.worse;
   }
-  mark_dominated(points, policy_count);
-  qsort(points, (size_t)policy_count, sizeof *points, by_time);
-  print(values, points, policy_count, device[0] != '\0',
-        json_number_value(json_object_get(reference, "metric_mean")));
+  mark_dominated(points, count);
+  qsort(points, (size_t)count, sizeof *points, by_time);
+  print(values, &r, points, count, device[0] != '\0');
 fail:
-  for (int i = 0; i < policy_count; i++)
-    free(policies[i].assignment);
   for (int i = 0; i < count; i++)
-    store_evaluation_clear(&all[i]);
+    free(policies[i].assignment);
   free(points);
   free(policies);
-  free(all);
-  json_decref(reference);
-  json_decref(definition);
+  evidence_clear(&r);
   return status;
 }
 

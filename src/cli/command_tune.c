@@ -1,3 +1,4 @@
+#include "base/error.h"
 #include "base/progress.h"
 #include "cli/commands.h"
 #include "cli/summary.h"
@@ -13,6 +14,8 @@ static const cli_option options[] = {
     {"seed", 0, CLI_INTEGER, CLI_OFFSET(seed), "N", "seed of the search (1)", 0, 1000000000},
     {"evaluations", 0, CLI_INTEGER, CLI_OFFSET(evaluations), "N",
      "candidate trainings before verification, at most (26)", 1, 100000},
+    {"pairs", 0, CLI_INTEGER, CLI_OFFSET(pairs), "N",
+     "pairs of trainings for a verdict, at most: 4, 6, 9, 13, 18 or 24 (13)", 1, 1000},
     {"max-time", 0, CLI_NUMBER, CLI_OFFSET(max_time), "SECONDS",
      "propose nothing new after this long", 0, 0},
     {"steps", 0, CLI_INTEGER, CLI_OFFSET(steps), "N",
@@ -30,17 +33,18 @@ static const cli_option options[] = {
 static int finish(const cli_values *values, const workload *w, const tuner_summary *summary) {
   static const char *const metrics[] = {"loss", "accuracy", "f1"};
   if (values->json) {
-    cli_print_json(cli_summary_json(summary));
+    cli_print_json(cli_summary_json("mptune/tune@1", summary));
   } else {
     char cost[32], payback[32];
-    cli_print_summary(summary, cli_reference_metric(summary), metrics[w->metric]);
+    cli_print_summary(summary, metrics[w->metric]);
     cli_duration(summary->tuning_seconds, cost, sizeof cost);
     putchar('\n');
     cli_print_shown(summary->message == NULL ? "" : summary->message, 0);
     printf("\ntuning took %s", cost);
     if (isfinite(summary->payback_seconds)) {
       cli_duration(summary->payback_seconds, payback, sizeof payback);
-      printf(" and pays back after %s of training on the target", payback);
+      printf(" and pays back after %s of training on the target, beside %s", payback,
+             summary->otherwise);
     }
     if (summary->policy_path[0] != '\0') {
       printf("\npolicy: ");
@@ -53,11 +57,30 @@ static int finish(const cli_values *values, const workload *w, const tuner_summa
   return summary->found ? EXIT_DONE : EXIT_NO_POLICY;
 }
 
+/* What would be found out only after hours of training. */
+static mpt_status check_values(const cli_values *values, mpt_error *error) {
+  bool look = values->pairs == 0;
+  for (int i = 0; i < VERIFY_LOOKS; i++)
+    look = look || values->pairs == verify_look_sizes[i];
+  if (!look)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "--pairs %lld: a verdict is looked for after 4, 6, 9, 13, 18 and 24 pairs; "
+                    "give one of these",
+                    (long long)values->pairs);
+  if (values->alpha != 0 && !(values->alpha >= 1e-4 && values->alpha <= 0.5))
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "--alpha %g: the chance of passing a policy that misses the budget is between "
+                    "0.0001 and 0.5",
+                    values->alpha);
+  return MPT_OK;
+}
+
 static int run(const cli_values *values) {
   mpt_error error = {0};
   workload *w = NULL;
   char directory[CLI_PATH];
-  if (workload_load(values->arguments[0], &w, &error) != MPT_OK)
+  if (check_values(values, &error) != MPT_OK ||
+      workload_load(values->arguments[0], &w, &error) != MPT_OK)
     return cli_failed(&error);
   if (cli_run_directory(values, w->name, directory, &error) != MPT_OK) {
     workload_free(w);
@@ -80,6 +103,8 @@ static int run(const cli_values *values) {
     o.max_evaluations = (int)values->evaluations;
   if (values->alpha > 0)
     o.alpha = values->alpha;
+  if (values->pairs > 0)
+    o.pairs = (int)values->pairs;
   tuner_summary summary = {0};
   int code;
   cli_catch_signals();
@@ -87,7 +112,7 @@ static int run(const cli_values *values) {
     code = cli_failed(&error);
   else if (values->dry_run) {
     if (values->json)
-      cli_print_json(cli_summary_json(&summary));
+      cli_print_json(cli_summary_json("mptune/tune@1", &summary));
     else
       printf("%s\n", summary.message);
     code = EXIT_DONE;

@@ -5,10 +5,9 @@
 #include "cli/cli.h"
 #include "tuner/tuner.h"
 
-/* A table on standard output. `reference_metric` makes differences relative; `metric` heads its
- * column. */
-void cli_print_summary(const tuner_summary *summary, double reference_metric, const char *metric);
-double cli_reference_metric(const tuner_summary *summary); /* NaN when there is none */
-json_t *cli_summary_json(const tuner_summary *summary);
+/* A table on standard output; `metric` heads its column. */
+void cli_print_summary(const tuner_summary *summary, const char *metric);
+/* One object, "mptune/tune@1" or "mptune/eval@1". */
+json_t *cli_summary_json(const char *schema, const tuner_summary *summary);
 
 #endif

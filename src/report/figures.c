@@ -58,17 +58,18 @@ void figure_value(double value, char text[FIGURE_SIZE]) {
     snprintf(text, FIGURE_SIZE, "–");
 }
 
-void figure_worse(const report_data *data, double difference, char text[FIGURE_SIZE]) {
-  if (isinf(difference))
-    snprintf(text, FIGURE_SIZE, "%s", difference > 0 ? "without limit" : "–");
-  else if (isnan(difference) || (data->relative && !(fabs(data->reference_mean) > 0)))
+void figure_change(const report_data *data, double change, char text[FIGURE_SIZE]) {
+  if (isinf(change))
+    snprintf(text, FIGURE_SIZE, "%s", change > 0 ? "without limit" : "–");
+  else if (isnan(change))
     snprintf(text, FIGURE_SIZE, "–");
-  else if (data->relative)
-    snprintf(text, FIGURE_SIZE, "%+.3f%%", 100 * difference / fabs(data->reference_mean));
+  else if (data->records.rule.relative)
+    snprintf(text, FIGURE_SIZE, "%+.3f%%", 100 * change);
   else
-    snprintf(text, FIGURE_SIZE, "%+.4g", difference);
+    snprintf(text, FIGURE_SIZE, "%+.4g", change);
 }
 
-void figure_worse_relative(const report_data *data, double share, char text[FIGURE_SIZE]) {
-  figure_worse(data, share * fabs(data->reference_mean), text);
+void figure_increase(const report_data *data, double increase, char text[FIGURE_SIZE]) {
+  const double mean = data->records.of_error ? 1 - data->reference_mean : data->reference_mean;
+  figure_change(data, data->records.rule.relative ? increase / fabs(mean) : increase, text);
 }

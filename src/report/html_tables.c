@@ -18,71 +18,95 @@ void html_policies(const report_data *d, mpt_text *page) {
     return;
   table_begin(page);
   html_add(page,
-           "<thead><tr><th>policy<th>step (%s)%h<th>of reference<th>%s<th>worse by<th>memory"
-           "<th class=\"word\">verdict</tr></thead><tbody>",
+           "<thead><tr><th>policy<th>step (%s)%h<th>of reference<th>%s<th>worse by<th>between"
+           "<th>pairs%h<th class=\"word\">verdict</tr></thead><tbody>",
            report_times(d), d->predicted ? "" : "<th>predicted",
-           member_text(d->definition, "metric", "metric"));
+           member_text(d->definition, "metric", "metric"),
+           report_has_memory(rows) ? "<th>memory" : "");
   size_t i;
-  json_t *row;
-  json_array_foreach(rows, i, row) {
-    char time[FIGURE_SIZE], ratio[FIGURE_SIZE], metric[FIGURE_SIZE], worse[FIGURE_SIZE],
-        memory[FIGURE_SIZE];
-    static const char column[] = "<td>";
-    char predicted[sizeof column + FIGURE_SIZE] = "<td>";
-    figure_time(member_number(row, "step_seconds"), time);
-    figure_time(member_number(row, "predicted_seconds"), predicted + strlen(column));
-    if (!d->predicted && !member_true(row, "measured"))
-      snprintf(time, sizeof time, "not measured");
-    figure_percent(member_number(row, "ratio"), 1, ratio);
-    figure_value(member_number(row, "metric"), metric);
-    figure_worse(d, member_number(row, "worse_by"), worse);
-    figure_bytes(member_number(row, "memory_bytes"), memory);
-    html_add(page, "<tr%h><th>%s<td>%s%h<td>%s<td>%s<td>%s<td>%s<td class=\"word\">%s</tr>",
-             member_true(row, "winner") ? " class=\"winner\"" : "", member_text(row, "label", "?"),
-             time, d->predicted ? "" : predicted, ratio, metric, worse, memory,
-             report_row_verdict(d, row));
+  json_t *json;
+  json_array_foreach(rows, i, json) {
+    report_row row;
+    report_row_make(d, json, &row);
+    html_add(page,
+             "<tr%h><th>%s<td>%s%h%s<td>%s<td>%s<td>%s<td>%s<td>%s%h%s<td class=\"word\">%s</tr>",
+             row.winner ? " class=\"winner\"" : "", row.label, row.time, d->predicted ? "" : "<td>",
+             d->predicted ? "" : row.predicted, row.ratio, row.metric, row.worse, row.interval,
+             row.pairs, report_has_memory(rows) ? "<td>" : "",
+             report_has_memory(rows) ? row.memory : "", row.verdict);
   }
   table_end(page);
 }
 
-static void add_looks(const report_data *d, const json_t *policy, mpt_text *page) {
-  size_t i;
-  json_t *look;
-  const json_t *looks = json_object_get(policy, "looks");
-  json_array_foreach(looks, i, look) {
-    char mean[FIGURE_SIZE], lower[FIGURE_SIZE], upper[FIGURE_SIZE], alpha[FIGURE_SIZE];
-    const bool last = i + 1 == json_array_size(looks);
-    figure_worse(d, member_number(look, "mean") + d->margin, mean);
-    figure_worse(d, member_number(look, "lower") + d->margin, lower);
-    figure_worse(d, member_number(look, "upper") + d->margin, upper);
-    snprintf(alpha, sizeof alpha, "%.3g", member_number(look, "alpha"));
-    html_add(page, "<tr><th>%s<td>%d<td>%s<td>%s<td>%s<td>%s<td class=\"word\">%s</tr>",
-             i == 0 ? member_text(policy, "label", "?") : "", (int)member_number(look, "n"), mean,
-             lower, upper, isfinite(member_number(look, "alpha")) ? alpha : "–",
-             last ? member_text(policy, "verdict", "") : "go on");
+/* One look, as verification saw it: over the pairs that there were then. */
+static void add_look(const report_data *d, const char *label, const verify_result *v, bool last,
+                     mpt_text *page) {
+  char mean[FIGURE_SIZE], lower[FIGURE_SIZE], upper[FIGURE_SIZE], level[FIGURE_SIZE];
+  figure_change(d, v->worse_as_budget, mean);
+  figure_change(d, v->bound.lower, lower);
+  figure_change(d, v->bound.upper, upper);
+  snprintf(level, sizeof level, "%.2g%%", 100 * v->level);
+  html_add(page, "<tr><th>%s<td>%d<td>%s<td>%s<td>%s<td>%s<td>%d<td class=\"word\">%s</tr>", label,
+           v->finished, mean, lower, upper, isfinite(v->level) ? level : "–", v->within,
+           last ? mpt_verdict_name(v->verdict) : "go on");
+}
+
+static void add_looks(const report_data *d, const store_attempt *attempt, mpt_text *page) {
+  verify_pair pairs[VERIFY_MOST_TRIED];
+  const report_point *p = report_find(d, attempt->policy);
+  const int tried = evidence_fresh_pairs(&d->records, attempt, pairs);
+  const verify_rule rule = evidence_rule(&d->records, attempt);
+  const char *label = p == NULL ? attempt->policy : p->policy->label;
+  int looks = 0, finished = 0;
+  if (tried == 0)
+    html_add(page, "<tr><th>%s<td>0<td>–<td>–<td>–<td>–<td>–<td class=\"word\">not begun</tr>",
+             label);
+  for (int n = 1; n <= tried; n++) {
+    const verify_result v = verify_pairs(&rule, pairs, n, d->records.most_pairs);
+    const bool last = n == tried || v.verdict != MPT_VERDICT_INCONCLUSIVE;
+    if (last || (v.tried == n && isfinite(v.level) && v.finished > finished)) {
+      add_look(d, looks++ == 0 ? label : "", &v, last, page);
+      finished = v.finished;
+    }
+    if (last)
+      break;
   }
+}
+
+static void add_attempts(const report_data *d, mpt_text *page) {
+  for (int i = 0; i < d->records.attempt_count; i++)
+    if (strcmp(d->records.attempts[i].condition, d->records.condition) == 0)
+      add_looks(d, &d->records.attempts[i], page);
+}
+
+static bool has_attempts(const report_data *d) {
+  for (int i = 0; i < d->records.attempt_count; i++)
+    if (strcmp(d->records.attempts[i].condition, d->records.condition) == 0)
+      return true;
+  return false;
 }
 
 void html_verification(const report_data *d, mpt_text *page) {
   mpt_text_add(page, "<section id=\"verification\"><h2>Verification</h2>");
-  if (json_array_size(d->verification) == 0) {
+  if (!has_attempts(d)) {
     mpt_text_add(page, "<p>No policy was verified.</p></section>");
     return;
   }
-  html_add(page,
-           "<p>Measured in fresh training runs of full length, each paired with one of the "
-           "reference by seed: the same initial weights, the same batches. A policy passes when "
-           "the upper bound is below the budget of %s, fails when the lower bound is above it.</p>",
-           report_budget(d));
+  html_add(
+      page,
+      "<p>Measured in fresh training runs of full length, each paired with one of the "
+      "reference by seed: the same initial weights, the same batches. The list of policies and "
+      "their shares of the error were written down before the first of these runs. A policy "
+      "passes when the upper bound is below the budget of %s, fails when the lower bound is "
+      "above it; the level is that of a look’s bound. Bounds assume that the differences of "
+      "pairs are near normal.</p>",
+      report_budget(d));
   table_begin(page);
   mpt_text_add(page, "<thead><tr><th>policy<th>pairs<th>worse by<th>lower bound<th>upper bound"
-                     "<th>alpha<th class=\"word\">verdict</tr></thead><tbody>");
-  size_t i;
-  json_t *policy;
-  json_array_foreach(d->verification, i, policy) {
-    add_looks(d, policy, page);
-  }
+                     "<th>level<th>within budget<th class=\"word\">verdict</tr></thead><tbody>");
+  add_attempts(d, page);
   table_end(page);
+  report_words(d, page);
   mpt_text_add(page, "</section>");
 }
 
@@ -103,8 +127,8 @@ void html_trajectory(const report_data *d, mpt_text *page) {
     char time[FIGURE_SIZE], predicted[FIGURE_SIZE], measured[FIGURE_SIZE];
     const char *known = d->predicted ? "predicted_seconds" : "seconds";
     figure_time(member_number(step, known), time);
-    figure_worse(d, member_number(step, "predicted_increase"), predicted);
-    figure_worse(d, member_number(step, "measured_increase"), measured);
+    figure_increase(d, member_number(step, "predicted_increase"), predicted);
+    figure_change(d, member_number(step, "measured_change"), measured);
     html_add(page, "<tr><td>%d<td class=\"word\">%s<td>%s<td>%s<td>%s<td class=\"word\">%s</tr>",
              (int)i + 1, member_text(step, "label", "?"), time, predicted, measured,
              member_text(step, "verdict_text", ""));
@@ -115,16 +139,13 @@ void html_trajectory(const report_data *d, mpt_text *page) {
 
 static void add_evaluation(const report_data *d, const store_evaluation *e, mpt_text *page) {
   const report_point *p = report_find(d, e->policy);
-  char seed[24], steps[48], metric[FIGURE_SIZE], worse[FIGURE_SIZE], plain[FIGURE_SIZE],
+  char seed[24], steps[96], metric[FIGURE_SIZE], worse[FIGURE_SIZE], plain[FIGURE_SIZE],
       outputs[FIGURE_SIZE] = "–", host[FIGURE_SIZE], total[FIGURE_SIZE], outcome[512];
   snprintf(seed, sizeof seed, "%llu", (unsigned long long)e->seed);
-  if (e->steps_done == e->steps)
-    snprintf(steps, sizeof steps, "%lld", (long long)e->steps);
-  else
-    snprintf(steps, sizeof steps, "%lld of %lld", (long long)e->steps_done, (long long)e->steps);
+  report_condition(d, e, steps, sizeof steps);
   figure_value(e->metric, metric);
   figure_value(e->metric_plain, plain);
-  figure_worse(d, report_difference(d, e), worse);
+  figure_change(d, report_change_of(d, e), worse);
   if (isfinite(e->output_difference))
     snprintf(outputs, sizeof outputs, "%.2e", e->output_difference);
   figure_time(e->host_seconds, host);

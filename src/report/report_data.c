@@ -28,19 +28,45 @@ const report_point *report_find(const report_data *data, const char *hash) {
   return NULL;
 }
 
-const store_evaluation *report_pair(const report_data *data, const store_evaluation *e) {
-  for (int i = 0; i < data->evaluation_count; i++) {
-    const store_evaluation *r = &data->evaluations[i];
-    if (r->seed == e->seed && r->steps == e->steps &&
-        strcmp(r->policy, data->reference_policy) == 0)
-      return r;
-  }
+double report_change(const report_data *data, const evidence *seen) {
+  return data->records.rule.relative ? seen->worse_share : seen->worse;
+}
+
+double report_change_of(const report_data *data, const store_evaluation *e) {
+  const store_evaluation *pair = evidence_pair(&data->records, e);
+  const double difference = evidence_difference(&data->records, e);
+  if (!data->records.rule.relative || pair == NULL)
+    return difference;
+  return difference / fabs(data->records.of_error ? 1 - pair->metric : pair->metric);
+}
+
+static const store_condition *find_condition(const report_data *d, const char *hash) {
+  for (int i = 0; i < d->condition_count; i++)
+    if (strcmp(d->conditions[i].hash, hash) == 0)
+      return &d->conditions[i];
   return NULL;
 }
 
-double report_difference(const report_data *data, const store_evaluation *e) {
-  const store_evaluation *pair = report_pair(data, e);
-  return pair == NULL ? NAN : data->sign * (e->metric - pair->metric);
+void report_condition(const report_data *d, const store_evaluation *e, char *text, size_t size) {
+  const store_condition *here = find_condition(d, d->records.condition);
+  const store_condition *c = find_condition(d, e->condition);
+  if (e->steps_done == e->steps)
+    snprintf(text, size, "%lld", (long long)e->steps);
+  else
+    snprintf(text, size, "%lld of %lld", (long long)e->steps_done, (long long)e->steps);
+  const size_t used = strlen(text);
+  const char *why = "";
+  if (c == NULL)
+    why = ", conditions not known";
+  else if (here == NULL || strcmp(c->hash, here->hash) == 0 || c->steps != here->steps)
+    why = "";
+  else if (strcmp(c->training, here->training) != 0)
+    why = ", another training";
+  else if (strcmp(c->data, here->data) != 0)
+    why = ", other data";
+  else
+    why = ", other numerics";
+  snprintf(text + used, size - used, "%s", why);
 }
 
 /* `empty` where there is none. */
@@ -64,77 +90,37 @@ static mpt_status load_notes(store *s, report_data *d, mpt_error *error) {
   MPT_RETURN_IF_FAILED(load_note(s, "reference", &d->reference, json_object(), error));
   MPT_RETURN_IF_FAILED(load_note(s, "sensitivity", &d->sensitivity, json_array(), error));
   MPT_RETURN_IF_FAILED(load_note(s, "trajectory", &d->trajectory, json_array(), error));
-  MPT_RETURN_IF_FAILED(load_note(s, "verification", &d->verification, json_array(), error));
   return load_note(s, "winner", &d->winner, json_object(), error);
 }
 
-/* The reference: as the search noted it, or, before it did, from its evaluations. */
+/* The mean and deviation of the reference: as the search noted them, or, before it did, from its
+ * evaluations. */
 static void find_reference(report_data *d) {
   double sum = 0, squares = 0;
   int count = 0;
   snprintf(d->observed, sizeof d->observed, "%s", member_text(d->reference, "observed", ""));
-  snprintf(d->reference_policy, sizeof d->reference_policy, "%s",
-           member_text(d->reference, "policy", ""));
   for (int i = 0; i < d->evaluation_count; i++) {
     const store_evaluation *e = &d->evaluations[i];
-    if (strcmp(e->purpose, "reference") != 0)
-      continue;
-    if (d->reference_policy[0] == '\0')
-      memcpy(d->reference_policy, e->policy, sizeof d->reference_policy);
-    if (!isfinite(e->metric))
+    const bool here = strcmp(e->condition, d->records.condition) == 0;
+    d->elsewhere += !here;
+    if (!here || strcmp(e->purpose, "reference") != 0 || !isfinite(e->metric))
       continue;
     sum += e->metric;
     squares += e->metric * e->metric;
     count++;
   }
-  d->reference_mean = member_number(d->reference, "metric_mean");
+  d->reference_mean = count > 0 ? sum / count : member_number(d->reference, "metric_mean");
   d->reference_deviation = member_number(d->reference, "metric_deviation");
-  if (isnan(d->reference_mean) && count > 0)
-    d->reference_mean = sum / count;
-  if (isnan(d->reference_deviation) && count > 1)
+  if (count > 1)
     d->reference_deviation = sqrt(fmax(0, (squares - sum * sum / count) / (count - 1)));
-
-  const json_t *budget = json_object_get(d->definition, "budget");
-  d->sign = member_true(d->definition, "metric_higher_is_better") ? -1 : 1;
-  d->relative = !json_is_false(json_object_get(budget, "relative"));
-  d->margin = member_number(d->reference, "margin");
-  if (isnan(d->margin))
-    d->margin = d->relative ? member_number(budget, "worse_by") * fabs(d->reference_mean)
-                            : member_number(budget, "worse_by");
   d->predicted =
       !json_is_false(json_object_get(json_object_get(d->definition, "target"), "predicted"));
 }
 
-static void measure_point(const report_data *d, report_point *p) {
-  double sum = 0, squares = 0;
-  for (int i = 0; i < d->evaluation_count; i++) {
-    const store_evaluation *e = &d->evaluations[i];
-    if (strcmp(e->policy, p->policy->hash) != 0)
-      continue;
-    if (e->diverged || e->stopped) {
-      p->failures++;
-      continue;
-    }
-    const double difference = report_difference(d, e);
-    if (!isfinite(difference))
-      continue;
-    sum += difference;
-    squares += difference * difference;
-    p->pairs++;
-  }
-  const int n = p->pairs;
-  p->difference = n > 0 ? sum / n : NAN;
-  p->standard_error = n > 1 ? sqrt(fmax(0, (squares - sum * sum / n) / (n - 1)) / n) : NAN;
-}
-
-static const char *verdict_of(const report_data *d, const char *hash) {
-  size_t i;
-  json_t *row;
-  json_array_foreach(d->verification, i, row) {
-    if (strcmp(member_text(row, "policy", ""), hash) == 0)
-      return member_text(row, "verdict", "");
-  }
-  return "";
+static const char *verdict_of(const report_point *p) {
+  if (p->reference)
+    return mpt_verdict_name(MPT_VERDICT_REFERENCE);
+  return mpt_verdict_name(p->seen.attempted ? p->seen.verified.verdict : MPT_VERDICT_UNVERIFIED);
 }
 
 static int by_time(const void *a, const void *b) {
@@ -145,14 +131,15 @@ static int by_time(const void *a, const void *b) {
 }
 
 static bool placed(const report_point *p) {
-  return isfinite(p->difference) && isfinite(p->seconds) && p->failures == 0;
+  return isfinite(p->seen.worse) && isfinite(p->seconds) &&
+         p->seen.diverged + p->seen.given_up == 0;
 }
 
 static mpt_status make_points(report_data *d, mpt_error *error) {
   d->points = calloc((size_t)d->policy_count + 1, sizeof *d->points);
   if (d->points == NULL)
     return mpt_fail_memory(error, "the policies", 0);
-  const char *winner = member_text(d->winner, "policy", "");
+  const char *written = member_text(d->winner, "policy", "");
   for (int i = 0; i < d->policy_count; i++) {
     report_point *p = &d->points[i];
     p->policy = &d->policies[i];
@@ -161,18 +148,19 @@ static mpt_status make_points(report_data *d, mpt_error *error) {
     p->seconds = p->measured ? d->measured[i] : p->predicted_seconds;
     p->uniform =
         strncmp(p->policy->label, "all-", 4) == 0 || strcmp(p->policy->label, "torchao rule") == 0;
-    p->reference = strcmp(p->policy->hash, d->reference_policy) == 0;
-    p->winner = strcmp(p->policy->hash, winner) == 0;
-    p->verdict = verdict_of(d, p->policy->hash);
-    measure_point(d, p);
+    p->reference = strcmp(p->policy->hash, d->records.reference) == 0;
+    MPT_RETURN_IF_FAILED(evidence_of(&d->records, p->policy->hash, &p->seen, error));
+    p->verdict = verdict_of(p);
+    p->written = strcmp(p->policy->hash, written) == 0;
+    p->winner = p->written && strcmp(p->verdict, "pass") == 0;
   }
   qsort(d->points, (size_t)d->policy_count, sizeof *d->points, by_time);
   double least = INFINITY; /* of all that are faster */
   for (int i = 0; i < d->policy_count; i++) {
     report_point *p = &d->points[i];
-    p->frontier = placed(p) && p->difference < least;
+    p->frontier = placed(p) && report_change(d, &p->seen) < least;
     if (p->frontier)
-      least = p->difference;
+      least = report_change(d, &p->seen);
   }
   return MPT_OK;
 }
@@ -231,7 +219,8 @@ static mpt_status make_layers(report_data *d, mpt_error *error) {
 static mpt_status load_statistics(store *s, report_data *d, mpt_error *error) {
   const char *key = NULL;
   for (int i = d->evaluation_count - 1; i >= 0; i--)
-    if (strcmp(d->evaluations[i].policy, d->reference_policy) == 0)
+    if (strcmp(d->evaluations[i].policy, d->records.reference) == 0 &&
+        strcmp(d->evaluations[i].condition, d->records.condition) == 0)
       key = d->evaluations[i].key; /* the first of them, where no note says which was observed */
   if (d->observed[0] != '\0')
     key = d->observed;
@@ -262,12 +251,14 @@ static void find_curves(report_data *d) {
   const char *winner = member_text(d->winner, "policy", "");
   for (int i = 0; i < d->evaluation_count && d->winner_curve == NULL; i++) {
     const store_evaluation *e = &d->evaluations[i];
-    const bool is_reference = strcmp(e->policy, d->reference_policy) == 0;
+    if (strcmp(e->condition, d->records.condition) != 0)
+      continue;
+    const bool is_reference = strcmp(e->policy, d->records.reference) == 0;
     if (d->reference_curve == NULL && is_reference && e->loss_count > 0)
       d->reference_curve = e;
     if (is_reference || e->loss_count == 0 || strcmp(e->policy, winner) != 0)
       continue;
-    const store_evaluation *pair = report_pair(d, e);
+    const store_evaluation *pair = evidence_pair(&d->records, e);
     if (pair == NULL || pair->loss_count == 0)
       continue;
     d->winner_curve = e;
@@ -295,7 +286,10 @@ static mpt_status load_times(store *s, report_data *d, mpt_error *error) {
 static mpt_status load(store *s, report_data *d, mpt_error *error) {
   MPT_RETURN_IF_FAILED(load_notes(s, d, error));
   MPT_RETURN_IF_FAILED(store_all_policies(s, &d->policies, &d->policy_count, error));
-  MPT_RETURN_IF_FAILED(store_all_evaluations(s, &d->evaluations, &d->evaluation_count, error));
+  MPT_RETURN_IF_FAILED(store_all_conditions(s, &d->conditions, &d->condition_count, error));
+  MPT_RETURN_IF_FAILED(evidence_load(s, &d->records, error));
+  d->evaluations = d->records.evaluations;
+  d->evaluation_count = d->records.evaluation_count;
   find_reference(d);
   MPT_RETURN_IF_FAILED(load_times(s, d, error));
   MPT_RETURN_IF_FAILED(make_points(d, error));
@@ -323,15 +317,14 @@ mpt_status report_data_load(const char *run, report_data *data, mpt_error *error
 void report_data_clear(report_data *data) {
   for (int i = 0; i < data->policy_count; i++)
     free(data->policies[i].assignment);
-  for (int i = 0; i < data->evaluation_count; i++)
-    store_evaluation_clear(&data->evaluations[i]);
+  evidence_clear(&data->records);
   free(data->policies);
-  free(data->evaluations);
+  free(data->conditions);
   free(data->points);
   free(data->measured);
   free(data->layers);
-  json_t *notes[] = {data->definition, data->layers_note,  data->reference, data->sensitivity,
-                     data->trajectory, data->verification, data->winner};
+  json_t *notes[] = {data->definition,  data->layers_note, data->reference,
+                     data->sensitivity, data->trajectory,  data->winner};
   for (size_t i = 0; i < sizeof notes / sizeof notes[0]; i++)
     json_decref(notes[i]);
   *data = (report_data){0};

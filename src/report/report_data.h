@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "store/store.h"
+#include "tuner/evidence.h"
 #include <jansson.h>
 
 /* A policy's place in the plane of step time and metric. */
@@ -13,12 +14,12 @@ typedef struct report_point {
   double seconds;           /* of a step: measured where it was, else predicted; NaN */
   double predicted_seconds; /* NaN: none */
   bool measured;
-  double difference;     /* mean of metric - reference's over seeds, worse is positive; NaN: none */
-  double standard_error; /* NaN for fewer than two pairs */
-  int pairs, failures;   /* seeds of both; seeds that diverged or were given up */
-  bool uniform, reference, winner;
+  evidence seen; /* metric, difference, interval, pairs, verdict */
+  bool uniform, reference;
+  bool written;        /* it stands in policy.yaml */
+  bool winner;         /* and was verified to meet the budget */
   bool frontier;       /* no other is both faster and more accurate */
-  const char *verdict; /* "pass", ..., "" when it was not verified */
+  const char *verdict; /* "reference", "pass", ..., "unverified" */
 } report_point;
 
 typedef struct report_layer {
@@ -35,20 +36,20 @@ typedef struct report_layer {
 typedef struct report_data {
   const char *run;
   /* The texts that the search left, never NULL: an empty object or array for none. */
-  json_t *definition, *layers_note, *reference, *sensitivity, *trajectory, *verification, *winner;
+  json_t *definition, *layers_note, *reference, *sensitivity, *trajectory, *winner;
   store_policy *policies;
-  store_evaluation *evaluations;
+  evidence_records records;
+  const store_evaluation *evaluations; /* those of the records */
+  store_condition *conditions;
   double *measured; /* [policy_count]: step seconds on the target; NaN: not measured */
-  int policy_count, evaluation_count;
+  int policy_count, evaluation_count, condition_count;
   report_point *points; /* [policy_count], the fastest first */
   report_layer *layers;
   int layer_count;
-  char observed[65]; /* key of the instrumented run; empty: not said */
-  char reference_policy[65];
-  double reference_mean, reference_deviation, margin;     /* metric units; NaN */
-  double sign;                                            /* +1: a larger metric is worse */
-  bool relative;                                          /* the budget, and so all differences */
-  bool predicted;                                         /* step times */
+  char observed[65];                          /* key of the instrumented run; empty: not said */
+  double reference_mean, reference_deviation; /* over the search's seeds, metric units; NaN */
+  int elsewhere;  /* evaluations under other conditions: listed, compared with nothing */
+  bool predicted; /* step times */
   const store_evaluation *reference_curve, *winner_curve; /* of one seed; NULL */
 } report_data;
 
@@ -61,10 +62,14 @@ double member_number(const json_t *object, const char *name); /* NaN */
 bool member_true(const json_t *object, const char *name);
 
 const report_point *report_find(const report_data *data, const char *hash); /* NULL */
-/* The reference's evaluation of the same seed and length; NULL. */
-const store_evaluation *report_pair(const report_data *data, const store_evaluation *evaluation);
-/* metric - reference's of the same seed, worse is positive; NaN. */
-double report_difference(const report_data *data, const store_evaluation *evaluation);
+/* The difference of one evaluation to the reference's of the same seed, as the budget is given;
+ * NaN. */
+double report_change_of(const report_data *data, const store_evaluation *evaluation);
+/* The same over all pairs of a policy. */
+double report_change(const report_data *data, const evidence *seen);
+/* "40 steps", or why an evaluation is not compared: "30 steps", "other data", "not known". */
+void report_condition(const report_data *data, const store_evaluation *evaluation, char *text,
+                      size_t size);
 
 /* ---- verdict.c ---- */
 /* The verdict in a word for its badge, and in a sentence whose numbers stand between the bytes
@@ -80,10 +85,10 @@ void report_verdict_make(const report_data *data, report_verdict *verdict);
 void report_verdict_clear(report_verdict *verdict);
 /* What happened to an evaluation: "ok", "diverged: ...", "given up: ...". */
 void report_outcome(const store_evaluation *evaluation, char *text, size_t size);
-/* What the summary's row of a policy came to, in words. */
-const char *report_row_verdict(const report_data *data, const json_t *row);
 const char *report_times(const report_data *data); /* "predicted" or "measured" */
-bool report_on_gpu(const report_data *data);       /* where it was trained */
+/* What the verdicts say and assume, in words: shares of pairs within the budget, divergence. */
+void report_words(const report_data *data, mpt_text *page);
+bool report_on_gpu(const report_data *data); /* where it was trained */
 /* What is said of the time that a format saves: never measured by itself. */
 const char *report_savings(const report_data *data);
 const char *report_times_of(const report_point *point);
@@ -94,18 +99,28 @@ void report_train_command(const report_data *data, mpt_text *command);
 /* Whether the search wrote a policy: it may be unfinished, or have found none that trains. */
 bool report_has_policy(const report_data *data);
 
-/* ---- figures.c: numbers for people, always with their unit ---- */
 #define FIGURE_SIZE 40
+
+/* ---- summary_rows.c: the policies of the summary, as every table of them shows them ---- */
+typedef struct report_row {
+  const char *label, *verdict;
+  char time[FIGURE_SIZE], predicted[FIGURE_SIZE], ratio[FIGURE_SIZE], metric[FIGURE_SIZE],
+      worse[FIGURE_SIZE], interval[2 * FIGURE_SIZE + 4], pairs[FIGURE_SIZE], memory[FIGURE_SIZE];
+  bool winner;
+} report_row;
+void report_row_make(const report_data *data, const json_t *json, report_row *row);
+bool report_has_memory(const json_t *rows);
+
+/* ---- figures.c: numbers for people, always with their unit ---- */
 void figure_time(double seconds, char text[FIGURE_SIZE]);     /* three digits: "12.3 ms" */
 void figure_duration(double seconds, char text[FIGURE_SIZE]); /* "3.1 hours" */
 void figure_bytes(double bytes, char text[FIGURE_SIZE]);
 void figure_percent(double share, int digits, char text[FIGURE_SIZE]);
 void figure_value(double value, char text[FIGURE_SIZE]); /* five significant digits */
-/* A difference in metric units, as the budget is given: "+0.31%" of the reference's, or "+0.0031".
- */
-void figure_worse(const report_data *data, double difference, char text[FIGURE_SIZE]);
-/* The same of a share of the reference's metric. */
-void figure_worse_relative(const report_data *data, double share, char text[FIGURE_SIZE]);
+/* A difference as the budget is given: "+0.31%", or "+0.0031"; "without limit" for infinity. */
+void figure_change(const report_data *data, double change, char text[FIGURE_SIZE]);
+/* The same of a predicted increase in the metric's units. */
+void figure_increase(const report_data *data, double increase, char text[FIGURE_SIZE]);
 
 /* ---- one file for each kind of report ---- */
 void report_html(const report_data *data, mpt_text *page);

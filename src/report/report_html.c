@@ -64,7 +64,7 @@ static void add_verdict(const report_data *d, mpt_text *page) {
 static int placed_points(const report_data *d) {
   int count = 0;
   for (int i = 0; i < d->policy_count; i++)
-    count += isfinite(d->points[i].difference) && isfinite(d->points[i].seconds);
+    count += isfinite(d->points[i].seen.worse) && isfinite(d->points[i].seconds);
   return count;
 }
 
@@ -73,12 +73,12 @@ static void add_absent(const report_data *d, mpt_text *page) {
   const char *separator = "Not in it: ";
   for (int i = 0; i < d->policy_count; i++) {
     const report_point *p = &d->points[i];
-    if (isfinite(p->difference) && isfinite(p->seconds))
+    if (isfinite(p->seen.worse) && isfinite(p->seconds))
       continue;
     char time[FIGURE_SIZE];
     figure_time(p->seconds, time);
     html_add(page, "%s%s (%s %s, %s)", separator, p->policy->label, time, report_times_of(p),
-             p->failures > 0 ? "diverged or given up" : "not trained");
+             p->seen.diverged + p->seen.given_up > 0 ? "diverged or given up" : "not trained");
     separator = ", ";
   }
   if (separator[0] == ',')
@@ -90,7 +90,8 @@ static void add_charts(const report_data *d, mpt_text *page) {
   if (placed_points(d) > 0) {
     html_add(page,
              "<p>Every policy that was trained: its step time (%s) and by how much its %s is worse "
-             "(measured, the mean over all seeds, the search’s included). Left is faster, down is "
+             "(measured: the mean over the fresh pairs of those that were verified, over the "
+             "search’s of the others). Left is faster, down is "
              "more accurate; on the line "
              "through the frontier none is beaten in both. ",
              report_times(d), member_text(d->definition, "metric", "metric"));
@@ -106,9 +107,9 @@ static void add_charts(const report_data *d, mpt_text *page) {
              "<p>Measured, of %s.</p>"
              "<div class=\"chart\"><canvas id=\"loss-chart\" role=\"img\" "
              "aria-label=\"training loss by step\"></canvas></div>",
-             d->winner_curve != NULL
-                 ? "reference and winner, from the same initial weights, on the same batches"
-                 : "the reference");
+             d->winner_curve != NULL ? "the reference and the policy that was written, from the "
+                                       "same initial weights, on the same batches"
+                                     : "the reference");
   } else {
     mpt_text_add(page, "<p>No run was finished yet.</p>");
   }

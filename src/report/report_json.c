@@ -4,20 +4,44 @@
 #include <math.h>
 #include <string.h>
 
+static json_t *verified_json(const evidence *e) {
+  const verify_result *v = &e->verified;
+  return mpt_json_pack("{s:i,s:i,s:i,s:i,s:f,s:f,s:f,s:f,s:i,s:f,s:f}", "tried", v->tried,
+                       "finished", v->finished, "diverged", v->candidate_diverged,
+                       "reference_diverged", v->reference_diverged, "diverged_at_most",
+                       v->diverged_bound, "lower", v->bound.lower, "upper", v->bound.upper, "level",
+                       v->level, "within_budget", v->within, "within_share_at_least",
+                       v->within_share, "worse_by", v->worse_as_budget);
+}
+
 static json_t *points_json(const report_data *d) {
   json_t *all = json_array();
   for (int i = 0; i < d->policy_count; i++) {
     const report_point *p = &d->points[i];
-    mpt_json_append(&all,
-                    mpt_json_pack("{s:s,s:s,s:o,s:o,s:s,s:o,s:o,s:i,s:i,s:b,s:b,s:b,s:b,s:s,s:o}",
-                                  "policy", p->policy->hash, "label", p->policy->label,
-                                  "step_seconds", mpt_json_real(p->seconds), "predicted_seconds",
-                                  mpt_json_real(p->predicted_seconds), "times", report_times_of(p),
-                                  "worse_by", mpt_json_real(p->difference), "standard_error",
-                                  mpt_json_real(p->standard_error), "pairs", p->pairs, "failures",
-                                  p->failures, "uniform", p->uniform, "reference", p->reference,
-                                  "winner", p->winner, "frontier", p->frontier, "verdict",
-                                  p->verdict, "assignment", mpt_json_text(p->policy->assignment)));
+    json_t *json = mpt_json_pack(
+        "{s:s,s:s,s:f,s:f,s:s,s:b,s:b,s:b,s:b,s:b,s:s,s:s}", "policy", p->policy->hash, "label",
+        p->policy->label, "step_seconds", p->seconds, "predicted_seconds", p->predicted_seconds,
+        "times", report_times_of(p), "uniform", (int)p->uniform, "reference", (int)p->reference,
+        "written", (int)p->written, "winner", (int)p->winner, "frontier", (int)p->frontier,
+        "verdict", p->verdict, "assignment", p->policy->assignment);
+    mpt_json_set(&json, "accuracy", evidence_json(&p->seen));
+    mpt_json_append(&all, json);
+  }
+  return all;
+}
+
+static json_t *attempts_json(const report_data *d) {
+  json_t *all = json_array();
+  for (int i = 0; i < d->records.attempt_count; i++) {
+    const store_attempt *a = &d->records.attempts[i];
+    const report_point *p = report_find(d, a->policy);
+    if (strcmp(a->condition, d->records.condition) != 0)
+      continue;
+    mpt_json_append(&all, mpt_json_pack("{s:s,s:i,s:f,s:I,s:s,s:o}", "policy", a->policy,
+                                        "position", a->position, "weight", a->weight, "first_seed",
+                                        (json_int_t)a->first_seed, "verdict",
+                                        p == NULL ? "unverified" : p->verdict, "result",
+                                        p == NULL ? json_null() : verified_json(&p->seen)));
   }
   return all;
 }
@@ -37,7 +61,7 @@ static json_t *evaluations_json(const report_data *d) {
             "steps", (json_int_t)e->steps, "steps_done", (json_int_t)e->steps_done, "diverged",
             e->diverged, "stopped", e->stopped, "metric", mpt_json_real(e->metric), "metric_plain",
             mpt_json_real(e->metric_plain), "held_out_loss", mpt_json_real(e->held_out_loss),
-            "worse_by", mpt_json_real(report_difference(d, e)), "output_difference",
+            "change", mpt_json_real(report_change_of(d, e)), "output_difference",
             mpt_json_real(e->output_difference), "host_seconds", mpt_json_real(e->host_seconds),
             "total_seconds", mpt_json_real(e->total_seconds), "memory_bytes",
             (json_int_t)e->memory_bytes, "failure", mpt_json_text(e->failure), "time",
@@ -90,20 +114,19 @@ static json_t *verdict_json(const report_data *d) {
 }
 
 json_t *report_json(const report_data *d) {
-  return mpt_json_pack("{s:s,s:o,s:O,s:O,s:o,s:o,s:O,s:o,s:o,s:o,s:O,s:O,s:O}", "schema",
-                       "mptune/report@1", "verdict", verdict_json(d), "definition", d->definition,
-                       "reference", d->reference, "margin", mpt_json_real(d->margin),
-                       "reference_metric", mpt_json_real(d->reference_mean), "winner", d->winner,
-                       "policies", points_json(d), "evaluations", evaluations_json(d), "layers",
-                       layers_json(d), "trajectory", d->trajectory, "verification", d->verification,
-                       "sensitivity", d->sensitivity);
+  return mpt_json_pack("{s:s,s:o,s:O,s:O,s:f,s:O,s:o,s:o,s:o,s:O,s:o,s:O}", "schema",
+                       "mptune/report@2", "verdict", verdict_json(d), "definition", d->definition,
+                       "reference", d->reference, "reference_metric", d->reference_mean, "winner",
+                       d->winner, "policies", points_json(d), "evaluations", evaluations_json(d),
+                       "layers", layers_json(d), "trajectory", d->trajectory, "verification",
+                       attempts_json(d), "sensitivity", d->sensitivity);
 }
 
 /* ---- charts ---- */
 
-/* Differences in the chart are those of the page: percent of the reference's metric, or units. */
-static double shown(const report_data *d, double difference) {
-  return d->relative ? 100 * difference / fabs(d->reference_mean) : difference;
+/* Differences in the chart are those of the page: percent, or the metric's units. */
+static double shown(const report_data *d, double change) {
+  return d->records.rule.relative ? 100 * change : change;
 }
 
 static json_t *frontier_chart(const report_data *d) {
@@ -111,22 +134,23 @@ static json_t *frontier_chart(const report_data *d) {
   for (int i = 0; i < d->policy_count; i++) {
     const report_point *p = &d->points[i];
     char time[FIGURE_SIZE], worse[FIGURE_SIZE];
-    const double y = shown(d, p->difference);
+    const double y = shown(d, report_change(d, &p->seen));
     if (!isfinite(y) || !isfinite(p->seconds))
       continue;
     figure_time(p->seconds, time);
-    figure_worse(d, p->difference, worse);
+    figure_change(d, report_change(d, &p->seen), worse);
     mpt_json_append(&points,
                     mpt_json_pack("{s:s,s:f,s:f,s:s,s:s,s:i,s:b,s:b,s:b,s:b,s:b}", "label",
                                   p->policy->label, "x", 1e3 * p->seconds, "y", y, "time", time,
-                                  "worse", worse, "pairs", p->pairs, "uniform", p->uniform,
+                                  "worse", worse, "pairs", p->seen.pairs, "uniform", p->uniform,
                                   "reference", p->reference, "winner", p->winner, "frontier",
-                                  p->frontier, "failed", p->failures > 0));
+                                  p->frontier, "failed", p->seen.diverged + p->seen.given_up > 0));
   }
   return mpt_json_pack("{s:o,s:o,s:s,s:s,s:s,s:b}", "points", points, "budget",
-                       mpt_json_real(shown(d, d->margin)), "budget_text", report_budget(d), "times",
-                       report_times(d), "metric", member_text(d->definition, "metric", "metric"),
-                       "relative", d->relative);
+                       mpt_json_real(shown(d, d->records.rule.budget)), "budget_text",
+                       report_budget(d), "times", report_times(d), "metric",
+                       member_text(d->definition, "metric", "metric"), "relative",
+                       d->records.rule.relative);
 }
 
 #define CURVE_POINTS 300

@@ -62,29 +62,29 @@ static void add_policies(const report_data *d, mpt_text *page) {
   const json_t *rows = json_object_get(d->winner, "rows");
   if (json_array_size(rows) == 0)
     return;
+  const bool memory = report_has_memory(rows);
   mpt_text_addf(page,
-                "\n| policy | step (%s) |%s of reference | %s | worse by | memory | verdict |\n"
-                "| --- | ---: |%s ---: | ---: | ---: | ---: | --- |\n",
+                "\n| policy | step (%s) |%s of reference | %s | worse by | between | pairs |%s "
+                "verdict |\n| --- | ---: |%s ---: | ---: | ---: | ---: | ---: |%s --- |\n",
                 report_times(d), d->predicted ? "" : " predicted |",
-                member_text(d->definition, "metric", "metric"), d->predicted ? "" : " ---: |");
+                member_text(d->definition, "metric", "metric"), memory ? " memory |" : "",
+                d->predicted ? "" : " ---: |", memory ? " ---: |" : "");
   size_t i;
-  json_t *row;
-  json_array_foreach(rows, i, row) {
-    char figure[5][FIGURE_SIZE], predicted[FIGURE_SIZE];
-    figure_time(member_number(row, "predicted_seconds"), predicted);
-    figure_time(member_number(row, "step_seconds"), figure[0]);
-    figure_percent(member_number(row, "ratio"), 1, figure[1]);
-    figure_value(member_number(row, "metric"), figure[2]);
-    figure_worse(d, member_number(row, "worse_by"), figure[3]);
-    figure_bytes(member_number(row, "memory_bytes"), figure[4]);
+  json_t *json;
+  json_array_foreach(rows, i, json) {
+    report_row row;
+    report_row_make(d, json, &row);
     mpt_text_add(page, "|");
-    add_cell(page, member_text(row, "label", "?"));
-    for (int f = 0; f < 5; f++) {
-      add_cell(page, figure[f]);
-      if (f == 0 && !d->predicted)
-        add_cell(page, predicted);
-    }
-    add_cell(page, report_row_verdict(d, row));
+    add_cell(page, row.label);
+    add_cell(page, row.time);
+    if (!d->predicted)
+      add_cell(page, row.predicted);
+    const char *const cells[] = {row.ratio, row.metric, row.worse, row.interval, row.pairs};
+    for (size_t c = 0; c < sizeof cells / sizeof cells[0]; c++)
+      add_cell(page, cells[c]);
+    if (memory)
+      add_cell(page, row.memory);
+    add_cell(page, row.verdict);
     mpt_text_add(page, "\n");
   }
 }
@@ -117,14 +117,16 @@ static void add_evaluations(const report_data *d, mpt_text *page) {
   for (int i = 0; i < d->evaluation_count; i++) {
     const store_evaluation *e = &d->evaluations[i];
     const report_point *p = report_find(d, e->policy);
-    char metric[FIGURE_SIZE], worse[FIGURE_SIZE], outcome[512];
+    char steps[96], metric[FIGURE_SIZE], worse[FIGURE_SIZE], outcome[512];
+    report_condition(d, e, steps, sizeof steps);
     figure_value(e->metric, metric);
-    figure_worse(d, report_difference(d, e), worse);
+    figure_change(d, report_change_of(d, e), worse);
     report_outcome(e, outcome, sizeof outcome);
     mpt_text_addf(page, "| %lld |", (long long)e->id);
     add_cell(page, p == NULL ? e->policy : p->policy->label);
     add_cell(page, e->purpose);
-    mpt_text_addf(page, " %llu | %lld |", (unsigned long long)e->seed, (long long)e->steps_done);
+    mpt_text_addf(page, " %llu |", (unsigned long long)e->seed);
+    add_cell(page, steps);
     add_cell(page, metric);
     add_cell(page, worse);
     add_cell(page, outcome);

@@ -56,38 +56,54 @@ void report_outcome(const store_evaluation *e, char *text, size_t size) {
     snprintf(text, size, "ok");
 }
 
-const char *report_row_verdict(const report_data *d, const json_t *row) {
-  if (member_true(row, "reference"))
-    return "reference";
-  if (member_true(row, "excluded"))
-    return "excluded";
-  if (isfinite(member_number(row, "worse_by")))
-    return member_text(row, "verdict", "");
-  const char *label = member_text(row, "label", "");
+static void say_words(const report_point *p, mpt_text *page) {
+  const verify_result *v = &p->seen.verified;
+  html_add(page, "<li>%s: %d of %d pairs within the budget", p->policy->label, v->within,
+           v->finished);
+  if (v->within_share > 0) {
+    char share[FIGURE_SIZE];
+    figure_percent(v->within_share, 0, share);
+    html_add(page, ", so at least %s of such runs are (95%%)", share);
+  }
+  if (isfinite(v->diverged_bound)) {
+    char bound[FIGURE_SIZE];
+    figure_percent(v->diverged_bound, 0, bound);
+    html_add(page, "; %d of %d diverged, at most %s do (95%%); of the reference %d",
+             v->candidate_diverged, v->tried, bound, v->reference_diverged);
+  }
+  mpt_text_add(page, ".");
+}
+
+void report_words(const report_data *d, mpt_text *page) {
+  mpt_text_add(page, "<ul class=\"notes\">");
   for (int i = 0; i < d->policy_count; i++)
-    if (strcmp(d->points[i].policy->label, label) == 0 && d->points[i].failures > 0)
-      return "diverged or given up";
-  return "not trained";
+    if (d->points[i].seen.attempted && d->points[i].seen.verified.finished > 0)
+      say_words(&d->points[i], page);
+  mpt_text_add(page, "</ul>");
 }
 
 static void number(mpt_text *text, const char *figure) {
   mpt_text_addf(text, "%c%s%c", NUMBER_BEGIN, figure, NUMBER_END);
 }
 
+static const report_point *written_point(const report_data *d) {
+  return report_find(d, member_text(d->winner, "policy", ""));
+}
+
 /* "is worse by at most 0.3%", or, when even the bound is below 0, "is better by at least 0.1%". */
-static void add_bound(const report_data *d, mpt_text *text, double share) {
+static void add_bound(const report_data *d, mpt_text *text, const evidence *e) {
   char figure[FIGURE_SIZE];
-  figure_worse_relative(d, fabs(share), figure);
-  mpt_text_add(text, share < 0 ? "is better by at least " : "is worse by at most ");
+  const double upper = e->interval.upper;
+  figure_change(d, fabs(upper), figure);
+  mpt_text_add(text, upper < 0 ? "is better by at least " : "is worse by at most ");
   number(text, figure[0] == '+' ? figure + 1 : figure);
 }
 
 static void add_confidence(const report_data *d, mpt_text *text) {
   char figure[FIGURE_SIZE];
-  const double confidence = member_number(d->winner, "confidence");
-  snprintf(figure, sizeof figure, "%.3g%%", 100 * confidence);
+  snprintf(figure, sizeof figure, "%.3g%%", 100 * (1 - d->records.rule.alpha));
   mpt_text_add(text, " with ");
-  number(text, isfinite(confidence) ? figure : "unknown");
+  number(text, figure);
   mpt_text_add(text, " confidence");
 }
 
@@ -104,26 +120,49 @@ static void add_step(const report_data *d, mpt_text *text) {
   mpt_text_addf(text, " a step (%s)", report_times(d));
 }
 
-static void say_gain(const report_data *d, mpt_text *text) {
+/* Beside what people would have trained in without a search. */
+static void add_ratio(const report_data *d, mpt_text *text) {
   char figure[FIGURE_SIZE];
-  mpt_text_add(text, "The policy ");
-  mpt_text_add_shown(text, member_text(d->winner, "label", "that won"));
-  mpt_text_add(text, " takes ");
-  add_step(d, text);
-  mpt_text_add(text, ", ");
+  const double own = member_number(d->winner, "step_seconds");
+  const double other = member_number(d->winner, "otherwise_seconds");
+  const char *otherwise = member_text(d->winner, "otherwise", "");
+  if (isfinite(other) && own < other) {
+    snprintf(figure, sizeof figure, "%.2f", other / own);
+    number(text, figure);
+    mpt_text_addf(text, " times as fast as %s", otherwise);
+    return;
+  }
   figure_percent(member_number(d->winner, "ratio"), 1, figure);
   number(text, figure);
-  mpt_text_addf(text, " of the reference’s (%s), and its %s ", report_times(d),
+  mpt_text_add(text, " of the reference’s");
+}
+
+static void say_gain(const report_data *d, mpt_text *text) {
+  const report_point *p = written_point(d);
+  mpt_text_addf(text, "The policy %s takes ", member_text(d->winner, "label", "that won"));
+  add_step(d, text);
+  mpt_text_add(text, ", ");
+  add_ratio(d, text);
+  mpt_text_addf(text, " (%s), and its %s ", report_times(d),
                 member_text(d->definition, "metric", "metric"));
-  add_bound(d, text, member_number(d->winner, "upper_bound"));
-  add_confidence(d, text);
+  if (p != NULL && p->winner && isfinite(p->seen.interval.upper)) {
+    add_bound(d, text, &p->seen);
+    add_confidence(d, text);
+  } else {
+    char figure[FIGURE_SIZE];
+    figure_change(d, p == NULL ? NAN : report_change(d, &p->seen), figure);
+    mpt_text_add(text, "changed by ");
+    number(text, figure);
+    mpt_text_add(text, " (worse is positive), not verified");
+  }
   mpt_text_add(text, ".");
 }
 
 static int tried(const report_data *d) {
   int count = 0;
   for (int i = 0; i < d->policy_count; i++)
-    count += !d->points[i].reference && d->points[i].pairs + d->points[i].failures > 0;
+    count += !d->points[i].reference &&
+             d->points[i].seen.pairs + d->points[i].seen.diverged + d->points[i].seen.given_up > 0;
   return count;
 }
 
@@ -153,13 +192,13 @@ static void say_not_met(const report_data *d, mpt_text *text) {
   mpt_text_add(text, ", takes ");
   add_step(d, text);
   mpt_text_addf(text, ", and its %s ", member_text(d->definition, "metric", "metric"));
-  const double upper = member_number(d->winner, "upper_bound");
-  if (isfinite(upper)) {
-    add_bound(d, text, upper);
+  const report_point *p = written_point(d);
+  if (p != NULL && p->seen.fresh && isfinite(p->seen.interval.upper)) {
+    add_bound(d, text, &p->seen);
     add_confidence(d, text);
   } else {
     mpt_text_add(text, "changed by ");
-    figure_worse_relative(d, member_number(d->winner, "worse_by"), figure);
+    figure_change(d, p == NULL ? NAN : report_change(d, &p->seen), figure);
     number(text, figure);
     mpt_text_add(text, " (worse is positive), not verified");
   }
@@ -199,7 +238,7 @@ static void say_unfinished(const report_data *d, mpt_text *text) {
     number(text, figure);
     mpt_text_add(text, " between seeds");
   }
-  const report_point *reference = report_find(d, d->reference_policy);
+  const report_point *reference = report_find(d, d->records.reference);
   if (reference != NULL && isfinite(reference->seconds)) {
     mpt_text_add(text, ", its step ");
     figure_time(reference->seconds, figure);
@@ -223,17 +262,28 @@ static void add_notes(const report_data *d, mpt_text *notes) {
     mpt_text_addf(notes, "Accuracy %s on the proxy, the model as given; times are priced for %s.\n",
                   member_true(d->winner, "gain") ? "verified" : "measured",
                   member_text(proxy, "text", "a larger one"));
-  if (member_true(d->winner, "gain") && isfinite(steps))
+  const report_point *p = written_point(d);
+  if (p != NULL && p->winner && isfinite(steps))
     mpt_text_addf(notes, "Verified for %.0f steps.\n", steps);
   if (isfinite(steps) && steps != member_number(d->definition, "steps"))
     mpt_text_addf(notes, "Evaluations were shortened from the workload’s %.0f steps to %.0f.\n",
                   member_number(d->definition, "steps"), steps);
+  if (json_is_integer(json_object_get(d->definition, "from_schema")))
+    mpt_text_add(notes,
+                 "Made by an earlier mptune: its verdicts, which took the reference’s mean as "
+                 "known, are not kept; mptune tune on the same workload verifies anew.\n");
+  if (d->elsewhere > 0)
+    mpt_text_addf(notes,
+                  "%d evaluation%s of this run %s made under other conditions (length, data, "
+                  "numerics): listed, compared with nothing.\n",
+                  d->elsewhere, d->elsewhere == 1 ? "" : "s", d->elsewhere == 1 ? "was" : "were");
   if (member_text(d->reference, "noise_note", "")[0] != '\0')
     mpt_text_addf(notes, "About the noise: %s.\n", member_text(d->reference, "noise_note", ""));
   figure_duration(member_number(d->winner, "tuning_seconds"), cost);
   figure_duration(member_number(d->winner, "payback_seconds"), payback);
   if (isfinite(member_number(d->winner, "payback_seconds")))
-    mpt_text_addf(notes, "Tuning took %s and pays back after %s of training (%s).\n", cost, payback,
+    mpt_text_addf(notes, "Tuning took %s and pays back after %s of training, beside %s (%s).\n",
+                  cost, payback, member_text(d->winner, "otherwise", "the reference"),
                   report_times(d));
   else if (isfinite(member_number(d->winner, "tuning_seconds")))
     mpt_text_addf(notes, "Tuning took %s.\n", cost);
@@ -243,7 +293,7 @@ void report_verdict_make(const report_data *data, report_verdict *v) {
   *v = (report_verdict){0};
   const bool there = json_object_size(data->winner) > 0;
   const char *word = member_text(data->winner, "verdict", "unverified");
-  const bool stays = strcmp(member_text(data->winner, "policy", ""), data->reference_policy) == 0;
+  const bool stays = strcmp(member_text(data->winner, "policy", ""), data->records.reference) == 0;
   if (!there) {
     v->word = "unfinished";
     say_unfinished(data, &v->sentence);

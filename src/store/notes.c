@@ -76,15 +76,17 @@ static const shape formats = {.kind = WORD, .known = is_formats, .what = "a laye
 static const shape anything = {.kind = ANYTHING};
 static const shape counts = {.kind = LIST, .of = &count};
 static const shape numbers = {.kind = LIST, .of = &number};
-static const shape object = {.kind = OBJECT};
-static const shape objects = {.kind = LIST, .of = &object};
+
 static const shape things = {.kind = MAP, .of = &anything};
 
 #define OBJECT_OF(list)                                                                            \
   { .kind = OBJECT, .members = list, .member_count = sizeof list / sizeof list[0] }
 
-static const shape_member budget_members[] = {
-    {"relative", &flag, false}, {"worse_by", &positive, false}, {"text", &text, false}};
+static const shape_member budget_members[] = {{"relative", &flag, false},
+                                              {"worse_by", &positive, false},
+                                              {"text", &text, false},
+                                              {"of", &text, false},
+                                              {"max_diverged", &share, false}};
 static const shape budget = OBJECT_OF(budget_members);
 static const shape_member target_members[] = {{"name", &text, false},
                                               {"device", &text, false},
@@ -94,26 +96,20 @@ static const shape_member target_members[] = {{"name", &text, false},
 static const shape target = OBJECT_OF(target_members);
 static const shape_member proxy_members[] = {{"priced", &flag, false}, {"text", &text, false}};
 static const shape proxy = OBJECT_OF(proxy_members);
-static const shape_member definition_members[] = {{"name", &text, false},
-                                                  {"training_hash", &text, false},
-                                                  {"data_hash", &text, false},
-                                                  {"workload_path", &text, false},
-                                                  {"workload_quoted", &text, false},
-                                                  {"workload_text", &text, false},
-                                                  {"command", &text, false},
-                                                  {"backend", &text, false},
-                                                  {"versions", &things, false},
-                                                  {"seed", &count, false},
-                                                  {"threads", &count, false},
-                                                  {"steps", &count, false},
-                                                  {"evaluation_steps", &count, false},
-                                                  {"metric", &text, false},
-                                                  {"metric_higher_is_better", &flag, false},
-                                                  {"budget", &budget, false},
-                                                  {"reference", &text, false},
-                                                  {"target", &target, false},
-                                                  {"proxy", &proxy, false},
-                                                  {"started", &moment, false}};
+static const shape_member definition_members[] = {
+    {"name", &text, false},          {"training_hash", &text, false},
+    {"data_hash", &text, false},     {"condition", &text, false},
+    {"workload_path", &text, false}, {"workload_quoted", &text, false},
+    {"workload_text", &text, false}, {"command", &text, false},
+    {"backend", &text, false},       {"versions", &things, false},
+    {"seed", &count, false},         {"threads", &count, false},
+    {"steps", &count, false},        {"evaluation_steps", &count, false},
+    {"metric", &text, false},        {"metric_higher_is_better", &flag, false},
+    {"metric_over", &text, false},   {"alpha", &share, false},
+    {"pairs", &count, false},        {"from_schema", &count, false},
+    {"budget", &budget, false},      {"reference", &text, false},
+    {"target", &target, false},      {"proxy", &proxy, false},
+    {"started", &moment, false}};
 static const shape definition = OBJECT_OF(definition_members);
 
 static const shape_member layer_members[] = {{"name", &layer, true},    {"kind", &text, false},
@@ -158,6 +154,7 @@ static const shape_member step_members[] = {{"evaluation", &count, false},
                                             {"seconds", &positive, false},
                                             {"predicted_increase", &number, false},
                                             {"measured_increase", &number, false},
+                                            {"measured_change", &number, false},
                                             {"verdict_text", &text, false}};
 static const shape step = OBJECT_OF(step_members);
 static const shape trajectory = {.kind = LIST, .of = &step};
@@ -169,16 +166,33 @@ static const shape_member reason_members[] = {{"layer", &layer, true},
 static const shape reason = OBJECT_OF(reason_members);
 static const shape reasons = {.kind = LIST, .of = &reason};
 static const shape assignment = {.kind = MAP, .of = &formats};
-static const shape_member winner_members[] = {
-    {"policy", &text, false},           {"label", &text, false},
-    {"assignment", &assignment, false}, {"verdict", &text, false},
-    {"step_seconds", &positive, false}, {"ratio", &positive, false},
-    {"worse_by", &number, false},       {"upper_bound", &number, false},
-    {"confidence", &share, false},      {"gain", &flag, false},
-    {"message", &text, false},          {"predicted", &flag, false},
-    {"memory_bytes", &count, false},    {"reasons", &reasons, false},
-    {"rows", &objects, false},          {"tuning_seconds", &positive, false},
-    {"payback_seconds", &number, false}};
+static const shape_member row_members[] = {{"label", &text, false},
+                                           {"policy", &text, false},
+                                           {"step_seconds", &positive, false},
+                                           {"predicted_seconds", &positive, false},
+                                           {"ratio", &positive, false},
+                                           {"measured", &flag, false},
+                                           {"verdict", &text, false},
+                                           {"winner", &flag, false},
+                                           {"reference", &flag, false},
+                                           {"memory_bytes", &count, false}};
+static const shape row = OBJECT_OF(row_members);
+static const shape rows = {.kind = LIST, .of = &row};
+static const shape_member winner_members[] = {{"policy", &text, false},
+                                              {"label", &text, false},
+                                              {"assignment", &assignment, false},
+                                              {"verdict", &text, false},
+                                              {"step_seconds", &positive, false},
+                                              {"ratio", &positive, false},
+                                              {"otherwise", &text, false},
+                                              {"otherwise_seconds", &positive, false},
+                                              {"gain", &flag, false},
+                                              {"message", &text, false},
+                                              {"predicted", &flag, false},
+                                              {"reasons", &reasons, false},
+                                              {"rows", &rows, false},
+                                              {"tuning_seconds", &positive, false},
+                                              {"payback_seconds", &number, false}};
 static const shape winner = OBJECT_OF(winner_members);
 
 static const shape_member counter_members[] = {
@@ -199,16 +213,12 @@ static const shape_member parts_members[] = {
     {"copies", &positive, false}, {"passes", &positive, false}, {"extrapolated", &share, false}};
 static const shape parts_of = OBJECT_OF(parts_members);
 
-/* By the name's first word; what verification holds is for the reader of verdicts. */
-static const shape_member notes[] = {{"definition", &definition, false},
-                                     {"layers", &layers, false},
-                                     {"reference", &reference, false},
-                                     {"scores", &scores, false},
-                                     {"sensitivity", &sensitivity, false},
-                                     {"trajectory", &trajectory, false},
-                                     {"verification", &objects, false},
-                                     {"winner", &winner, false},
-                                     {"fault", &some, false}};
+/* By the name's first word. */
+static const shape_member notes[] = {
+    {"definition", &definition, false},   {"layers", &layers, false},
+    {"reference", &reference, false},     {"scores", &scores, false},
+    {"sensitivity", &sensitivity, false}, {"trajectory", &trajectory, false},
+    {"winner", &winner, false},           {"fault", &some, false}};
 
 /* ---- reading ---- */
 

@@ -137,6 +137,28 @@ static mpt_status migrate_definition(store *s, json_t *definition, mpt_error *er
   return set_note(s, "definition", definition, error);
 }
 
+/* Rows named their policies by label, and had verdicts that are not kept. */
+static mpt_status migrate_rows(store *s, json_t *winner, mpt_error *error) {
+  store_policy *policies = NULL;
+  int count = 0;
+  size_t i;
+  json_t *row;
+  MPT_RETURN_IF_FAILED(store_all_policies(s, &policies, &count, error));
+  json_array_foreach(json_object_get(winner, "rows"), i, row) {
+    const bool reference = json_is_true(json_object_get(row, "reference"));
+    json_t *same = json_incref(row);
+    for (int k = 0; k < count; k++)
+      if (strcmp(policies[k].label, text_of(row, "label")) == 0)
+        mpt_json_set(&same, "policy", mpt_json_text(policies[k].hash));
+    mpt_json_set(&same, "verdict", mpt_json_text(reference ? "reference" : "unverified"));
+    json_decref(same);
+  }
+  for (int k = 0; k < count; k++)
+    free(policies[k].assignment);
+  free(policies);
+  return MPT_OK;
+}
+
 mpt_status schema_1_migrate(store *s, mpt_error *error) {
   json_t *definition = NULL, *winner = NULL;
   mpt_status status = MPT_OK;
@@ -146,8 +168,11 @@ mpt_status schema_1_migrate(store *s, mpt_error *error) {
     MPT_TRY(find_conditions(s, definition, error));
     MPT_TRY(migrate_definition(s, definition, error));
   }
-  if (winner != NULL && strcmp(text_of(winner, "verdict"), "pass") == 0) {
-    mpt_json_set(&winner, "verdict", mpt_json_text("unverified"));
+  if (winner != NULL) {
+    MPT_TRY(migrate_rows(s, winner, error));
+    const bool gain = json_is_true(json_object_get(winner, "gain"));
+    if (gain)
+      mpt_json_set(&winner, "verdict", mpt_json_text("unverified"));
     MPT_TRY(set_note(s, "winner", json_incref(winner), error));
   }
   MPT_TRY(database_execute(s, "DELETE FROM notes WHERE name = 'verification'", error));

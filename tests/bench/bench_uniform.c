@@ -39,7 +39,7 @@ static int check(const char *directory, const char *path, mpt_error *error) {
   for (int i = 0; i < summary.row_count && status == MPT_OK && winner != NULL; i++) {
     const tuner_row *row = &summary.rows[i];
     mpt_precision q;
-    if (strncmp(row->label, "all-", 4) != 0 || row == winner || row->excluded ||
+    if (strncmp(row->label, "all-", 4) != 0 || row == winner || row->refused != NULL ||
         mpt_precision_parse(row->label + 4, &q, NULL) != MPT_OK)
       continue;
     if (row->step_seconds >= winner->step_seconds * (1 - EQUAL_TIME)) {

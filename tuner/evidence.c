@@ -1,0 +1,340 @@
+#include "tuner/evidence.h"
+#include "base/error.h"
+#include "store/notes.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Two-sided: 2.5% at each end. */
+#define SHOWN_LEVEL 0.025
+/* Of the deviation of the search's own pairs, the share below which that of fresh pairs is not
+ * believed: a few pairs can lie close together by chance. */
+#define BELIEVED_SHARE 0.5
+#define BELIEVED_PAIRS 3
+
+void evidence_clear(evidence_records *r) {
+  for (int i = 0; i < r->evaluation_count; i++)
+    store_evaluation_clear(&r->evaluations[i]);
+  free(r->evaluations);
+  free(r->attempts);
+  *r = (evidence_records){0};
+}
+
+static double contribution(const evidence_records *r, const store_evaluation *e, int64_t sample);
+
+/* Where samples stand for others, the verdict needs them one by one: as numbers that are compared.
+ */
+static mpt_status lay_out_samples(const evidence_records *r, store_evaluation *e,
+                                  mpt_error *error) {
+  if (e->judged == 0)
+    return MPT_OK;
+  float *numbers = malloc((size_t)e->judged * sizeof *numbers);
+  if (numbers == NULL)
+    return mpt_fail_memory(error, "held-out samples", (size_t)e->judged * sizeof *numbers);
+  for (int64_t i = 0; i < e->judged; i++)
+    numbers[i] = (float)contribution(r, e, i);
+  free(e->right);
+  free(e->contributions);
+  e->right = NULL;
+  e->contributions = numbers;
+  return MPT_OK;
+}
+
+mpt_status evidence_load_records(store *s, evidence_records *r, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(store_all_evaluations(s, &r->evaluations, &r->evaluation_count, error));
+  for (int i = 0; i < r->evaluation_count && r->rule.population; i++)
+    MPT_RETURN_IF_FAILED(lay_out_samples(r, &r->evaluations[i], error));
+  r->laid_out = r->rule.population;
+  return store_all_attempts(s, &r->attempts, &r->attempt_count, error);
+}
+
+/* ---- pairs ---- */
+
+static bool is_like(const evidence_records *r, const store_evaluation *e, const char *policy) {
+  return e->condition[0] != '\0' && strcmp(e->condition, r->condition) == 0 &&
+         strcmp(e->policy, policy) == 0;
+}
+
+static const store_evaluation *find(const evidence_records *r, const char *policy, uint64_t seed) {
+  for (int i = 0; i < r->evaluation_count; i++)
+    if (r->evaluations[i].seed == seed && is_like(r, &r->evaluations[i], policy))
+      return &r->evaluations[i];
+  return NULL;
+}
+
+const store_evaluation *evidence_pair(const evidence_records *r, const store_evaluation *e) {
+  return strcmp(e->condition, r->condition) == 0 ? find(r, r->reference, e->seed) : NULL;
+}
+
+static bool finished(const store_evaluation *e) {
+  return !e->diverged && !e->stopped && isfinite(e->metric);
+}
+
+static double sign(const evidence_records *r) {
+  return r->rule.higher_is_better ? -1 : 1;
+}
+
+/* What is compared is the metric; of an accuracy whose budget is of the error, the error. */
+static double compared(const evidence_records *r, const store_evaluation *e) {
+  if (!finished(e))
+    return NAN;
+  return r->of_error ? 1 - e->metric : e->metric;
+}
+
+double evidence_difference(const evidence_records *r, const store_evaluation *e) {
+  const store_evaluation *pair = evidence_pair(r, e);
+  return pair != NULL ? sign(r) * (compared(r, e) - compared(r, pair)) : NAN;
+}
+
+static bool is_right(const store_evaluation *e, int64_t sample) {
+  return (e->right[sample / 8] >> sample % 8 & 1) != 0;
+}
+
+/* What a sample contributed to the number that is compared: the metric, or the error. */
+static double contribution(const evidence_records *r, const store_evaluation *e, int64_t sample) {
+  if (r->laid_out)
+    return (double)e->contributions[sample];
+  const double own =
+      e->right != NULL ? (double)is_right(e, sample) : (double)e->contributions[sample];
+  return r->of_error ? 1 - own : own;
+}
+
+static void add_samples(const evidence_records *r, const store_evaluation *reference,
+                        const store_evaluation *candidate, verify_pair *pair) {
+  if (reference->judged == 0 || reference->judged != candidate->judged)
+    return;
+  pair->samples = candidate->judged;
+  pair->unit = fmax(reference->unit, candidate->unit);
+  pair->x = r->laid_out ? reference->contributions : NULL;
+  pair->y = r->laid_out ? candidate->contributions : NULL;
+  for (int64_t i = 0; i < pair->samples; i++) {
+    const double x = contribution(r, reference, i), y = contribution(r, candidate, i);
+    pair->xx += x * x;
+    pair->xy += x * y;
+    pair->yy += y * y;
+  }
+}
+
+static verify_pair pair_of(const evidence_records *r, const store_evaluation *reference,
+                           const store_evaluation *candidate) {
+  verify_pair pair = {.reference = compared(r, reference), .candidate = compared(r, candidate)};
+  add_samples(r, reference, candidate, &pair);
+  return pair;
+}
+
+verify_rule evidence_rule(const evidence_records *r, const store_attempt *attempt) {
+  verify_rule rule = r->rule;
+  if (attempt != NULL)
+    rule.alpha *= attempt->weight;
+  return rule;
+}
+
+/* ---- verification ---- */
+
+const store_attempt *evidence_attempt(const evidence_records *r, const char *policy) {
+  for (int i = 0; i < r->attempt_count; i++)
+    if (strcmp(r->attempts[i].condition, r->condition) == 0 &&
+        strcmp(r->attempts[i].policy, policy) == 0)
+      return &r->attempts[i];
+  return NULL;
+}
+
+int evidence_fresh_pairs(const evidence_records *r, const store_attempt *attempt,
+                         verify_pair *pairs) {
+  int count = 0;
+  while (count < VERIFY_MOST_TRIED) {
+    const uint64_t seed = attempt->first_seed + (uint64_t)count;
+    const store_evaluation *reference = find(r, r->reference, seed);
+    const store_evaluation *candidate = find(r, attempt->policy, seed);
+    if (reference == NULL || candidate == NULL)
+      break;
+    pairs[count++] = pair_of(r, reference, candidate);
+  }
+  return count;
+}
+
+/* ---- one policy ---- */
+
+static bool is_fresh(const store_attempt *attempt, uint64_t seed, int tried) {
+  return attempt != NULL && seed >= attempt->first_seed &&
+         seed < attempt->first_seed + (uint64_t)tried;
+}
+
+/* Of a metric that moves in steps, pairs whose samples are not known have a mean and no bound. */
+static bool is_bounded(const evidence_records *r, const verify_pair *pairs, int count) {
+  for (int i = 0; i < count; i++)
+    if (r->in_steps && pairs[i].samples == 0)
+      return false;
+  return count > 0;
+}
+
+static double difference_of(const verify_rule *rule, const verify_pair *pair) {
+  return (rule->higher_is_better ? -1 : 1) * (pair->candidate - pair->reference);
+}
+
+static double deviation_of(const verify_rule *rule, const verify_pair *pairs, int n) {
+  double mean = 0, squares = 0;
+  for (int i = 0; i < n; i++)
+    mean += difference_of(rule, &pairs[i]) / n;
+  for (int i = 0; i < n; i++)
+    squares += pow(difference_of(rule, &pairs[i]) - mean, 2);
+  return n < 2 ? NAN : sqrt(squares / (n - 1));
+}
+
+static void take_means(const evidence_records *r, const verify_pair *pairs, evidence *out) {
+  double reference = 0, candidate = 0;
+  const int n = out->pairs;
+  for (int i = 0; i < n; i++) {
+    reference += pairs[i].reference / n;
+    candidate += pairs[i].candidate / n;
+  }
+  if (n == 0)
+    return;
+  const verify_rule rule = evidence_rule(r, NULL);
+  out->worse = (rule.higher_is_better ? -1 : 1) * (candidate - reference);
+  out->deviation = deviation_of(&rule, pairs, n);
+  out->worse_share = reference == 0 ? NAN : out->worse / fabs(reference);
+  out->metric = r->of_error ? 1 - candidate : candidate;
+  out->reference_metric = r->of_error ? 1 - reference : reference;
+}
+
+/* The deviation of D in the pairs that the search had trained before the attempt's first one; those
+ * that came later must not change a verdict that was given. */
+static double earlier_deviation(const evidence_records *r, const store_attempt *attempt) {
+  const store_evaluation *first = find(r, attempt->policy, attempt->first_seed);
+  const verify_rule rule = evidence_rule(r, attempt);
+  double sum = 0, squares = 0;
+  int n = 0;
+  for (int i = 0; i < r->evaluation_count && first != NULL; i++) {
+    const store_evaluation *e = &r->evaluations[i];
+    const store_evaluation *reference =
+        e->id < first->id && is_like(r, e, attempt->policy) ? find(r, r->reference, e->seed) : NULL;
+    if (reference == NULL || !finished(reference) || !finished(e))
+      continue;
+    const verify_pair pair = pair_of(r, reference, e);
+    const double d = difference_of(&rule, &pair) -
+                     (rule.relative ? rule.budget * fabs(pair.reference) : rule.budget);
+    sum += d;
+    squares += d * d;
+    n++;
+  }
+  return n < BELIEVED_PAIRS ? 0 : sqrt(fmax(0, (squares - sum * sum / n) / (n - 1)));
+}
+
+static void judge(const evidence_records *r, const store_attempt *attempt, evidence *out) {
+  verify_pair pairs[VERIFY_MOST_TRIED];
+  const int tried = evidence_fresh_pairs(r, attempt, pairs);
+  verify_rule rule = evidence_rule(r, attempt);
+  rule.least_deviation = BELIEVED_SHARE * earlier_deviation(r, attempt);
+  out->attempted = tried > 0;
+  out->weight = attempt->weight;
+  out->first_seed = attempt->first_seed;
+  out->verified = verify_pairs(&rule, pairs, tried, r->most_pairs);
+  if (is_bounded(r, pairs, tried) || tried == 0)
+    return;
+  out->verified.verdict = MPT_VERDICT_INCONCLUSIVE;
+  out->verified.bound = (verify_interval){-INFINITY, INFINITY};
+}
+
+static void count_failures(const store_evaluation *reference, const store_evaluation *e,
+                           evidence *out) {
+  out->diverged += e->diverged || (!e->stopped && !isfinite(e->metric));
+  out->given_up += e->stopped && !e->diverged;
+  out->reference_diverged += !finished(reference);
+}
+
+mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *out,
+                       mpt_error *error) {
+  const store_attempt *attempt = evidence_attempt(r, policy);
+  const double level = SHOWN_LEVEL;
+  *out = (evidence){.metric = NAN,
+                    .reference_metric = NAN,
+                    .worse = NAN,
+                    .deviation = NAN,
+                    .worse_share = NAN,
+                    .interval = {-INFINITY, INFINITY},
+                    .confidence = 1 - level};
+  verify_pair *pairs = calloc((size_t)r->evaluation_count + 1, sizeof *pairs);
+  if (pairs == NULL)
+    return mpt_fail_memory(error, "pairs of trainings", 0);
+  if (attempt != NULL)
+    judge(r, attempt, out);
+  /* Pairs beyond the look that decided were not trained for it; those up to it are. */
+  const int tried = out->attempted ? out->verified.tried : 0;
+  out->fresh = out->attempted && out->verified.finished > 0;
+  for (int i = 0; i < r->evaluation_count; i++) {
+    const store_evaluation *e = &r->evaluations[i];
+    const store_evaluation *reference =
+        is_like(r, e, policy) ? find(r, r->reference, e->seed) : NULL;
+    if (reference == NULL || (out->fresh && !is_fresh(attempt, e->seed, tried)))
+      continue;
+    count_failures(reference, e, out);
+    if (finished(reference) && finished(e))
+      pairs[out->pairs++] = pair_of(r, reference, e);
+  }
+  take_means(r, pairs, out);
+  if (strcmp(policy, r->reference) == 0) {
+    out->interval = (verify_interval){0, 0};
+  } else if (out->fresh) {
+    out->interval = out->verified.bound;
+    out->confidence = 1 - r->rule.alpha;
+  } else if (is_bounded(r, pairs, out->pairs)) {
+    const verify_rule rule = evidence_rule(r, NULL);
+    out->interval = verify_mean_interval(&rule, pairs, out->pairs, level);
+  }
+  free(pairs);
+  return MPT_OK;
+}
+
+/* ---- the run that a store is about ---- */
+
+static const char *text_of(const json_t *object, const char *name) {
+  const char *text = json_string_value(json_object_get(object, name));
+  return text == NULL ? "" : text;
+}
+
+static double number_of(const json_t *object, const char *name, double otherwise) {
+  const json_t *value = json_object_get(object, name);
+  return json_is_number(value) ? json_number_value(value) : otherwise;
+}
+
+static void read_rule(const json_t *definition, evidence_records *r) {
+  const json_t *budget = json_object_get(definition, "budget");
+  const double pairs = number_of(definition, "pairs", VERIFY_DEFAULT_PAIRS);
+  r->rule = (verify_rule){
+      .budget = number_of(budget, "worse_by", NAN),
+      .relative = json_is_true(json_object_get(budget, "relative")),
+      .population = strcmp(text_of(definition, "metric_over"), "population") == 0,
+      .alpha = number_of(definition, "alpha", 0.05),
+      .most_diverged = number_of(budget, "max_diverged", NAN),
+  };
+  r->of_error = strcmp(text_of(budget, "of"), "error") == 0;
+  r->rule.higher_is_better =
+      !r->of_error && json_is_true(json_object_get(definition, "metric_higher_is_better"));
+  r->in_steps = strcmp(text_of(definition, "metric"), "loss") != 0;
+  r->most_pairs = pairs >= 4 && pairs <= VERIFY_MOST_PAIRS ? (int)pairs : VERIFY_DEFAULT_PAIRS;
+  snprintf(r->condition, sizeof r->condition, "%s", text_of(definition, "condition"));
+}
+
+/* As the search noted it, or, before it did, the policy that was trained as the reference. */
+static void find_reference(const json_t *note, evidence_records *r) {
+  snprintf(r->reference, sizeof r->reference, "%s", text_of(note, "policy"));
+  for (int i = 0; i < r->evaluation_count && r->reference[0] == '\0'; i++)
+    if (strcmp(r->evaluations[i].purpose, "reference") == 0)
+      memcpy(r->reference, r->evaluations[i].policy, sizeof r->reference);
+}
+
+mpt_status evidence_load(store *s, evidence_records *r, mpt_error *error) {
+  json_t *definition = NULL, *reference = NULL;
+  mpt_status status = MPT_OK;
+  *r = (evidence_records){0};
+  MPT_TRY(store_read_note(s, "definition", &definition, error));
+  MPT_TRY(store_read_note(s, "reference", &reference, error));
+  read_rule(definition, r);
+  MPT_TRY(evidence_load_records(s, r, error));
+  find_reference(reference, r);
+fail:
+  json_decref(definition);
+  json_decref(reference);
+  return status;
+}

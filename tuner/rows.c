@@ -1,0 +1,80 @@
+/* What is said of a policy in a row of a table. */
+#include "base/json.h"
+#include "tuner/search.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *why_untrained(const search *s, const candidate *c) {
+  if (c->seen.pairs + c->seen.diverged + c->seen.given_up > 0 || c == &s->reference)
+    return NULL;
+  if (c->untimed[0] != '\0')
+    return "does not run here";
+  if (c->seconds >= search_limit(s) * (1 - s->equal_time))
+    return "timed only"; /* not faster than the reference */
+  return s->trainings >= s->options->max_evaluations ? "left out (--evaluations)" : "timed only";
+}
+
+/* What this process found; else what an earlier one did, of a policy that this one did not reach.
+ */
+static mpt_verdict verdict_of(const candidate *c) {
+  return c->verdict == MPT_VERDICT_UNVERIFIED && c->seen.attempted ? c->seen.verified.verdict
+                                                                   : c->verdict;
+}
+
+tuner_row search_row(const search *s, const candidate *c) {
+  const bool reference = strcmp(c->hash, s->reference.hash) == 0;
+  tuner_row row = {.step_seconds = c->seconds,
+                   .predicted_seconds = cost_uncorrected(&c->cost),
+                   .measured = c->timed.count > 0,
+                   .ratio = c->seconds / s->reference.seconds,
+                   .seen = c->seen,
+                   .verdict = verdict_of(c),
+                   .refused = space_refusal(s->space, s->profile, c->assignment),
+                   .untrained = reference ? NULL : why_untrained(s, c),
+                   .reference = reference,
+                   .memory_bytes = s->w->priced.present ? 0 : c->memory_bytes};
+  if (reference && row.memory_bytes == 0 && !s->w->priced.present)
+    row.memory_bytes = s->reference.memory_bytes;
+  snprintf(row.label, sizeof row.label, "%s", c->label);
+  memcpy(row.policy, c->hash, sizeof row.policy);
+  return row;
+}
+
+const char *tuner_row_verdict(const tuner_row *row) {
+  if (row->reference)
+    return "reference";
+  if (row->refused != NULL)
+    return row->refused;
+  if (row->verdict != MPT_VERDICT_UNVERIFIED)
+    return mpt_verdict_name(row->verdict);
+  if (row->untrained != NULL)
+    return row->untrained;
+  if (row->seen.diverged > 0)
+    return "diverged";
+  if (row->seen.given_up > 0)
+    return "given up";
+  return mpt_verdict_name(row->verdict);
+}
+
+json_t *evidence_json(const evidence *e) {
+  json_t *interval = mpt_json_pack("{s:f,s:f,s:f}", "lower", e->interval.lower, "upper",
+                                   e->interval.upper, "confidence", e->confidence);
+  return mpt_json_pack("{s:f,s:f,s:f,s:f,s:f,s:o,s:i,s:b,s:i,s:i,s:i}", "metric", e->metric,
+                       "reference_metric", e->reference_metric, "worse_by_absolute", e->worse,
+                       "worse_by_relative", e->worse_share, "deviation_of_pairs", e->deviation,
+                       "interval", interval, "pairs", e->pairs, "fresh", (int)e->fresh, "diverged",
+                       e->diverged, "given_up", e->given_up, "reference_diverged",
+                       e->reference_diverged);
+}
+
+json_t *tuner_row_json(const tuner_row *r) {
+  json_t *json = mpt_json_pack(
+      "{s:s,s:s,s:f,s:f,s:b,s:f,s:s,s:b,s:b,s:o}", "label", r->label, "policy", r->policy,
+      "step_seconds", r->step_seconds, "predicted_seconds", r->predicted_seconds, "measured",
+      (int)r->measured, "ratio", r->ratio, "verdict", tuner_row_verdict(r), "winner",
+      (int)r->winner, "reference", (int)r->reference, "memory_bytes",
+      r->memory_bytes == 0 ? json_null() : json_integer((json_int_t)r->memory_bytes));
+  mpt_json_set(&json, "accuracy", evidence_json(&r->seen));
+  return json;
+}
