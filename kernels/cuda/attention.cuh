@@ -52,6 +52,15 @@ static inline int most_shared(const cuda_context *c) {
   return bytes - TALLY_SHARED;
 }
 
+/* Whether blocks of any device that runs this code can have more than 163 KiB: kernels for more are
+ * never launched on others (most_shared), and are empty in their code. */
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+constexpr bool HAS_ROOM = false;
+#else
+constexpr bool HAS_ROOM = true;
+#endif
+constexpr int ROOM = 163 << 10;
+
 /* The head's first element in row `row`. */
 static __device__ __forceinline__ char *head_row(const attention_problem &p,
                                                  const attention_matrix &x, int pair, int row) {

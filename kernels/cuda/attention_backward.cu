@@ -36,6 +36,9 @@ static __global__ void __launch_bounds__(backward_shape<T, D, true, ROOMY>::THRE
                                          backward_shape<T, D, true, ROOMY>::PER_SM)
     backward_keys(const __grid_constant__ attention_problem p) {
   typedef backward_shape<T, D, true, ROOMY> shape;
+  static_assert(!ROOMY || shape::BYTES > ROOM, "ROOMY is for devices with room");
+  if (ROOMY && !HAS_ROOM)
+    return;
   constexpr int MT = shape::MT, STREAM = shape::STREAM, N = STREAM / 8, THREADS = shape::THREADS;
   constexpr int STAGE = STREAM * row_bytes<T, D>;
   static_assert(THREADS >= 2 * STREAM, "load_rows");
@@ -138,6 +141,9 @@ static __global__ void __launch_bounds__(backward_shape<T, D, false, ROOMY>::THR
                                          backward_shape<T, D, false, ROOMY>::PER_SM)
     backward_queries(const __grid_constant__ attention_problem p) {
   typedef backward_shape<T, D, false, ROOMY> shape;
+  static_assert(!ROOMY || shape::BYTES > ROOM, "ROOMY is for devices with room");
+  if (ROOMY && !HAS_ROOM)
+    return;
   constexpr int MT = shape::MT, STREAM = shape::STREAM, N = STREAM / 8, THREADS = shape::THREADS;
   constexpr int STAGE = STREAM * row_bytes<T, D>;
   extern __shared__ __align__(1024) char shared[];

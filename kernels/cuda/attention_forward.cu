@@ -58,6 +58,9 @@ static __global__ void __launch_bounds__(forward_shape<T, D, ROOMY>::THREADS,
                                          forward_shape<T, D, ROOMY>::PER_SM)
     forward(const __grid_constant__ attention_problem p) {
   typedef forward_shape<T, D, ROOMY> shape;
+  static_assert(!ROOMY || shape::BYTES > ROOM, "ROOMY is for devices with room");
+  if (ROOMY && !HAS_ROOM)
+    return;
   constexpr int MT = shape::MT, KEYS = shape::KEYS, N = KEYS / 8, THREADS = shape::THREADS;
   extern __shared__ __align__(1024) char shared[];
   char *tile_q = shared, *tile_k = tile_q + shape::QUERIES * row_bytes<T, D>;

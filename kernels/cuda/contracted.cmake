@@ -1,5 +1,5 @@
-# Kernels, by file, whose products and sums the compiler may contract: sums of products over a row, a
-# tile or a tensor, which no other kernel must equal bit for bit, and whose time is measured.
+# Kernels, by file, whose products and sums the compiler may contract: no other kernel must equal them
+# bit for bit, and without it their machine code, whose times were measured, would be another.
 set(MPTUNE_CONTRACTED
   attention attention_backward attention_forward attention_plain # scores, and sums over keys
   binary_cross_entropy mean_squared_error nll softmax # sums over rows

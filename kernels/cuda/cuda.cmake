@@ -8,7 +8,9 @@ target_compile_definitions(mptune_cuda PRIVATE MPTUNE_CUDA)
 target_compile_definitions(mptune_objects PRIVATE MPTUNE_CUDA)
 
 # Nothing of C++ but templates, so that C programs link without its library.
-set(MPTUNE_CUDA_FLAGS --std=c++17 -lineinfo
+# Lines are for profilers: in release builds they would be two thirds of the binary. The driver takes
+# compressed code apart when a kernel of the file is first launched.
+set(MPTUNE_CUDA_FLAGS --std=c++17 --compress-mode=size $<$<CONFIG:RelWithDebInfo>:-lineinfo>
     -Xcompiler=-fno-threadsafe-statics,-fno-exceptions,-fno-rtti,-fvisibility=hidden)
 if(MPTUNE_WERROR)
   list(APPEND MPTUNE_CUDA_FLAGS --Werror=all-warnings)
