@@ -37,12 +37,12 @@ static int by_size(const void *a, const void *b) {
 static size_t lowest(const memory_buffer *buffer, memory_buffer *const *placed, int count) {
   size_t place = 0;
   for (int i = 0; i < count; i++) {
-    if (!in_use_together(buffer, placed[i]))
+    const size_t behind = placed[i]->offset + aligned(placed[i]->bytes);
+    if (behind <= place || !in_use_together(buffer, placed[i])) /* the cheap question first */
       continue;
     if (place + aligned(buffer->bytes) <= placed[i]->offset)
       return place;
-    size_t behind = placed[i]->offset + aligned(placed[i]->bytes);
-    place = behind > place ? behind : place;
+    place = behind;
   }
   return place;
 }
@@ -73,15 +73,57 @@ mpt_status memory_fit(memory_buffer *buffers, int count, size_t *bytes, mpt_erro
   return MPT_OK;
 }
 
-size_t memory_in_use(const memory_buffer *buffers, int count) {
-  size_t most = 0;
-  for (int i = 0; i < count * MEMORY_SPANS; i++) { /* the peak is at the beginning of some span */
-    const memory_span at = buffers[i / MEMORY_SPANS].spans[i % MEMORY_SPANS];
-    const memory_buffer now = {.spans = {{at.first, at.first}, {1, 0}}};
-    size_t sum = 0;
-    for (int k = 0; k < count && at.first <= at.last; k++)
-      sum += in_use_together(&now, &buffers[k]) ? aligned(buffers[k].bytes) : 0;
-    most = sum > most ? sum : most;
+/* What a time adds to the bytes in use, or takes off. */
+typedef struct change {
+  int time;
+  size_t more, less;
+} change;
+
+static int by_moment(const void *a, const void *b) {
+  const change *x = a, *y = b;
+  return (x->time > y->time) - (x->time < y->time);
+}
+
+/* The spans of a buffer as one or two that are apart. */
+static int spans_apart(const memory_buffer *buffer, memory_span apart[MEMORY_SPANS]) {
+  int count = 0;
+  for (int i = 0; i < MEMORY_SPANS; i++) {
+    const memory_span s = buffer->spans[i];
+    if (s.first > s.last)
+      continue;
+    if (count > 0 && meet(apart[0], s)) {
+      apart[0].first = s.first < apart[0].first ? s.first : apart[0].first;
+      apart[0].last = s.last > apart[0].last ? s.last : apart[0].last;
+    } else {
+      apart[count++] = s;
+    }
   }
-  return most;
+  return count;
+}
+
+mpt_status memory_in_use(const memory_buffer *buffers, int count, size_t *bytes, mpt_error *error) {
+  const size_t most = 2 * MEMORY_SPANS * (size_t)count + 1;
+  change *changes = malloc(most * sizeof *changes);
+  if (changes == NULL)
+    return mpt_fail_memory(error, "places of buffers", most * sizeof *changes);
+  size_t changed = 0;
+  for (int i = 0; i < count; i++) {
+    memory_span apart[MEMORY_SPANS];
+    const int spans = spans_apart(&buffers[i], apart);
+    const size_t size = aligned(buffers[i].bytes);
+    for (int k = 0; k < spans; k++) {
+      changes[changed++] = (change){.time = apart[k].first, .more = size};
+      changes[changed++] = (change){.time = apart[k].last + 1, .less = size};
+    }
+  }
+  qsort(changes, changed, sizeof *changes, by_moment);
+  size_t now = 0;
+  *bytes = 0;
+  for (size_t i = 0; i < changed; i++) {
+    now += changes[i].more - changes[i].less; /* modulo 2^64, as all sums of it */
+    if (i + 1 == changed || changes[i + 1].time != changes[i].time)
+      *bytes = now > *bytes ? now : *bytes;
+  }
+  free(changes);
+  return MPT_OK;
 }

@@ -22,6 +22,6 @@ typedef struct memory_buffer {
 mpt_status memory_fit(memory_buffer *buffers, int count, size_t *bytes, mpt_error *error);
 
 /* The most bytes in use at any one time: no fit takes less. */
-size_t memory_in_use(const memory_buffer *buffers, int count);
+mpt_status memory_in_use(const memory_buffer *buffers, int count, size_t *bytes, mpt_error *error);
 
 #endif

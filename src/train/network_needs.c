@@ -58,8 +58,19 @@ static size_t device_memory(const network *n, const train_options *options) {
 void network_advise(const network *n, const train_options *options, mpt_error *error) {
   char whole[32], smaller[32], device[32];
   const size_t memory = device_memory(n, options);
+  const double rows = 2 + network_moments(&options->workload->optimizer);
+  const double parameters = rows * (double)network_parameter_bytes(n->graph);
   size_t bytes = 0, length = strlen(error->message), left = sizeof error->message - length;
   const long long batch = n->graph->batch;
+  if (memory > 0 && parameters > (double)memory) { /* known without a plan of all tensors */
+    network_bytes_text(parameters, whole, sizeof whole);
+    network_bytes_text((double)memory, device, sizeof device);
+    snprintf(error->message + length, left,
+             "; weights, gradients and moments take %s of %s that the device has, whatever the "
+             "batch: the network is too large for this device",
+             whole, device);
+    return;
+  }
   if (network_needs(n, options, batch, &bytes, NULL) != MPT_OK)
     return;
   network_bytes_text((double)bytes, whole, sizeof whole);

@@ -265,7 +265,7 @@ mpt_status tensor_plan_make(const tensor_plan_request *request, tensor_plan *pla
   for (int i = 0; i < p.g->layer_count; i++)
     plan_layer(&p, i, &own[i]);
   MPT_TRY(memory_fit(p.buffers, p.count, &plan->bytes, error));
-  plan->in_use = memory_in_use(p.buffers, p.count);
+  MPT_TRY(memory_in_use(p.buffers, p.count, &plan->in_use, error));
   take_places(&p, own, plan);
 fail:
   free(p.buffers);
