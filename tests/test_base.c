@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -321,6 +322,51 @@ static void a_link_is_replaced_and_a_device_is_written_to(void **state) {
   assert_int_equal(system(command), 0);
 }
 
+/* Only what a writer of that file left that does not live: nothing of others, and no link. */
+static void what_a_killed_writer_left_is_taken_away(void **state) {
+  (void)state;
+  char folder[] = "/tmp/mptune-base-XXXXXX", path[64], name[200], target[64];
+  assert_non_null(mkdtemp(folder));
+  const pid_t dead = fork();
+  if (dead == 0)
+    _exit(0);
+  waitpid(dead, NULL, 0);
+  const struct {
+    const char *before, *after;
+    pid_t process;
+    bool stays;
+  } files[] = {{"out.", "-0.tmp", dead, false},    {"out.", "-12.tmp", dead, false},
+               {"out.", "-0.tmp", getpid(), true}, {"other.", "-0.tmp", dead, true},
+               {"out.", "-0.tmp.bak", dead, true}, {"out.", "-00.tmp", dead, true},
+               {"out.0", "-0.tmp", dead, true},    {"out.", "-.tmp", dead, true},
+               {"xout.", "-0.tmp", dead, true},    {"out.", ".tmp", dead, true}};
+  enum { FILES = sizeof files / sizeof files[0] };
+  for (int i = 0; i < FILES; i++) {
+    snprintf(name, sizeof name, "%s/%s%ld%s", folder, files[i].before, (long)files[i].process,
+             files[i].after);
+    FILE *file = fopen(name, "w");
+    assert_non_null(file);
+    fclose(file);
+  }
+  snprintf(target, sizeof target, "%s/target", folder);
+  snprintf(name, sizeof name, "%s/out.%ld-1.tmp", folder, (long)dead);
+  assert_int_equal(symlink(target, name), 0);
+  snprintf(path, sizeof path, "%s/out", folder);
+  assert_int_equal(mpt_file_write(path, "x", 1, NULL), MPT_OK);
+  struct stat about;
+  assert_int_equal(lstat(name, &about), 0);
+  unlink(name);
+  for (int i = 0; i < FILES; i++) {
+    snprintf(name, sizeof name, "%s/%s%ld%s", folder, files[i].before, (long)files[i].process,
+             files[i].after);
+    if ((access(name, F_OK) == 0) != files[i].stays)
+      fail_msg("%s %s", name, files[i].stays ? "is gone" : "is still there");
+    unlink(name);
+  }
+  unlink(path);
+  assert_int_equal(rmdir(folder), 0);
+}
+
 static void a_pipe_is_read_to_its_limit(void **state) {
   (void)state;
   int ends[2];
@@ -469,6 +515,7 @@ int main(void) {
       cmocka_unit_test(arenas_give_zeroed_aligned_memory),
       cmocka_unit_test(files_are_written_whole_or_not_at_all),
       cmocka_unit_test(a_link_is_replaced_and_a_device_is_written_to),
+      cmocka_unit_test(what_a_killed_writer_left_is_taken_away),
       cmocka_unit_test(a_pipe_is_read_to_its_limit),
       cmocka_unit_test(philox_gives_the_published_numbers),
       cmocka_unit_test(the_cache_has_a_place_without_HOME),

@@ -96,11 +96,30 @@ static void a_policy_that_does_not_fit_fails_alone(void **state) {
   char run[600];
   workload *w = tiny(*state, MLP ADAM LARGE);
   tuner_options options = options_in(*state, "full", run);
-  fail_with(MPT_ERROR_MEMORY, FULL, MPT_PRECISION_FP8, 100);
+  fail_with(MPT_ERROR_DEVICE_MEMORY, FULL, MPT_PRECISION_FP8, 100);
   tuner_summary summary = tune(w, &options);
   assert_true(fault.met > 0);
   assert_true(summary.found && summary.gain);
   assert_false(row_named(&summary, "all-fp8")->winner);
+  tuner_summary_clear(&summary);
+  workload_free(w);
+}
+
+#define HOST "out of memory for a session (4096 bytes)"
+
+/* Memory of the host that is short says nothing of a policy: the search ends, nothing is taken down
+ * about the policy, and the same command comes to what it would have. */
+static void a_host_without_memory_fails_no_policy(void **state) {
+  char run[600];
+  mpt_error error = {0};
+  tuner_summary summary;
+  workload *w = tiny(*state, MLP ADAM LARGE);
+  tuner_options options = options_in(*state, "host", run);
+  fail_with(MPT_ERROR_MEMORY, HOST, MPT_PRECISION_FP8, 1);
+  assert_int_equal(tuner_run(w, &options, &summary, &error), MPT_ERROR_MEMORY);
+  fixture_contains(&error, HOST);
+  summary = tune(w, &options);
+  assert_true(isfinite(row_named(&summary, "all-fp8")->seen.worse));
   tuner_summary_clear(&summary);
   workload_free(w);
 }
@@ -111,8 +130,8 @@ static void a_reference_that_does_not_fit_asks_for_a_smaller_batch(void **state)
   tuner_summary summary;
   workload *w = tiny(*state, MLP ADAM LARGE);
   tuner_options options = options_in(*state, "reference", run);
-  fail_with(MPT_ERROR_MEMORY, FULL, MPT_PRECISION_FP32, 1);
-  assert_int_equal(tuner_run(w, &options, &summary, &error), MPT_ERROR_MEMORY);
+  fail_with(MPT_ERROR_DEVICE_MEMORY, FULL, MPT_PRECISION_FP32, 1);
+  assert_int_equal(tuner_run(w, &options, &summary, &error), MPT_ERROR_DEVICE_MEMORY);
   fixture_contains(&error, FULL);
   summary = tune(w, &options); /* nothing was lost */
   assert_true(summary.found);
@@ -127,6 +146,7 @@ int main(void) {
       IN_A_DIRECTORY(the_same_command_continues_after_a_fault),
       IN_A_DIRECTORY(an_evaluation_that_failed_twice_is_left_behind),
       IN_A_DIRECTORY(a_policy_that_does_not_fit_fails_alone),
+      IN_A_DIRECTORY(a_host_without_memory_fails_no_policy),
       IN_A_DIRECTORY(a_reference_that_does_not_fit_asks_for_a_smaller_batch),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

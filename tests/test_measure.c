@@ -193,7 +193,7 @@ static void a_table_leaves_out_what_is_not_there_or_takes_long(void **state) {
   assert_int_equal(measure_gemms_begin(&g, true, NULL), MPT_OK);
   const int last = g.count - 1; /* far larger than the one that is timed first */
   made_up.rate = 2.0 * 128 * 64 * 64 / 1e-3;
-  static const mpt_status absent[] = {MPT_ERROR_UNSUPPORTED, MPT_ERROR_MEMORY};
+  static const mpt_status absent[] = {MPT_ERROR_UNSUPPORTED, MPT_ERROR_DEVICE_MEMORY};
   for (int i = 0; i < 2; i++) {
     made_up.status = absent[i];
     assert_int_equal(measure_gemm_row(NULL, &g, 0, formats, &error), MPT_OK);

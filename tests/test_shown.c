@@ -136,17 +136,20 @@ static void a_part_that_is_missing_is_reported(void **state) {
   json_decref(kept);
 }
 
+static mpt_status parse(const char *text, json_t **json, mpt_error *error) {
+  return mpt_json_parse(text, strlen(text), "a note", json, error);
+}
+
 static void json_is_read_or_refused_by_its_place(void **state) {
   (void)state;
   json_t *json = NULL;
   mpt_error error = {0};
-  assert_int_equal(mpt_json_parse("{\"a\": 1}", "a note", &json, &error), MPT_OK);
+  assert_int_equal(parse("{\"a\": 1}", &json, &error), MPT_OK);
   json_decref(json);
-  assert_int_equal(mpt_json_parse("{\"a\": 1", "a note", &json, &error), MPT_ERROR_SYNTAX);
+  assert_int_equal(parse("{\"a\": 1", &json, &error), MPT_ERROR_SYNTAX);
   assert_memory_equal(error.message, "a note is no JSON: line 1", 25);
-  assert_int_equal(mpt_json_parse("{\"a\": 1, \"a\": 2}", "a note", &json, &error),
-                   MPT_ERROR_SYNTAX);
-  assert_int_equal(mpt_json_parse("\"\xff\"", "a note", &json, &error), MPT_ERROR_SYNTAX);
+  assert_int_equal(parse("{\"a\": 1, \"a\": 2}", &json, &error), MPT_ERROR_SYNTAX);
+  assert_int_equal(parse("\"\xff\"", &json, &error), MPT_ERROR_SYNTAX);
 }
 
 static void two_long_paths_are_two_labels(void **state) {

@@ -435,18 +435,7 @@ static void nothing_that_is_changed_does_harm(void **state) {
   workload_free(r.w);
 }
 
-/* In memory where there is such a place: every write of the many small runs would wait for a disk.
- */
-static int setup_in_memory(void **state) {
-  if (access("/dev/shm", W_OK | X_OK) != 0)
-    return fixture_setup(state);
-  char *directory = strdup("/dev/shm/mptune-store-XXXXXX");
-  assert_non_null(mkdtemp(directory));
-  *state = directory;
-  return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_in_memory, fixture_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup_in_memory, fixture_teardown)
 
 int main(void) {
   const struct CMUnitTest tests[] = {

@@ -7,6 +7,7 @@
 #include "base/shown.h"
 #include "tuner/label.h"
 #include "tuner/search.h"
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,13 +134,14 @@ mpt_status search_price(search *s, candidate *c, mpt_error *error) {
 }
 
 static void evaluation_key(const search *s, const candidate *c, uint64_t seed, char key[65]) {
-  mpt_text text = {0};
+  char memory[512];
+  mpt_text text = mpt_text_over(memory, sizeof memory);
   const mpt_loss_scale_policy *scale = &c->loss_scale;
   mpt_text_addf(&text, "policy %s\ncondition %s\nseed %llu\nloss scale %d %.9g\n", c->hash,
                 s->condition.hash, (unsigned long long)seed, (int)scale->mode,
                 (double)scale->initial);
-  store_hash(text.data == NULL ? "" : text.data, text.length, key);
-  mpt_text_free(&text);
+  assert(!text.failed);
+  store_hash(text.data, text.length, key);
 }
 
 /* Watches a run: passes interruptions on, and stops a candidate whose training loss is hopeless. */
@@ -302,11 +304,11 @@ mpt_status search_failed_device(mpt_status status, mpt_error *error) {
 }
 
 /* A candidate that does not fit into the device's memory failed; without the reference there is
- * nothing to compare with. */
+ * nothing to compare with. The host's memory says nothing of a candidate. */
 static mpt_status out_of_memory(search *s, const candidate *c, store_evaluation *evaluation,
                                 mpt_error *error) {
   if (c == &s->reference)
-    return MPT_ERROR_MEMORY;
+    return MPT_ERROR_DEVICE_MEMORY;
   mpt_log_warning("%s: %s", c->label, error == NULL ? "out of memory" : error->message);
   *evaluation = (store_evaluation){.diverged = true, .metric = NAN};
   return MPT_OK;
@@ -438,7 +440,7 @@ mpt_status search_train(search *s, candidate *c, uint64_t seed, const char *purp
   status = train_watched(s, c, seed, purpose, hooks, &result, &run, &why);
   if (status != MPT_OK && error != NULL)
     *error = why;
-  if (status == MPT_ERROR_MEMORY)
+  if (status == MPT_ERROR_DEVICE_MEMORY)
     return out_of_memory(s, c, evaluation, error);
   if (status == MPT_ERROR_DEVICE)
     MPT_RETURN_IF_FAILED(note_fault(s, c, key, seed, purpose, &why, error));

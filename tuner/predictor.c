@@ -147,10 +147,10 @@ static mpt_status factor(const predictor *p, gsl_matrix *k, gsl_vector *residual
   return MPT_OK;
 }
 
-/* Posterior mean and variance of the sum of one unit's features. */
+/* Posterior mean and variance of the sum of one unit's features; work and solved are scratch. */
 static void posterior(const predictor *p, const int feature[MPT_GEMM_COUNT], int unit,
                       const gsl_matrix *k, const gsl_vector *weights, gsl_vector *work,
-                      double *mean, double *variance) {
+                      gsl_vector *solved, double *mean, double *variance) {
   *mean = *variance = 0;
   for (int g = 0; g < MPT_GEMM_COUNT; g++) {
     *mean += p->mean[feature[g]];
@@ -168,12 +168,10 @@ static void posterior(const predictor *p, const int feature[MPT_GEMM_COUNT], int
     *mean += shared * gsl_vector_get(weights, (size_t)i);
     gsl_vector_set(work, (size_t)i, shared);
   }
-  gsl_vector *solved = gsl_vector_alloc((size_t)p->count);
   gsl_vector_memcpy(solved, work);
   gsl_linalg_cholesky_svx(k, solved);
   for (int i = 0; i < p->count; i++)
     *variance -= gsl_vector_get(work, (size_t)i) * gsl_vector_get(solved, (size_t)i);
-  gsl_vector_free(solved);
   *variance = fmax(0, *variance);
 }
 
@@ -182,7 +180,12 @@ mpt_status predictor_increases(predictor *p, double optimism, double *const *inc
   const size_t n = (size_t)(p->count > 0 ? p->count : 1);
   gsl_matrix *k = gsl_matrix_alloc(n, n);
   gsl_vector *weights = gsl_vector_alloc(n), *work = gsl_vector_alloc(n);
+  gsl_vector *solved = gsl_vector_alloc(n);
   mpt_status status = MPT_OK;
+  if (k == NULL || weights == NULL || work == NULL || solved == NULL) {
+    status = mpt_fail_memory(error, "the predictor's matrix", (n + 3) * n * sizeof(double));
+    goto fail;
+  }
   if (p->count > 0)
     MPT_TRY(factor(p, k, weights, error));
   for (int u = 0; u < p->space->unit_count; u++) {
@@ -192,7 +195,7 @@ mpt_status predictor_increases(predictor *p, double optimism, double *const *inc
       int feature[MPT_GEMM_COUNT];
       unit_features(p->space, u, c, feature);
       double mean, variance;
-      posterior(p, feature, u, k, weights, work, &mean, &variance);
+      posterior(p, feature, u, k, weights, work, solved, &mean, &variance);
       increase[u][c] = fmax(0, mean - optimism * sqrt(variance));
     }
   }
@@ -200,5 +203,6 @@ fail:
   gsl_matrix_free(k);
   gsl_vector_free(weights);
   gsl_vector_free(work);
+  gsl_vector_free(solved);
   return status;
 }

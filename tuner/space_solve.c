@@ -328,6 +328,8 @@ static mpt_status open_units(const builder *b, int i, memories *here, mpt_error 
   return MPT_OK;
 }
 
+enum { TOO_MANY = -1, NO_ROOM = -2 };
+
 /* The memory with these choices, added when it is new; -1 when there are too many. */
 static int find_memory(memories *m, const int *choices) {
   const size_t size = (size_t)m->unit_count * sizeof *choices;
@@ -335,12 +337,12 @@ static int find_memory(memories *m, const int *choices) {
     if (memcmp(m->choices + i * m->unit_count, choices, size) == 0)
       return i;
   if (m->count == MAX_MEMORIES)
-    return -1;
+    return TOO_MANY;
   if (m->count == m->capacity) {
     const int capacity = 2 * m->capacity + 16;
     int *grown = realloc(m->choices, (size_t)capacity * (size + 1));
     if (grown == NULL)
-      return -1;
+      return NO_ROOM;
     m->choices = grown, m->capacity = capacity;
   }
   memcpy(m->choices + m->count * m->unit_count, choices, size);
@@ -369,7 +371,12 @@ static mpt_status make_memories(builder *b, int i, const memories *before, memor
                              : before->choices[k / count * before->unit_count + from];
       choices[o] = representative(&b->space->units[here->units[o]], choice, here->aspects[o]);
     }
-    if ((l->next[k] = find_memory(here, choices)) < 0) {
+    l->next[k] = find_memory(here, choices);
+    if (l->next[k] == NO_ROOM) {
+      status = mpt_fail_memory(error, "the solver's memories", (size_t)here->count * sizeof(int));
+      goto fail;
+    }
+    if (l->next[k] == TOO_MANY) {
       status = mpt_fail(error, MPT_ERROR_UNSUPPORTED,
                         "too many tensors of the network are read far behind where they are made "
                         "(at layer '%s')",

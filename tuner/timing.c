@@ -180,7 +180,7 @@ static mpt_status time_steps(search *s, candidate *c, timing_run *run, mpt_error
   train_result_clear(&result);
   if (status == MPT_OK && search_interrupted(s))
     return mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted");
-  if (status == MPT_ERROR_MEMORY) { /* of this policy alone: the others go on */
+  if (status == MPT_ERROR_DEVICE_MEMORY) { /* of this policy alone: the others go on */
     snprintf(c->untimed, sizeof c->untimed, "%.255s", why.message);
     mpt_log_warning("%s cannot be timed: %s", c->label, why.message);
     return MPT_OK;

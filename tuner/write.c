@@ -224,6 +224,8 @@ mpt_status stage_write(search *s, candidate *winner, tuner_summary *summary, mpt
   sensitivity_vetoes(s);
   MPT_RETURN_IF_FAILED(predictor_increases(s->predictor, 0, s->increase, error));
   summary->message = outcome_message(s, winner, written, summary);
+  if (summary->message == NULL)
+    return mpt_fail_memory(error, "the summary", 0);
   MPT_RETURN_IF_FAILED(summary_rows(s, winner, summary, error));
   if (written == NULL) {
     summary->policy_path[0] = '\0';

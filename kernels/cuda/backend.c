@@ -9,7 +9,7 @@ mpt_status cuda_check(cudaError_t result, const char *what, mpt_error *error) {
   if (result == cudaSuccess)
     return MPT_OK;
   if (result == cudaErrorMemoryAllocation)
-    return mpt_fail(error, MPT_ERROR_MEMORY, "%s: out of device memory", what);
+    return mpt_fail(error, MPT_ERROR_DEVICE_MEMORY, "%s: out of device memory", what);
   return mpt_fail(error, MPT_ERROR_DEVICE, "%s: %s (%s)", what, cudaGetErrorString(result),
                   cudaGetErrorName(result));
 }
@@ -128,7 +128,7 @@ static mpt_status cuda_allocate(void *opaque, size_t bytes, void **data, mpt_err
   if (result == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     cudaMemGetInfo(&left, &total);
-    return mpt_fail(error, MPT_ERROR_MEMORY,
+    return mpt_fail(error, MPT_ERROR_DEVICE_MEMORY,
                     "out of memory on %s: %.2f GiB wanted, %.2f of %.2f GiB are free", c->name,
                     (double)bytes / 1073741824.0, (double)left / 1073741824.0,
                     (double)total / 1073741824.0);

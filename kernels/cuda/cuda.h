@@ -58,7 +58,8 @@ static inline cuda_context *cuda_of(const mpt_queue *queue) {
   return (cuda_context *)queue->context;
 }
 
-/* MPT_OK, or MPT_ERROR_DEVICE (memory: MPT_ERROR_MEMORY) with "what: the runtime's words". */
+/* MPT_OK, or MPT_ERROR_DEVICE (memory: MPT_ERROR_DEVICE_MEMORY) with "what: the runtime's words".
+ */
 mpt_status cuda_check(cudaError_t result, const char *what, mpt_error *error);
 
 /* The last launch's error, named after the operation. Call it after every launch. */

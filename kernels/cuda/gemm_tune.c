@@ -378,7 +378,7 @@ mpt_status gemm_tune(cuda_context *c, gemm_plan *plan,
   MPT_RETURN_IF_FAILED(
       cuda_check(cudaStreamSynchronize(c->stream), "trying matrix products", error));
   mpt_status status = gemm_buffers_make(c, &plan->key, &s.buffers, error);
-  if (status == MPT_ERROR_MEMORY) { /* the heuristic's word has to do */
+  if (status == MPT_ERROR_DEVICE_MEMORY) { /* the heuristic's word has to do */
     plan->algorithm = results[0].algo;
     plan->supported = plan->untested = true;
     return MPT_OK;

@@ -1,14 +1,17 @@
 #include "base/file.h"
 #include "base/error.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -105,10 +108,55 @@ static int open_beside(const char *path, char *beside, size_t size) {
   for (int attempt = 0; attempt < 1000; attempt++) {
     snprintf(beside, size, "%s.%ld-%d.tmp", path, (long)getpid(), attempt);
     const int file = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file >= 0)
+      flock(file, LOCK_EX | LOCK_NB); /* for as long as its writer lives, on whatever machine */
     if (file >= 0 || errno != EEXIST)
       return file;
   }
   return -1;
+}
+
+/* ---- what writers that were killed left behind ---- */
+
+/* "NAME.PID-N.tmp", as open_beside makes it, of a process that does not live. */
+static bool is_left_over(const char *entry, const char *name) {
+  const size_t length = strlen(name);
+  int end = 0;
+  long process = 0;
+  unsigned attempt = 0;
+  if (strncmp(entry, name, length) != 0 || entry[length] != '.')
+    return false;
+  const char *rest = entry + length + 1;
+  if (strspn(rest, "0123456789") == 0 || strspn(rest, "0123456789") > 10 ||
+      sscanf(rest, "%10ld-%3u.tmp%n", &process, &attempt, &end) != 2 || end == 0 ||
+      rest[end] != '\0' || process <= 0 || process > INT_MAX)
+    return false;
+  char made[64];
+  snprintf(made, sizeof made, "%ld-%u.tmp", process, attempt);
+  return strcmp(made, rest) == 0 && kill((pid_t)process, 0) != 0 && errno == ESRCH;
+}
+
+/* A file whose lock nobody holds, and no link. */
+static void remove_left_over(int directory, const char *entry) {
+  struct stat about;
+  const int file = openat(directory, entry, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (file < 0)
+    return;
+  if (fstat(file, &about) == 0 && S_ISREG(about.st_mode) && flock(file, LOCK_EX | LOCK_NB) == 0)
+    unlinkat(directory, entry, 0);
+  close(file);
+}
+
+static void remove_left_overs(const char *path) {
+  const char *slash = strrchr(path, '/'), *name = slash == NULL ? path : slash + 1;
+  char *folder = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+  DIR *directory = folder == NULL ? NULL : opendir(folder);
+  for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;)
+    if (is_left_over(entry->d_name, name))
+      remove_left_over(dirfd(directory), entry->d_name);
+  if (directory != NULL)
+    closedir(directory);
+  free(folder);
 }
 
 /* A rename over /dev/null would leave a file in its place. */
@@ -135,6 +183,7 @@ mpt_status mpt_file_write(const char *path, const char *data, size_t length, mpt
   if (beside == NULL)
     return mpt_fail_memory(error, path, size);
   mpt_status status = MPT_OK;
+  remove_left_overs(path);
   const int file = open_beside(path, beside, size);
   if (file < 0) {
     status = fail_errno(error, "write", path);

@@ -13,7 +13,8 @@ mpt_status mpt_file_read(const char *path, size_t limit, char **data, size_t *le
 
 /* Writes beside `path`, fsyncs, renames, fsyncs the directory: what stood there is replaced, a link
  * too, never what it leads to. A pipe or a character device is written to; what else is no file is
- * MPT_ERROR_IO. */
+ * MPT_ERROR_IO. What writers of the same file that were killed left beside it ("NAME.PID-N.tmp") is
+ * taken away first. */
 mpt_status mpt_file_write(const char *path, const char *data, size_t length, mpt_error *error);
 
 /* mkdir -p. */

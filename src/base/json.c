@@ -145,14 +145,20 @@ mpt_status mpt_json_dump(json_t *json, size_t flags, const char *what, char **te
   return *text == NULL ? mpt_fail_memory(error, what, 0) : MPT_OK;
 }
 
-mpt_status mpt_json_parse(const char *text, const char *what, json_t **json, mpt_error *error) {
+mpt_status mpt_json_parse(const char *text, size_t length, const char *what, json_t **json,
+                          mpt_error *error) {
   json_error_t where = {0};
-  errno = 0; /* Jansson reports some allocations that failed as mistakes in the text */
-  *json = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
+  /* Jansson 2.14 drops a character of a string when its buffer cannot grow, and goes on; other
+   * allocations that fail it reports as mistakes in the text. What malloc sets tells. */
+  errno = 0;
+  *json = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
+  if (errno == ENOMEM) {
+    json_decref(*json);
+    *json = NULL;
+    return mpt_fail_memory(error, what, length);
+  }
   if (*json != NULL)
     return MPT_OK;
-  if (errno == ENOMEM || json_error_code(&where) == json_error_out_of_memory)
-    return mpt_fail_memory(error, what, strlen(text));
   return mpt_fail(error, MPT_ERROR_SYNTAX, "%s is no JSON: line %d, column %d: %s", what,
                   where.line, where.column, where.text);
 }

@@ -30,6 +30,7 @@ mpt_status mpt_json_dump(json_t *json, size_t flags, const char *what, char **te
 
 /* MPT_ERROR_SYNTAX when `text` is no JSON (duplicate keys included), MPT_ERROR_MEMORY when there
  * was no memory to read it. `what` names it in messages. */
-mpt_status mpt_json_parse(const char *text, const char *what, json_t **json, mpt_error *error);
+mpt_status mpt_json_parse(const char *text, size_t length, const char *what, json_t **json,
+                          mpt_error *error);
 
 #endif

@@ -11,6 +11,10 @@ static bool reserve(mpt_text *text, size_t more) {
     return false;
   if (text->length + more < text->capacity)
     return true;
+  if (text->lent) {
+    text->failed = true;
+    return false;
+  }
   size_t capacity = 2 * text->capacity + more + 64;
   char *grown = realloc(text->data, capacity);
   if (grown == NULL) {
@@ -47,8 +51,14 @@ void mpt_text_addf(mpt_text *text, const char *format, ...) {
   va_end(arguments);
 }
 
+mpt_text mpt_text_over(char *memory, size_t size) {
+  memory[0] = '\0';
+  return (mpt_text){.data = memory, .capacity = size, .lent = true};
+}
+
 void mpt_text_free(mpt_text *text) {
-  free(text->data);
+  if (!text->lent)
+    free(text->data);
   *text = (mpt_text){0};
 }
 

@@ -12,7 +12,12 @@ typedef struct mpt_text {
   char *data; /* NUL-terminated once anything was added */
   size_t length, capacity;
   bool failed;
+  bool lent; /* mpt_text_over: does not grow, is not freed */
 } mpt_text;
+
+/* A text in the caller's memory, of which it fills at most `size` bytes, its NUL included. What
+ * has a bounded length need not fail for lack of memory. */
+mpt_text mpt_text_over(char *memory, size_t size);
 
 void mpt_text_add(mpt_text *text, const char *string);
 void mpt_text_add_bytes(mpt_text *text, const char *bytes, size_t length);

@@ -20,6 +20,7 @@ int cli_exit_code(mpt_status status) {
   case MPT_ERROR_DEVICE:
   case MPT_ERROR_INTERNAL:
   case MPT_ERROR_DAMAGED:
+  case MPT_ERROR_DEVICE_MEMORY:
     return EXIT_FAILED;
   default:
     return EXIT_USAGE;

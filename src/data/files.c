@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "data/source.h"
+#include <errno.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,10 +34,13 @@ static int compare_paths(const void *a, const void *b) {
 
 /* A pattern has ways to leave the root of its package: `.?` matches `..`, and links lead out. */
 static mpt_status check_below(const char *root, const char *path, mpt_error *error) {
+  errno = 0;
   char *whole = realpath(root, NULL), *real = realpath(path, NULL);
   const size_t length = whole != NULL ? strlen(whole) : 0;
   mpt_status status = MPT_OK;
-  if (whole == NULL || real == NULL)
+  if ((whole == NULL || real == NULL) && errno == ENOMEM)
+    status = mpt_fail_memory(error, path, strlen(path));
+  else if (whole == NULL || real == NULL)
     status = mpt_fail_at(error, MPT_ERROR_IO, path, 0, 0, "cannot tell where it is");
   else if (length > 1 && (strncmp(real, whole, length) != 0 || real[length] != '/'))
     status = mpt_fail_at(error, MPT_ERROR_ARGUMENT, path, 0, 0,

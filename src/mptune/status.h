@@ -34,7 +34,8 @@ extern "C" {
   ENTRY(MPT_ERROR_DEVICE, "the device or its driver failed")                                       \
   ENTRY(MPT_ERROR_INTERRUPTED, "interrupted")                                                      \
   ENTRY(MPT_ERROR_INTERNAL, "internal error")                                                      \
-  ENTRY(MPT_ERROR_DAMAGED, "what was stored is damaged")
+  ENTRY(MPT_ERROR_DAMAGED, "what was stored is damaged")                                           \
+  ENTRY(MPT_ERROR_DEVICE_MEMORY, "the device has too little memory")
 
 #define MPT_STATUS_ENUM(name, text) name,
 typedef enum mpt_status { MPT_STATUS_LIST(MPT_STATUS_ENUM) MPT_STATUS_COUNT } mpt_status;

@@ -30,7 +30,7 @@ static void add_gemm(mpt_text *text, mpt_gemm_kind gemm, const mpt_gemm_policy *
 }
 
 void mpt_layer_policy_text(const mpt_layer_policy *layer, char *out, size_t size) {
-  mpt_text text = {0};
+  mpt_text text = mpt_text_over(out, size);
   bool alike = true, fp8 = false;
   for (int g = 0; g < MPT_GEMM_COUNT; g++) {
     alike = alike && layer->gemm[g].precision == layer->gemm[0].precision &&
@@ -44,8 +44,6 @@ void mpt_layer_policy_text(const mpt_layer_policy *layer, char *out, size_t size
   }
   if (fp8 && layer->scaling.mode == MPT_SCALING_DELAYED)
     mpt_text_addf(&text, ":delayed/%d/%d", layer->scaling.history, layer->scaling.margin);
-  snprintf(out, size, "%s", text.failed || text.data == NULL ? "" : text.data);
-  mpt_text_free(&text);
 }
 
 /* ---- the inverse ---- */

@@ -109,6 +109,7 @@ static void add_seeds(const report_data *d, mpt_text *page) {
         mpt_text_addf(&seeds, "%s%llu", seeds.length > 0 ? ", " : "", (unsigned long long)e->seed);
     }
     snprintf(name, sizeof name, "seeds, %s", p == 0 ? "search" : "verification");
+    page->failed = page->failed || seeds.failed;
     add_fact(page, name, seeds.data);
     mpt_text_free(&seeds);
   }

@@ -34,6 +34,7 @@ static void add_verdict(const report_data *d, mpt_text *page) {
   report_verdict v;
   const json_t *target = json_object_get(d->definition, "target");
   report_verdict_make(d, &v);
+  page->failed = page->failed || v.sentence.failed || v.notes.failed;
   char word[32];
   snprintf(word, sizeof word, "%.20s", v.word);
   for (char *c = word; *c != '\0'; c++)

@@ -106,8 +106,10 @@ static json_t *verdict_json(const report_data *d) {
   for (const char *c = v.sentence.data; c != NULL && *c != '\0'; c++)
     if (*c != NUMBER_BEGIN && *c != NUMBER_END)
       mpt_text_add_bytes(&plain, c, 1);
-  json_t *json = mpt_json_pack("{s:s,s:o,s:o}", "word", v.word, "sentence",
-                               mpt_json_text(plain.data), "notes", mpt_json_text(v.notes.data));
+  const bool failed = plain.failed || v.sentence.failed || v.notes.failed;
+  json_t *json = failed ? NULL
+                        : mpt_json_pack("{s:s,s:s,s:s}", "word", v.word, "sentence", plain.data,
+                                        "notes", v.notes.data);
   mpt_text_free(&plain);
   report_verdict_clear(&v);
   return json;

@@ -33,6 +33,7 @@ static void add_cell(mpt_text *page, const char *text) {
 static void add_verdict(const report_data *d, mpt_text *page) {
   report_verdict v;
   report_verdict_make(d, &v);
+  page->failed = page->failed || v.sentence.failed || v.notes.failed;
   mpt_text_add(page, "# ");
   add_plain(page, member_text(d->definition, "name", "run"));
   mpt_text_addf(page, "\n\n**%s**: ", v.word);

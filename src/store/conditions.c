@@ -2,15 +2,17 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "store/database.h"
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 void store_condition_hash(store_condition *c) {
-  mpt_text text = {0};
+  char memory[1024];
+  mpt_text text = mpt_text_over(memory, sizeof memory);
   mpt_text_addf(&text, "training %s\ndata %s\nsteps %lld\n%s\n", c->training, c->data,
                 (long long)c->steps, c->numerics);
-  store_hash(text.data == NULL ? "" : text.data, text.length, c->hash);
-  mpt_text_free(&text);
+  assert(!text.failed);
+  store_hash(text.data, text.length, c->hash);
 }
 
 mpt_status store_put_condition(store *s, const store_condition *c, mpt_error *error) {

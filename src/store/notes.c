@@ -229,7 +229,7 @@ static mpt_status read_json(store *s, const shape *as, const char *what, const c
   *out = NULL;
   if (from == NULL)
     return MPT_OK;
-  const mpt_status status = mpt_json_parse(from, what, &json, &why);
+  const mpt_status status = mpt_json_parse(from, strlen(from), what, &json, &why);
   if (status == MPT_ERROR_MEMORY)
     return mpt_fail_memory(error, what, strlen(from));
   if (status != MPT_OK)

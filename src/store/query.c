@@ -180,6 +180,8 @@ char *column_text(query *q) {
 void column_string(query *q, char *text, size_t size) {
   const int column = next_column(q, SQLITE_TEXT, "a text");
   const char *value = (const char *)sqlite3_column_text(q->statement, column);
+  if (value == NULL && !is_null(q, column))
+    q->out_of_memory = true;
   if (value != NULL && strlen(value) >= size)
     query_damaged(q, "a column '%.60s' is longer than %zu bytes",
                   sqlite3_column_name(q->statement, column), size - 1);

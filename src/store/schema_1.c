@@ -43,13 +43,12 @@ enum { MODES = 3, LEAST_SCALE = -24, MOST_SCALE = 100 };
 
 static bool key_matches(const store_condition *c, const char *policy, uint64_t seed, int mode,
                         int exponent, const char *key) {
-  char hash[65];
-  mpt_text text = {0};
+  char hash[65], memory[1024];
+  mpt_text text = mpt_text_over(memory, sizeof memory);
   mpt_text_addf(&text, "policy %s\ntraining %s\ndata %s\nseed %llu\nsteps %lld\n", policy,
                 c->training, c->data, (unsigned long long)seed, (long long)c->steps);
   mpt_text_addf(&text, "%s\nloss scale %d %.9g\n", c->numerics, mode, ldexp(1.0, exponent));
-  store_hash(text.data == NULL ? "" : text.data, text.length, hash);
-  mpt_text_free(&text);
+  store_hash(text.data, text.length, hash);
   return strcmp(hash, key) == 0;
 }
 
@@ -112,7 +111,8 @@ static mpt_status get_note(store *s, const char *name, json_t **json, mpt_error 
   char *text = NULL;
   *json = NULL;
   MPT_RETURN_IF_FAILED(store_get(s, name, &text, error));
-  const mpt_status status = text == NULL ? MPT_OK : mpt_json_parse(text, name, json, error);
+  const mpt_status status =
+      text == NULL ? MPT_OK : mpt_json_parse(text, strlen(text), name, json, error);
   free(text);
   if (status == MPT_ERROR_MEMORY)
     return status;

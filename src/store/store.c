@@ -27,6 +27,8 @@ static mpt_status check_damage(store *s, mpt_error *error) {
   MPT_RETURN_IF_FAILED(query_end(&q, error));
   if (strcmp(found, "ok") == 0)
     return MPT_OK;
+  if (strstr(found, "error code=7") != NULL) /* SQLITE_NOMEM, as the check words it */
+    return mpt_fail_memory(error, s->path, 0);
   return store_damaged(s, error, "%.100s", found);
 }
 

@@ -2,10 +2,10 @@
  * says is not believed: it is checked before anything is computed from it. */
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "train/checkpoint.h"
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,7 +99,9 @@ static mpt_status open_file(const network *n, const char *path, checkpoint_file 
     goto fail;
   }
   const size_t line = (size_t)(end - file->data);
-  file->header = json_loadb(file->data, line, 0, NULL);
+  status = mpt_json_parse(file->data, line, path, &file->header, error);
+  if (status == MPT_ERROR_MEMORY)
+    goto fail;
   MPT_TRY(check_schema(path, file, error));
   file->numbers = file->data + line + 1;
   file->numbers_length = file->length - line - 1;

@@ -71,7 +71,7 @@ static mpt_status time_product(mpt_queue *queue, const mpt_gemm_shape *product, 
   if (status == MPT_OK)
     return MPT_OK;
   *seconds = NAN;
-  return status == MPT_ERROR_UNSUPPORTED || status == MPT_ERROR_MEMORY
+  return status == MPT_ERROR_UNSUPPORTED || status == MPT_ERROR_DEVICE_MEMORY
              ? MPT_OK
              : mpt_fail(error, status, "%s", why.message);
 }
