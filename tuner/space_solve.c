@@ -330,7 +330,7 @@ static mpt_status open_units(const builder *b, int i, memories *here, mpt_error 
 
 enum { TOO_MANY = -1, NO_ROOM = -2 };
 
-/* The memory with these choices, added when it is new; -1 when there are too many. */
+/* The memory with these choices, added when it is new. */
 static int find_memory(memories *m, const int *choices) {
   const size_t size = (size_t)m->unit_count * sizeof *choices;
   for (int i = 0; i < m->count; i++)
