@@ -16,6 +16,7 @@ static mpt_status cpu_open(const mpt_queue_config *config, void **context, mpt_e
                     config->device_index);
   if (openblas_set_num_threads != NULL)
     openblas_set_num_threads(1);
+  MPT_RETURN_IF_FAILED(mpt_cpu_blas_room(config->threads, error));
   mpt_cpu_team *team;
   MPT_RETURN_IF_FAILED(mpt_cpu_team_open(config->threads, &team, error));
   *context = team;

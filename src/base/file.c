@@ -118,22 +118,27 @@ static int open_beside(const char *path, char *beside, size_t size) {
 
 /* ---- what writers that were killed left behind ---- */
 
+/* The whole number that a text begins with, without leading zeros, and *text moved behind it; -1
+ * where there is none, or one that is no process's. */
+static long whole_number(const char **text) {
+  const char *begin = *text;
+  long value = 0;
+  for (; **text >= '0' && **text <= '9' && value < INT_MAX / 10; ++*text)
+    value = 10 * value + (**text - '0');
+  const bool leading = begin[0] == '0' && *text > begin + 1;
+  return *text == begin || leading ? -1 : value;
+}
+
 /* "NAME.PID-N.tmp", as open_beside makes it, of a process that does not live. */
 static bool is_left_over(const char *entry, const char *name) {
   const size_t length = strlen(name);
-  int end = 0;
-  long process = 0;
-  unsigned attempt = 0;
   if (strncmp(entry, name, length) != 0 || entry[length] != '.')
     return false;
   const char *rest = entry + length + 1;
-  if (strspn(rest, "0123456789") == 0 || strspn(rest, "0123456789") > 10 ||
-      sscanf(rest, "%10ld-%3u.tmp%n", &process, &attempt, &end) != 2 || end == 0 ||
-      rest[end] != '\0' || process <= 0 || process > INT_MAX)
+  const long process = whole_number(&rest);
+  if (process <= 0 || *rest++ != '-' || whole_number(&rest) < 0 || strcmp(rest, ".tmp") != 0)
     return false;
-  char made[64];
-  snprintf(made, sizeof made, "%ld-%u.tmp", process, attempt);
-  return strcmp(made, rest) == 0 && kill((pid_t)process, 0) != 0 && errno == ESRCH;
+  return kill((pid_t)process, 0) != 0 && errno == ESRCH;
 }
 
 /* A file whose lock nobody holds, and no link. */

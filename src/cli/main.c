@@ -5,6 +5,8 @@
 #include <gsl/gsl_errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 static const cli_command *find_command(const char *parent, const char *name) {
   for (int i = 0; i < cli_command_count; i++) {
@@ -128,7 +130,20 @@ static int dispatch(int count, char **words) {
   return cli_output_failed() && code == EXIT_DONE ? EXIT_FAILED : code;
 }
 
+/* OpenBLAS's own threads, which no product here uses, each want 128 MiB of address space before
+ * main begins, and wait for ever, the end of the process too, where a limit denies it. The
+ * environment is read before that, so the program starts once more. */
+static void start_without_blas_threads(char **words) {
+  struct rlimit limit;
+  if (getenv("OPENBLAS_NUM_THREADS") != NULL || getrlimit(RLIMIT_AS, &limit) != 0 ||
+      limit.rlim_cur == RLIM_INFINITY)
+    return;
+  setenv("OPENBLAS_NUM_THREADS", "1", 1);
+  execv("/proc/self/exe", words); /* where that fails, it goes on as it is */
+}
+
 int main(int count, char **words) {
+  start_without_blas_threads(words);
   /* GSL aborts the process on an error unless told otherwise; results are checked instead. */
   gsl_set_error_handler_off();
   cli_signals_begin();
