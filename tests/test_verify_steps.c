@@ -95,7 +95,7 @@ static void draw(gsl_rng *random, samples *s, bool bits) {
   const double right = gsl_ran_flat(random, 0.3, 1.0), churn = gsl_ran_flat(random, 0.0, 0.2);
   for (int i = 0; i < s->pairs; i++)
     for (int j = 0; j < s->count; j++) {
-      s->x[i][j] = gsl_rng_uniform(random) < right;
+      s->x[i][j] = gsl_rng_uniform(random) < right ? 1.0f : 0.0f;
       s->y[i][j] = gsl_rng_uniform(random) < churn ? 1.0F - s->x[i][j] : s->x[i][j];
       if (!bits)
         s->x[i][j] *= 1.3F, s->y[i][j] = 1.1F * s->y[i][j] - 0.1F;

@@ -14,7 +14,7 @@ int checkpoint_numerics(const char *backend);
 
 /* checkpoint_origin.c: what differs between two texts of training->origin, in words that the caller
  * frees. */
-mpt_status checkpoint_origin_differences(const char *then, const char *now, char **text,
+mpt_status checkpoint_origin_differences(const char *then, const char *now, char **out,
                                          mpt_error *error);
 
 #endif

@@ -79,7 +79,8 @@ static bool read_line(line *l) {
 }
 
 static bool same_text(const char *a, int a_length, const char *b, int b_length) {
-  return a_length == b_length && (a_length == 0 || memcmp(a, b, (size_t)a_length) == 0);
+  return a_length == b_length &&
+         (a_length == 0 || (a != NULL && b != NULL && memcmp(a, b, (size_t)a_length) == 0));
 }
 
 static bool same_key(const line *a, const line *b) {
