@@ -123,7 +123,9 @@ static void check(const char *backend, optimizer_kind optimizer, int passes,
                backend, (int)optimizer, passes, (int)statistics, i, delayed.losses[i],
                current.losses[i]);
   assert_memory_equal(weights_of(&delayed), weights_of(&current), WEIGHT_BYTES);
-  for (int64_t at = 2; at < STEPS; at++) { /* with histories that are empty, partly so, and not */
+  /* A GPU's losses are read a step later, and so is a word to stop. */
+  const int64_t last = strcmp(backend, "cpu") == 0 ? STEPS - 1 : STEPS - 2;
+  for (int64_t at = 2; at <= last; at++) { /* with histories that are empty, partly so, and not */
     with_scaling(o, history, at, &resumed);
     assert_memory_equal(resumed.losses, delayed.losses, sizeof delayed.losses);
     assert_memory_equal(weights_of(&resumed), weights_of(&delayed), WEIGHT_BYTES);
