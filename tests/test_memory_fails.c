@@ -1,6 +1,7 @@
 /* One allocation after the other fails, of this program and of the libraries that it uses: whoever
  * meets it says so, and nothing that is left out of a result is taken for the result. A slice of
  * all allocations, or with MPTUNE_EVERY=1 every one of them. */
+#include "base/json.h"
 #include "base/progress.h"
 #include "report/report.h"
 #include "tiny_search.h"
@@ -61,6 +62,7 @@ static long disarm(void) {
 static workload *begin(const char *directory, const char *name, tuner_options *options,
                        char run[600]) {
   gsl_set_error_handler_off(); /* as the command does */
+  mpt_json_watch_memory();
   mpt_log_configure(0, MPT_COLOR_NEVER);
   *options = options_in(directory, name, run);
   return tiny(directory, MLP ADAM LARGE);

@@ -2,9 +2,9 @@
 #include "base/error.h"
 #include "base/shown.h"
 #include <assert.h>
-#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 json_t *mpt_json_text(const char *text) {
@@ -136,23 +136,38 @@ json_t *mpt_json_pack(const char *format, ...) {
 
 /* ---- as text ---- */
 
+static _Thread_local bool allocation_failed;
+
+static void *watched_malloc(size_t size) {
+  void *memory = malloc(size);
+  allocation_failed = allocation_failed || memory == NULL;
+  return memory;
+}
+
+void mpt_json_watch_memory(void) {
+  json_set_alloc_funcs(watched_malloc, free);
+}
+
 mpt_status mpt_json_dump(json_t *json, size_t flags, const char *what, char **text,
                          mpt_error *error) {
   if ((flags & JSON_REAL_PRECISION(31)) == 0)
     flags |= JSON_REAL_PRECISION(17);
+  allocation_failed = false;
   *text = json == NULL ? NULL : json_dumps(json, flags);
   json_decref(json);
+  if (allocation_failed) { /* it may have gone on without a colon */
+    free(*text);
+    *text = NULL;
+  }
   return *text == NULL ? mpt_fail_memory(error, what, 0) : MPT_OK;
 }
 
 mpt_status mpt_json_parse(const char *text, size_t length, const char *what, json_t **json,
                           mpt_error *error) {
   json_error_t where = {0};
-  /* Jansson 2.14 drops a character of a string when its buffer cannot grow, and goes on; other
-   * allocations that fail it reports as mistakes in the text. What malloc sets tells. */
-  errno = 0;
+  allocation_failed = false;
   *json = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
-  if (errno == ENOMEM) {
+  if (allocation_failed || json_error_code(&where) == json_error_out_of_memory) {
     json_decref(*json);
     *json = NULL;
     return mpt_fail_memory(error, what, length);

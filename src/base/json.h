@@ -23,6 +23,12 @@ json_t *mpt_json_real(double value);     /* null where it is not finite */
 void mpt_json_append(json_t **array, json_t *value);
 void mpt_json_set(json_t **object, const char *name, json_t *value);
 
+/* Jansson 2.14 drops characters when a buffer cannot grow, and goes on, reading and writing. From
+ * this call on, which the command makes first, its allocations are watched, and mpt_json_parse and
+ * mpt_json_dump fail where one did. It is for a program of one's own: a host's Jansson is left as
+ * it is. */
+void mpt_json_watch_memory(void);
+
 /* The text of `json`, which is taken; the caller frees *text with free(). MPT_ERROR_MEMORY names
  * `what` when `json` is NULL. Numbers have 17 digits unless `flags` says otherwise. */
 mpt_status mpt_json_dump(json_t *json, size_t flags, const char *what, char **text,

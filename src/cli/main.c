@@ -146,6 +146,7 @@ int main(int count, char **words) {
   start_without_blas_threads(words);
   /* GSL aborts the process on an error unless told otherwise; results are checked instead. */
   gsl_set_error_handler_off();
+  mpt_json_watch_memory();
   cli_signals_begin();
   const int code = dispatch(count, words);
   const bool written = cli_flush();

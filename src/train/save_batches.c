@@ -50,9 +50,8 @@ static char *header_text(const training *t, batch_sizes *sizes) {
   snprintf(seed, sizeof seed, "%" PRIu64, t->options->seed);
   json_t *root = mpt_json_pack("{s:s, s:s, s:[o, o]}", "schema", "mptune/batches@1", "seed", seed,
                                "tensors", inputs, outputs);
-  char *text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
-  json_decref(root);
-  return text;
+  char *text = NULL;
+  return mpt_json_dump(root, JSON_COMPACT, "batches", &text, NULL) == MPT_OK ? text : NULL;
 }
 
 static void put_numbers(const float *floats, const int32_t *integers, int64_t count, float *to) {
