@@ -1,5 +1,6 @@
 /* Text, files, random numbers and the command's messages. */
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/number.h"
@@ -24,6 +25,14 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+static void the_clock_goes_on_with_the_time(void **state) {
+  (void)state;
+  const double began = mpt_clock_seconds();
+  usleep(3000);
+  const double slept = mpt_clock_seconds() - began;
+  assert_true(slept >= 3e-3 && slept < 10);
+}
 
 static void the_cache_has_a_place_without_HOME(void **state) {
   (void)state;
@@ -518,6 +527,7 @@ int main(void) {
       cmocka_unit_test(what_a_killed_writer_left_is_taken_away),
       cmocka_unit_test(a_pipe_is_read_to_its_limit),
       cmocka_unit_test(philox_gives_the_published_numbers),
+      cmocka_unit_test(the_clock_goes_on_with_the_time),
       cmocka_unit_test(the_cache_has_a_place_without_HOME),
       cmocka_unit_test(normal_numbers_are_normal),
       cmocka_unit_test(messages_are_plain_lines_without_a_terminal),

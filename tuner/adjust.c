@@ -6,6 +6,7 @@
  * to what is uncertain (slack is looked for where it may be); when that proposes nothing faster
  * that is new, the search is over.
  */
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/progress.h"
@@ -326,7 +327,7 @@ static mpt_status propose_new(search *s, double optimism, mpt_layer_policy *assi
 static mpt_status adjust(search *s, mpt_layer_policy *assignment, int *choice, mpt_error *error) {
   while (s->trainings < s->options->max_evaluations) {
     if (s->options->max_seconds > 0 &&
-        search_now() - s->started + s->earlier_seconds > s->options->max_seconds)
+        mpt_clock_seconds() - s->started + s->earlier_seconds > s->options->max_seconds)
       return MPT_OK;
     candidate *c = NULL;
     MPT_RETURN_IF_FAILED(propose_new(s, 0, assignment, choice, &c, error));

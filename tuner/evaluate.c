@@ -14,12 +14,6 @@
 #include <string.h>
 #include <time.h>
 
-double search_now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 bool search_interrupted(const search *s) {
   return s->options->interrupted != NULL && *s->options->interrupted != 0;
 }

@@ -91,7 +91,6 @@ typedef struct search {
 } search;
 
 /* ---- evaluate.c: one training, or its record ---- */
-double search_now(void);
 /* `owner`: a search, whose notes ("definition", "reference") the run's report is about. Others that
  * use the run leave them as they are. */
 mpt_status search_open(search *s, const workload *w, const tuner_options *options, bool owner,

@@ -1,5 +1,6 @@
 /* Opening a search: workload, data, graphs, device profile, space, run store. A run directory
  * belongs to one training definition; budget, pins, exclusions and target may change. */
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -229,7 +230,7 @@ static mpt_status open_reference(search *s, mpt_error *error) {
 }
 
 mpt_status search_spent(search *s, double *seconds, mpt_error *error) {
-  const double own = search_now() - s->started;
+  const double own = mpt_clock_seconds() - s->started;
   *seconds = s->earlier_seconds + own;
   return s->owner ? store_put_process(s->store, s->process, own, error) : MPT_OK;
 }
@@ -254,7 +255,7 @@ static mpt_status open_store(search *s, mpt_error *error) {
 
 mpt_status search_open(search *s, const workload *w, const tuner_options *options, bool owner,
                        mpt_error *error) {
-  *s = (search){.owner = owner, .w = w, .options = options, .started = search_now()};
+  *s = (search){.owner = owner, .w = w, .options = options, .started = mpt_clock_seconds()};
   s->steps = options->evaluation_steps > 0 ? options->evaluation_steps : w->steps;
   s->sign = w->metric == METRIC_LOSS ? 1 : -1;
   s->equal_time = SEARCH_EQUAL_TIME;

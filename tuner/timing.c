@@ -3,6 +3,7 @@
  * has a name: the key of the training that it was part of, "timed" for a few steps made for the
  * time alone, "turn A.B" for round B before the A-th verification. A search that is continued takes
  * its runs in the order in which they were made, and so decides as it did. */
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/progress.h"
@@ -156,12 +157,12 @@ typedef struct stopwatch {
 static bool clock_step(void *context, const train_step *step) {
   stopwatch *w = context;
   if (w->count == WARM_UP)
-    w->started = search_now();
+    w->started = mpt_clock_seconds();
   if (isfinite(step->seconds) && w->count < WARM_UP + MOST_STEPS)
     w->seconds[w->count++] = step->seconds;
   mpt_progress_update("timing", "%s, step %lld", w->c->label, (long long)step->step + 1);
   const bool enough =
-      w->count >= WARM_UP + LEAST_STEPS && search_now() - w->started > ENOUGH_SECONDS;
+      w->count >= WARM_UP + LEAST_STEPS && mpt_clock_seconds() - w->started > ENOUGH_SECONDS;
   return !enough && w->count < WARM_UP + MOST_STEPS && !search_interrupted(w->s);
 }
 

@@ -6,6 +6,7 @@
  *
  * Tasks are taken by whoever is free, the caller among them: on a busy machine, where a worker may
  * not get a processor in time, an operation takes no longer than on one thread. */
+#include "base/clock.h"
 #include "kernels/cpu/cpu.h"
 #include <linux/futex.h>
 #include <pthread.h>
@@ -15,10 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { SPIN_NANOSECONDS = 50000, TASK_WORK = 8192 };
+enum { TASK_WORK = 8192 };
+static const double spin_seconds = 50e-6;
 
 typedef struct worker {
   mpt_cpu_team *team;
@@ -49,23 +50,17 @@ static void pause_processor(void) {
 #endif
 }
 
-static int64_t nanoseconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* Waits until *word is not `old`. */
 static void wait_change(mpt_cpu_team *team, atomic_uint *word, unsigned old) {
   if (team->spins) {
-    int64_t start = nanoseconds();
+    double start = mpt_clock_seconds();
     do {
       for (int i = 0; i < 64; i++) {
         if (atomic_load_explicit(word, memory_order_acquire) != old)
           return;
         pause_processor();
       }
-    } while (nanoseconds() - start < SPIN_NANOSECONDS);
+    } while (mpt_clock_seconds() - start < spin_seconds);
   }
   atomic_fetch_add(&team->sleepers, 1);
   while (atomic_load(word) == old)

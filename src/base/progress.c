@@ -1,11 +1,11 @@
 #include "base/progress.h"
+#include "base/clock.h"
 #include "base/shown.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #define REDRAW_SECONDS 0.1
@@ -16,12 +16,6 @@ static mpt_color color_mode = MPT_COLOR_AUTO;
 static bool line_open;
 static double last_drawn = -1e9;
 static char last_stage[64];
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static bool colored(int file) {
   if (color_mode != MPT_COLOR_AUTO)
@@ -120,7 +114,7 @@ void mpt_progress_update(const char *stage, const char *format, ...) {
     return;
   const bool terminal = isatty(STDERR_FILENO);
   const bool new_stage = strcmp(stage, last_stage) != 0;
-  const double time = now();
+  const double time = mpt_clock_seconds();
   if (time - last_drawn < (terminal ? REDRAW_SECONDS : LINE_SECONDS) && (terminal || !new_stage))
     return;
   last_drawn = time;

@@ -1,10 +1,10 @@
 #include "train/trainer.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "train/training.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 train_options train_options_default(void) {
   return (train_options){.loss_scale = {MPT_LOSS_SCALE_DYNAMIC, 65536.0f},
@@ -27,14 +27,8 @@ void train_result_clear(train_result *result) {
   *result = (train_result){0};
 }
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 double training_seconds(const training *t) {
-  return t->seconds_before + now() - t->began;
+  return t->seconds_before + mpt_clock_seconds() - t->began;
 }
 
 /* ---- opening ---- */
@@ -119,7 +113,10 @@ static mpt_status set_weights(training *t, mpt_error *error) {
 
 static mpt_status training_open(training *t, const train_options *options, mpt_error *error) {
   MPT_RETURN_IF_FAILED(check_options(options, error));
-  *t = (training){.options = options, .w = options->workload, .g = options->graph, .began = now()};
+  *t = (training){.options = options,
+                  .w = options->workload,
+                  .g = options->graph,
+                  .began = mpt_clock_seconds()};
   if (options->save_checkpoint != NULL) {
     MPT_RETURN_IF_FAILED(checkpoint_check_place(options->save_checkpoint, error));
     MPT_RETURN_IF_FAILED(checkpoint_origin(t, error));
@@ -323,7 +320,7 @@ static mpt_status finish_step(training *t, train_step *step, const char **failed
   step->loss_scale = state.loss_scale;
   step->skipped = !t->ended_early && state.overflow != 0;
   t->skipped += step->skipped;
-  step->seconds = t->lags ? device_seconds : now() - t->started;
+  step->seconds = t->lags ? device_seconds : mpt_clock_seconds() - t->started;
   t->losses[index] = step->loss;
   *failed = failure_of(step, &state);
   return MPT_OK;
@@ -360,7 +357,7 @@ static mpt_status train_steps(training *t, train_result *result, mpt_error *erro
   const train_options *o = t->options;
   t->taken = t->step;
   while (t->step < o->steps && !result->stopped) {
-    t->started = now();
+    t->started = mpt_clock_seconds();
     MPT_RETURN_IF_FAILED(run_step(t, error));
     t->step++;
     bool last = t->step == o->steps, save = save_is_due(t);

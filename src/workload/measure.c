@@ -1,6 +1,7 @@
 /* A device profile from the device at hand: passes, then the table of products, then both again
  * while there is time. */
 #include "workload/measure.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
 #include <math.h>
@@ -59,14 +60,8 @@ typedef struct session {
   bool joined; /* another process came while this one measured */
 } session;
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static double time_left(const session *s) {
-  return s->options->budget - (now() - s->began);
+  return s->options->budget - (mpt_clock_seconds() - s->began);
 }
 
 mpt_status measure_go_on(const measure_options *o, const char *what, int done, int total,
@@ -118,12 +113,12 @@ static mpt_status measure_gemm_round(session *s, int round, mpt_error *error) {
 }
 
 static mpt_status measure_small_round(session *s, mpt_error *error) {
-  const double began = now();
+  const double began = mpt_clock_seconds();
   MPT_RETURN_IF_FAILED(measure_pass_round(s->queue, s->options, &s->passes, s->p->formats, error));
   look(s);
   MPT_RETURN_IF_FAILED(measure_gemm_factors(s->queue, s->options, &s->gemms, s->p->formats, error));
   look(s);
-  s->pass_seconds = now() - began;
+  s->pass_seconds = mpt_clock_seconds() - began;
   return MPT_OK;
 }
 
@@ -376,7 +371,7 @@ static mpt_status make_profile(session *s, profile_provenance *provenance, mpt_e
 
 mpt_status profile_measure(const measure_options *options, profile **out,
                            profile_provenance *provenance, mpt_error *error) {
-  session s = {.options = options, .began = now()};
+  session s = {.options = options, .began = mpt_clock_seconds()};
   mpt_status status = MPT_OK;
   s.p = profile_new();
   if (s.p == NULL)

@@ -1,20 +1,14 @@
 /* Conversions: ns for each element from cache, the array function beside a plain scalar loop; and
  * the passes over tensors, in GB/s of input read, beside memcpy. One thread. Each figure is the
  * best of many repetitions, taken in turns with the others. */
+#include "base/clock.h"
 #include "format/rounding.h"
 #include "mptune/ops.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { CACHED = 2048, LARGE = 1 << 24, TURNS = 60, LARGE_TURNS = 9 };
-
-static double nanoseconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static void keep_less(double *best, double value) {
   if (value < *best)
@@ -33,17 +27,17 @@ static float *numbers(size_t count) {
 
 static double time_array(mpt_vectors v, mpt_format f, const float *in, float *out) {
   enum { PASSES = 20 };
-  double start = nanoseconds();
+  double start = mpt_clock_seconds();
   for (int pass = 0; pass < PASSES; pass++)
     mpt_format_round_array_with(v, f, in, 1.0f, out, CACHED);
-  return (nanoseconds() - start) / PASSES / CACHED;
+  return 1e9 * (mpt_clock_seconds() - start) / PASSES / CACHED;
 }
 
 static double time_scalar(mpt_format f, const float *in, float *out) {
-  double start = nanoseconds();
+  double start = mpt_clock_seconds();
   for (size_t i = 0; i < CACHED; i++)
     out[i] = mpt_format_round(f, in[i], true);
-  return (nanoseconds() - start) / CACHED;
+  return 1e9 * (mpt_clock_seconds() - start) / CACHED;
 }
 
 static void bench_cached(void) {
@@ -154,10 +148,10 @@ static void bench_passes(const char *where, int64_t count, int turns, int repeat
     best[k] = 1e300;
   for (int turn = 0; turn < turns; turn++)
     for (int k = 0; k < KINDS; k++) {
-      double start = nanoseconds();
+      double start = mpt_clock_seconds();
       for (int r = 0; r < repeats; r++)
         kinds[k].run(&p, &e);
-      keep_less(&best[k], (nanoseconds() - start) / repeats);
+      keep_less(&best[k], 1e9 * (mpt_clock_seconds() - start) / repeats);
     }
   printf("\n%lld elements, %s\n%-28s %9s %9s\n", (long long)count, where, "pass", "GB/s read",
          "ns/elem");

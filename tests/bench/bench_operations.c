@@ -2,11 +2,11 @@
  * text-gpt. bench_operations.py times PyTorch's. Prints: name, microseconds, the fastest tenth's
  * slowest, which a busy machine disturbs least.
  *   bench_operations [threads] [fp32|bf16|...: the format of outputs] */
+#include "base/clock.h"
 #include "mptune/ops.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { REPEATS = 301 };
 
@@ -41,19 +41,13 @@ static int compare(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
-
 #define TIME(name, ...)                                                                            \
   do {                                                                                             \
     static double times[REPEATS];                                                                  \
     for (int i = 0; i < REPEATS; i++) {                                                            \
-      double start = now();                                                                        \
+      double start = mpt_clock_seconds();                                                          \
       check(__VA_ARGS__);                                                                          \
-      times[i] = now() - start;                                                                    \
+      times[i] = 1e6 * (mpt_clock_seconds() - start);                                              \
     }                                                                                              \
     qsort(times, REPEATS, sizeof *times, compare);                                                 \
     printf("%-34s %9.2f\n", name, times[REPEATS / 10]);                                            \
