@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "base/hash.h"
 #include "base/random.h"
 #include "mptune/ops.h"
 #include <math.h>
@@ -153,8 +154,7 @@ static inline mpt_tensor c_tensor(contract *c, mpt_format format, const float *h
 }
 
 static inline void c_hash(contract *c, const void *data, size_t bytes) {
-  for (size_t i = 0; i < bytes; i++)
-    c->hash = (c->hash ^ ((const uint8_t *)data)[i]) * 1099511628211u; /* FNV-1a */
+  c->hash = mpt_hash_bytes(c->hash, data, bytes);
 }
 
 static inline float *c_read(contract *c, const mpt_tensor *t) {

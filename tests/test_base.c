@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/number.h"
 #include "base/progress.h"
 #include "base/random.h"
@@ -25,6 +26,15 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+/* draft-eastlake-fnv, appendix C. */
+static void hashes_are_those_that_are_published(void **state) {
+  (void)state;
+  assert_true(mpt_hash_bytes(MPT_HASH_START, "", 0) == UINT64_C(0xcbf29ce484222325));
+  assert_true(mpt_hash_bytes(MPT_HASH_START, "a", 1) == UINT64_C(0xaf63dc4c8601ec8c));
+  const uint64_t in_parts = mpt_hash_bytes(mpt_hash_bytes(MPT_HASH_START, "foo", 3), "bar", 3);
+  assert_true(in_parts == UINT64_C(0x85944171f73967e8));
+}
 
 static void the_clock_goes_on_with_the_time(void **state) {
   (void)state;
@@ -527,6 +537,7 @@ int main(void) {
       cmocka_unit_test(what_a_killed_writer_left_is_taken_away),
       cmocka_unit_test(a_pipe_is_read_to_its_limit),
       cmocka_unit_test(philox_gives_the_published_numbers),
+      cmocka_unit_test(hashes_are_those_that_are_published),
       cmocka_unit_test(the_clock_goes_on_with_the_time),
       cmocka_unit_test(the_cache_has_a_place_without_HOME),
       cmocka_unit_test(normal_numbers_are_normal),

@@ -11,6 +11,7 @@
  * again with the kernels that every x86-64 has (Prescott), one thread, and a libm that uses no
  * fused operations. On a GPU it is the device and cuBLASLt, whose first algorithm is taken.
  */
+#include "base/hash.h"
 #include "session_rig.h"
 #include "train_model.h"
 #include <ctype.h>
@@ -55,8 +56,7 @@ static mpt_layer_policy policy_of(int policy) {
 }
 
 static void hash_bytes(uint64_t *hash, const void *data, size_t bytes) {
-  for (size_t i = 0; i < bytes; i++)
-    *hash = (*hash ^ ((const uint8_t *)data)[i]) * 1099511628211u; /* FNV-1a */
+  *hash = mpt_hash_bytes(*hash, data, bytes);
 }
 
 /* Of a checkpoint what stands behind the header, but for the seconds at its end. */
@@ -72,7 +72,7 @@ static void hash_weights(uint64_t *hash, const char *path) {
 }
 
 static uint64_t train(const char *backend, int model, int policy, int optimizer) {
-  uint64_t hash = 0xcbf29ce484222325u;
+  uint64_t hash = MPT_HASH_START;
   test_model m;
   graph *g;
   dataset *data;

@@ -2,6 +2,7 @@
  * of training without. The linker puts this program between the trainer and the session
  * (weight_copies.cmake). */
 #include "base/error.h"
+#include "base/hash.h"
 #include "session_rig.h"
 #include "train_model.h"
 #include <unistd.h>
@@ -35,8 +36,7 @@ typedef struct seen_statistics {
 } seen_statistics;
 
 static void hash_bytes(uint64_t *hash, const void *data, size_t bytes) {
-  for (size_t i = 0; i < bytes; i++)
-    *hash = (*hash ^ ((const uint8_t *)data)[i]) * 1099511628211u; /* FNV-1a */
+  *hash = mpt_hash_bytes(*hash, data, bytes);
 }
 
 static void see(void *context, int64_t step, int layer, mpt_operand operand,

@@ -8,6 +8,7 @@
  * a crash cut short is passed over. Without the file, choices are made anew: nothing is wrong
  * then. */
 #include "base/file.h"
+#include "base/hash.h"
 #include "kernels/cuda/gemm.h"
 #include <ctype.h>
 #include <inttypes.h>
@@ -27,11 +28,8 @@ _Static_assert(sizeof(gemm_choice) == sizeof(gemm_key) + sizeof(cublasLtMatmulAl
                "a choice has no gaps");
 
 /* ---- a line ---- */
-static uint64_t checksum(const gemm_choice *choice) { /* FNV-1a */
-  uint64_t hash = 14695981039346656037u;
-  for (size_t i = 0; i < sizeof *choice; i++)
-    hash = (hash ^ ((const uint8_t *)choice)[i]) * 1099511628211u;
-  return hash;
+static uint64_t checksum(const gemm_choice *choice) {
+  return mpt_hash_bytes(MPT_HASH_START, choice, sizeof *choice);
 }
 
 static void to_digits(const void *bytes, size_t count, char *digits) {

@@ -3,6 +3,7 @@
  * cuBLASLt's matrices are column-major, ours row-major. A row-major matrix read as column-major is
  * its transpose, and out^T = op(b)^T op(a)^T: so cuBLASLt's A is our b, its B our a, m and n change
  * places, and a transposition that we ask for is one that it is asked for. */
+#include "base/hash.h"
 #include "kernels/cuda/gemm.h"
 #include <stdlib.h>
 #include <string.h>
@@ -229,11 +230,8 @@ static mpt_status candidates_of(const struct cuda_gemm *g, const gemm_plan *plan
 }
 
 /* ---- the table ---- */
-static uint32_t bucket_of(const gemm_key *key) { /* FNV-1a */
-  uint32_t hash = 2166136261u;
-  for (size_t i = 0; i < sizeof *key; i++)
-    hash = (hash ^ ((const uint8_t *)key)[i]) * 16777619u;
-  return hash % GEMM_BUCKETS;
+static size_t bucket_of(const gemm_key *key) {
+  return mpt_hash_bytes(MPT_HASH_START, key, sizeof *key) % GEMM_BUCKETS;
 }
 
 static mpt_status refuse_capture(cuda_context *c, const gemm_key *k, mpt_error *error) {

@@ -7,6 +7,7 @@
  * have a run of numbers. */
 #include "policy/glob_candidates.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/text.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -319,27 +320,20 @@ static int by_text(const void *a, const void *b) {
   return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static uint64_t hash_of(const uint64_t *set, int words) {
-  uint64_t hash = 1469598103934665603u;
-  for (int i = 0; i < words; i++)
-    hash = (hash ^ set[i]) * 1099511628211u ^ hash >> 29;
-  return hash;
-}
-
 /* Keeps the first of the candidates that match the same layers, with an open hash table. */
 static bool keep_distinct(glob_candidates *c) {
   size_t size = 64;
   while (size < 2 * (size_t)c->count)
     size *= 2;
   int *table = calloc(size, sizeof *table); /* index + 1 */
+  const size_t bytes = (size_t)c->words * sizeof(uint64_t);
   int kept = 0;
   if (table == NULL)
     return false;
   for (int i = 0; i < c->count; i++) {
     const uint64_t *set = c->list[i].matches;
-    size_t slot = hash_of(set, c->words) & (size - 1);
-    while (table[slot] != 0 &&
-           memcmp(c->list[table[slot] - 1].matches, set, (size_t)c->words * sizeof *set) != 0)
+    size_t slot = mpt_hash_bytes(MPT_HASH_START, set, bytes) & (size - 1);
+    while (table[slot] != 0 && memcmp(c->list[table[slot] - 1].matches, set, bytes) != 0)
       slot = (slot + 1) & (size - 1);
     if (table[slot] != 0)
       continue;

@@ -1,4 +1,5 @@
 /* A step of a session, and what it carries to the next. */
+#include "base/hash.h"
 #include "kernels/step_rules.h"
 #include "runtime/plan.h"
 #include <string.h>
@@ -132,23 +133,17 @@ typedef struct saved_state {
 
 static const char magic[8] = "mptses1";
 
-/* FNV-1a (Fowler, Noll, Vo). */
-static void hash_bytes(uint64_t *hash, const void *data, size_t size) {
-  for (size_t i = 0; i < size; i++)
-    /* The bytes of an integer are defined. NOLINTNEXTLINE(clang-analyzer-core.*) */
-    *hash = (*hash ^ ((const unsigned char *)data)[i]) * 0x100000001b3u;
-}
-
 static uint64_t plan_hash(const mpt_session *session) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (int i = 0; i < session->layer_count; i++)
-    hash_bytes(&hash, session->layers[i].given.info.name,
-               strlen(session->layers[i].given.info.name) + 1);
+  uint64_t hash = MPT_HASH_START;
+  for (int i = 0; i < session->layer_count; i++) {
+    const char *name = session->layers[i].given.info.name;
+    hash = mpt_hash_bytes(hash, name, strlen(name) + 1);
+  }
   for (int i = 0; i < session->copy_count; i++) {
     const operand_copy *copy = &session->copies[i];
     int32_t facts[] = {copy->source, (int32_t)copy->format, (int32_t)copy->scaling.mode,
                        copy->scaling.history, copy->scaling.margin};
-    hash_bytes(&hash, facts, sizeof facts);
+    hash = mpt_hash_bytes(hash, facts, sizeof facts);
   }
   return hash;
 }

@@ -1,17 +1,16 @@
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/random.h"
 #include "train/network.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-/* FNV-1a (Fowler, Noll, Vo) of the parameter's name: its stream of random numbers. */
+/* A parameter's stream of random numbers. */
 static uint64_t stream_of(const char *name) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (; *name != '\0'; name++)
-    hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
-  return hash;
+  return mpt_hash_bytes(MPT_HASH_START, name, strlen(name));
 }
 
 /* Drawn and uploaded in pieces: large models have weights by the hundred million, and a normal
