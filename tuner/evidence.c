@@ -191,7 +191,7 @@ static void take_means(const evidence_records *r, const verify_pair *pairs, evid
   if (n == 0)
     return;
   const verify_rule rule = evidence_rule(r, NULL);
-  out->worse = (rule.higher_is_better ? -1 : 1) * (candidate - reference);
+  out->worse = (rule.higher_is_better ? -1 : 1) * (candidate - reference) + 0.0; /* no -0 */
   out->deviation = deviation_of(&rule, pairs, n);
   out->worse_share = reference == 0 ? NAN : out->worse / fabs(reference);
   out->metric = r->of_error ? 1 - candidate : candidate;

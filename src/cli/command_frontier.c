@@ -2,6 +2,7 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "store/notes.h"
+#include "tuner/change.h"
 #include "tuner/evidence.h"
 #include <math.h>
 #include <stdlib.h>
@@ -41,11 +42,6 @@ static void mark_dominated(point *points, int count) {
   }
 }
 
-static void change_text(const evidence_records *r, double change, char *text, size_t size) {
-  snprintf(text, size, r->rule.relative ? "%+.3f%%" : "%+.4g",
-           r->rule.relative ? 100 * change : change);
-}
-
 static json_t *point_json(const point *p) {
   json_t *json = mpt_json_pack("{s:s,s:s,s:f,s:b,s:s}", "label", p->policy->label, "policy",
                                p->policy->hash, "step_seconds", p->seconds, "measured",
@@ -55,13 +51,14 @@ static json_t *point_json(const point *p) {
 }
 
 static void add_row(const evidence_records *r, const point *p, cli_table *table) {
-  char seconds[32], worse[32], lower[32], upper[32], between[72] = "-", pairs[16];
+  char seconds[32], worse[CHANGE_SIZE], lower[CHANGE_SIZE], upper[CHANGE_SIZE],
+      between[2 * CHANGE_SIZE + 4] = "-", pairs[16];
   cli_duration(p->seconds, seconds, sizeof seconds);
-  change_text(r, p->change, worse, sizeof worse);
+  change_text(r->rule.relative, p->change, worse);
   if (strcmp(p->policy->hash, r->reference) != 0 && isfinite(p->seen.interval.lower) &&
       isfinite(p->seen.interval.upper)) {
-    change_text(r, p->seen.interval.lower, lower, sizeof lower);
-    change_text(r, p->seen.interval.upper, upper, sizeof upper);
+    change_lower_text(r->rule.relative, p->seen.interval.lower, lower);
+    change_upper_text(r->rule.relative, p->seen.interval.upper, upper);
     snprintf(between, sizeof between, "%s to %s", lower, upper);
   }
   snprintf(pairs, sizeof pairs, "%d", p->seen.pairs);

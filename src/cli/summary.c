@@ -1,5 +1,6 @@
 /* The table and the JSON object that tune and eval end with. */
 #include "cli/summary.h"
+#include "tuner/change.h"
 #include <math.h>
 #include <string.h>
 
@@ -12,20 +13,14 @@ static void print_row(cli_table *table, bool measured, const char *const cells[9
   cli_table_row(table, measured ? row : cells);
 }
 
-static void change_text(const tuner_summary *summary, double change, char *text, size_t size) {
-  if (isfinite(change))
-    snprintf(text, size, summary->relative ? "%+.3f%%" : "%+.4g",
-             summary->relative ? 100 * change : change);
-}
-
 /* The bounds of what it may be worse by: those of its verdict, or 95% of an unverified mean. */
 static void interval_text(const tuner_summary *summary, const evidence *e, char *text,
                           size_t size) {
-  char lower[32], upper[32];
+  char lower[CHANGE_SIZE], upper[CHANGE_SIZE];
   if (!isfinite(e->interval.lower) || !isfinite(e->interval.upper) || e->pairs == 0)
     return;
-  change_text(summary, e->interval.lower, lower, sizeof lower);
-  change_text(summary, e->interval.upper, upper, sizeof upper);
+  change_lower_text(summary->relative, e->interval.lower, lower);
+  change_upper_text(summary->relative, e->interval.upper, upper);
   snprintf(text, size, "%s to %s", lower, upper);
 }
 
@@ -50,7 +45,8 @@ void cli_print_summary(const tuner_summary *summary, const char *metric) {
     const tuner_row *row = &summary->rows[i];
     const evidence *e = &row->seen;
     char label[96], seconds[48], predicted[32], ratio[32],
-        value[32] = "-", worse[32] = "-", between[72] = "-", pairs[16] = "-", memory[32] = "-";
+        value[32] = "-", worse[CHANGE_SIZE] = "-", between[2 * CHANGE_SIZE + 4] = "-",
+        pairs[16] = "-", memory[32] = "-";
     snprintf(label, sizeof label, "%s%s", row->winner ? "* " : "  ", row->label);
     cli_duration(row->step_seconds, seconds, sizeof seconds);
     cli_duration(row->predicted_seconds, predicted, sizeof predicted);
@@ -60,7 +56,7 @@ void cli_print_summary(const tuner_summary *summary, const char *metric) {
     if (isfinite(e->metric))
       snprintf(value, sizeof value, "%.5g", e->metric);
     if (!row->reference) {
-      change_text(summary, summary->relative ? e->worse_share : e->worse, worse, sizeof worse);
+      change_text(summary->relative, summary->relative ? e->worse_share : e->worse, worse);
       interval_text(summary, e, between, sizeof between);
       if (e->pairs > 0)
         snprintf(pairs, sizeof pairs, "%d", e->pairs);

@@ -58,15 +58,29 @@ void figure_value(double value, char text[FIGURE_SIZE]) {
     snprintf(text, FIGURE_SIZE, "–");
 }
 
+static void unbounded(double change, char text[FIGURE_SIZE]) {
+  snprintf(text, FIGURE_SIZE, "%s", isinf(change) && change > 0 ? "without limit" : "–");
+}
+
 void figure_change(const report_data *data, double change, char text[FIGURE_SIZE]) {
-  if (isinf(change))
-    snprintf(text, FIGURE_SIZE, "%s", change > 0 ? "without limit" : "–");
-  else if (isnan(change))
-    snprintf(text, FIGURE_SIZE, "–");
-  else if (data->records.rule.relative)
-    snprintf(text, FIGURE_SIZE, "%+.3f%%", 100 * change);
+  if (isfinite(change))
+    change_text(data->records.rule.relative, change, text);
   else
-    snprintf(text, FIGURE_SIZE, "%+.4g", change);
+    unbounded(change, text);
+}
+
+void figure_lower(const report_data *data, double lower, char text[FIGURE_SIZE]) {
+  if (isfinite(lower))
+    change_lower_text(data->records.rule.relative, lower, text);
+  else
+    unbounded(lower, text);
+}
+
+void figure_upper(const report_data *data, double upper, char text[FIGURE_SIZE]) {
+  if (isfinite(upper))
+    change_upper_text(data->records.rule.relative, upper, text);
+  else
+    unbounded(upper, text);
 }
 
 void figure_increase(const report_data *data, double increase, char text[FIGURE_SIZE]) {

@@ -43,8 +43,8 @@ static void add_look(const report_data *d, const char *label, const verify_resul
                      mpt_text *page) {
   char mean[FIGURE_SIZE], lower[FIGURE_SIZE], upper[FIGURE_SIZE], level[FIGURE_SIZE];
   figure_change(d, v->worse_as_budget, mean);
-  figure_change(d, v->bound.lower, lower);
-  figure_change(d, v->bound.upper, upper);
+  figure_lower(d, v->bound.lower, lower);
+  figure_upper(d, v->bound.upper, upper);
   snprintf(level, sizeof level, "%.2g%%", 100 * v->level);
   html_add(page, "<tr><th>%s<td>%d<td>%s<td>%s<td>%s<td>%s<td>%d<td class=\"word\">%s</tr>", label,
            v->finished, mean, lower, upper, isfinite(v->level) ? level : "–", v->within,

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "store/store.h"
+#include "tuner/change.h"
 #include "tuner/evidence.h"
 #include <jansson.h>
 
@@ -99,7 +100,7 @@ void report_train_command(const report_data *data, mpt_text *command);
 /* Whether the search wrote a policy: it may be unfinished, or have found none that trains. */
 bool report_has_policy(const report_data *data);
 
-#define FIGURE_SIZE 40
+#define FIGURE_SIZE CHANGE_SIZE
 
 /* ---- summary_rows.c: the policies of the summary, as every table of them shows them ---- */
 typedef struct report_row {
@@ -119,6 +120,9 @@ void figure_percent(double share, int digits, char text[FIGURE_SIZE]);
 void figure_value(double value, char text[FIGURE_SIZE]); /* five significant digits */
 /* A difference as the budget is given: "+0.31%", or "+0.0031"; "without limit" for infinity. */
 void figure_change(const report_data *data, double change, char text[FIGURE_SIZE]);
+/* Bounds of it, rounded outwards. */
+void figure_lower(const report_data *data, double lower, char text[FIGURE_SIZE]);
+void figure_upper(const report_data *data, double upper, char text[FIGURE_SIZE]);
 /* The same of a predicted increase in the metric's units. */
 void figure_increase(const report_data *data, double increase, char text[FIGURE_SIZE]);
 

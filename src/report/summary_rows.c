@@ -24,8 +24,8 @@ static void add_accuracy(const report_data *d, const report_point *p, report_row
     snprintf(row->pairs, sizeof row->pairs, "%d%s", e->pairs, e->fresh ? " fresh" : "");
   if (p->reference || !isfinite(e->interval.upper) || !isfinite(e->interval.lower))
     return;
-  figure_change(d, e->interval.lower, lower);
-  figure_change(d, e->interval.upper, upper);
+  figure_lower(d, e->interval.lower, lower);
+  figure_upper(d, e->interval.upper, upper);
   snprintf(row->interval, sizeof row->interval, "%s to %s", lower, upper);
 }
 

@@ -94,9 +94,9 @@ static const report_point *written_point(const report_data *d) {
 static void add_bound(const report_data *d, mpt_text *text, const evidence *e) {
   char figure[FIGURE_SIZE];
   const double upper = e->interval.upper;
-  figure_change(d, fabs(upper), figure);
+  figure_upper(d, upper, figure);
   mpt_text_add(text, upper < 0 ? "is better by at least " : "is worse by at most ");
-  number(text, figure[0] == '+' ? figure + 1 : figure);
+  number(text, figure[0] == '+' || figure[0] == '-' ? figure + 1 : figure);
 }
 
 static void add_confidence(const report_data *d, mpt_text *text) {
