@@ -1,9 +1,14 @@
 /* What the search came to, in words, and beside what people would have done without it. */
 #include "base/text.h"
+#include "tuner/change.h"
 #include "tuner/search.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+static double mean_of(const search *s, const evidence *e) {
+  return s->w->budget.relative ? e->worse_share : e->worse;
+}
 
 /* What speaks against it: a verdict, or (unverified) a mean outside the budget. */
 static bool may_be_used(const search *s, const candidate *c) {
@@ -12,8 +17,7 @@ static bool may_be_used(const search *s, const candidate *c) {
   if (c->verdict == MPT_VERDICT_FAIL || c->verdict == MPT_VERDICT_INCONCLUSIVE)
     return false;
   const evidence *e = &c->seen;
-  const double worse = s->w->budget.relative ? e->worse_share : e->worse;
-  return e->diverged + e->given_up == 0 && worse <= s->w->budget.worse_by;
+  return e->diverged + e->given_up == 0 && mean_of(s, e) <= s->w->budget.worse_by;
 }
 
 static bool is_plain(const candidate *c) {
@@ -34,12 +38,22 @@ const candidate *outcome_otherwise(const search *s, const candidate *winner) {
   return best != NULL && best->seconds < s->reference.seconds ? best : &s->reference;
 }
 
-/* A share of the budget's kind: "0.5%", or "0.01". */
-static void add_change(const search *s, mpt_text *text, double change) {
-  if (s->w->budget.relative)
-    mpt_text_addf(text, "%.3g%%", 100 * change);
-  else
-    mpt_text_addf(text, "%.3g", change);
+/* Of what a sentence calls worse or better already: without the sign. */
+static void add_size(mpt_text *text, const char change[CHANGE_SIZE]) {
+  mpt_text_add(text, change[0] == '+' || change[0] == '-' ? change + 1 : change);
+}
+
+static void add_mean(const search *s, mpt_text *text, const evidence *e) {
+  char change[CHANGE_SIZE];
+  change_text(s->w->budget.relative, mean_of(s, e), change);
+  mpt_text_add(text, change[0] == '-' ? "better by " : "worse by ");
+  add_size(text, change);
+}
+
+static void add_upper(const search *s, mpt_text *text, const evidence *e) {
+  char upper[CHANGE_SIZE];
+  change_upper_text(s->w->budget.relative, e->interval.upper, upper);
+  add_size(text, upper);
 }
 
 static void add_budget(const search *s, mpt_text *text) {
@@ -57,7 +71,7 @@ static const char *how_timed(const search *s) {
 static void add_bound(const search *s, mpt_text *text, const candidate *c) {
   const double upper = c->seen.interval.upper;
   mpt_text_add(text, upper < 0 ? "better by at least " : "worse by at most ");
-  add_change(s, text, fabs(upper));
+  add_upper(s, text, &c->seen);
   mpt_text_add(text, " (budget ");
   add_budget(s, text);
   mpt_text_addf(text, ") at %.3g%% confidence, mean over %d pairs of fresh seeds",
@@ -122,15 +136,59 @@ static void hopeless_layers(const search *s, mpt_text *text) {
 }
 
 /* How many pairs tell the mean that was seen from the budget: n = ((z_alpha + z_power) deviation /
- * distance)^2 at one-sided 2.5% and power 0.9. */
-static double pairs_needed(const search *s, const evidence *e) {
-  const double budget = s->w->budget.relative ? s->w->budget.worse_by * e->worse / e->worse_share
-                                              : s->w->budget.worse_by;
-  return ceil(pow((1.96 + 1.28) * e->deviation / (budget - e->worse), 2));
+ * distance)^2 at one-sided 2.5% and power 0.9; then the look that has as many, 0 if none has. */
+static int pairs_needed(const search *s, const evidence *e) {
+  const double budget = s->w->budget.relative
+                            ? s->w->budget.worse_by * fabs(e->worse / mean_of(s, e))
+                            : s->w->budget.worse_by;
+  const double needed = pow((1.96 + 1.28) * e->deviation / (budget - e->worse), 2);
+  for (int look = 0; look < VERIFY_LOOKS; look++)
+    if (verify_look_sizes[look] > e->verified.finished && verify_look_sizes[look] >= needed)
+      return verify_look_sizes[look];
+  return 0;
+}
+
+/* Undecided by the mean: where it stands, and what would decide. */
+static void say_undecided_mean(const search *s, mpt_text *text, const candidate *c, bool written) {
+  const evidence *e = &c->seen;
+  char lower[CHANGE_SIZE], upper[CHANGE_SIZE];
+  mpt_text_addf(text, "; %s is undecided after %d pairs: ", c->label, e->pairs);
+  add_mean(s, text, e);
+  if (e->verified.no_share) {
+    mpt_text_add(text, ", and no share of the reference's own metric bounds it, as that may be 0 "
+                       "(give an absolute budget: worse_by: 0.01)");
+    return;
+  }
+  change_lower_text(s->w->budget.relative, e->interval.lower, lower);
+  change_upper_text(s->w->budget.relative, e->interval.upper, upper);
+  mpt_text_addf(text, ", between %s and %s", lower, upper);
+  const int needed = pairs_needed(s, e);
+  if (needed > 0 && s->options->pairs < VERIFY_MOST_PAIRS) {
+    mpt_text_addf(text, "; about %d pairs should tell (the same command with --pairs %d goes on)",
+                  needed, VERIFY_MOST_PAIRS);
+    return;
+  }
+  mpt_text_addf(text, "; with such pairs more than %d would be needed to tell", VERIFY_MOST_PAIRS);
+  if (!written) {
+    mpt_text_add(text, ", and a budget of ");
+    add_upper(s, text, e);
+    mpt_text_add(text, " would pass it");
+  }
+}
+
+/* Undecided because trainings diverged, on either side. */
+static void say_undecided_divergence(const search *s, mpt_text *text, const candidate *c) {
+  const verify_result *v = &c->seen.verified;
+  mpt_text_addf(text, "; %s is undecided because %d of %d of its trainings diverged", c->label,
+                v->candidate_diverged, v->tried);
+  mpt_text_addf(text, ", at most %.0f%% do (95%%), and %d of the reference's",
+                ceil(100 * v->diverged_bound), v->reference_diverged);
+  if (s->options->pairs < VERIFY_MOST_PAIRS)
+    mpt_text_addf(text, " (the same command with --pairs %d goes on)", VERIFY_MOST_PAIRS);
 }
 
 /* The fastest that verification could not settle, and how to go on. */
-static void say_inconclusive(const search *s, mpt_text *text) {
+static void say_inconclusive(const search *s, mpt_text *text, const candidate *written) {
   const candidate *c = NULL;
   for (int i = 0; i < s->candidate_count; i++)
     if (s->candidates[i]->verdict == MPT_VERDICT_INCONCLUSIVE &&
@@ -139,36 +197,30 @@ static void say_inconclusive(const search *s, mpt_text *text) {
   if (c == NULL)
     return;
   const evidence *e = &c->seen;
-  mpt_text_addf(text, "; %s is undecided after %d pairs: worse by ", c->label, e->pairs);
-  if (e->pairs > 0)
-    add_change(s, text, s->w->budget.relative ? e->worse_share : e->worse);
-  if (isfinite(e->interval.upper) && isfinite(e->interval.lower)) {
-    mpt_text_add(text, ", between ");
-    add_change(s, text, e->interval.lower);
-    mpt_text_add(text, " and ");
-    add_change(s, text, e->interval.upper);
-  }
-  const double needed = pairs_needed(s, e);
-  if (isfinite(needed) && needed > VERIFY_MOST_PAIRS) {
-    mpt_text_addf(text, "; with such pairs more than %d would be needed to tell",
-                  VERIFY_MOST_PAIRS);
-    return;
-  }
-  if (isfinite(needed))
-    mpt_text_addf(text, "; about %.0f pairs should tell", fmax(needed, e->pairs + 1));
-  if (s->options->pairs < VERIFY_MOST_PAIRS)
-    mpt_text_addf(text, " (the same command with --pairs %d goes on)", VERIFY_MOST_PAIRS);
+  if (e->verified.finished == 0 || e->interval.upper < s->w->budget.worse_by)
+    say_undecided_divergence(s, text, c);
+  else
+    say_undecided_mean(s, text, c, c == written);
 }
 
 static void say_not_met(const search *s, mpt_text *text, const candidate *written) {
   const evidence *e = &written->seen;
-  const bool bounded = e->fresh && isfinite(e->interval.upper);
-  const double mean = s->w->budget.relative ? e->worse_share : e->worse;
-  mpt_text_addf(
-      text, "nothing permitted meets the budget; %s is the most accurate policy, a budget of %s",
-      written->label, bounded ? "" : "about ");
-  add_change(s, text, bounded ? e->interval.upper : mean);
-  mpt_text_addf(text, " would pass it%s", bounded ? "" : " (not verified)");
+  char mean[CHANGE_SIZE];
+  mpt_text_addf(text, "nothing permitted meets the budget; %s is the most accurate policy",
+                written->label);
+  if (e->fresh && isfinite(e->interval.upper)) {
+    /* Below it, something else than the mean is in the way. */
+    if (e->interval.upper >= s->w->budget.worse_by) {
+      mpt_text_add(text, ", a budget of ");
+      add_upper(s, text, e);
+      mpt_text_add(text, " would pass it");
+    }
+  } else {
+    change_text(s->w->budget.relative, mean_of(s, e), mean);
+    mpt_text_add(text, mean[0] == '-' ? ", better by " : ", a budget of about ");
+    add_size(text, mean);
+    mpt_text_add(text, mean[0] == '-' ? " (not verified)" : " would pass it (not verified)");
+  }
   blocking_layers(s, written, text);
 }
 
@@ -181,10 +233,10 @@ char *outcome_message(const search *s, const candidate *winner, const candidate 
     mpt_text_add(&text, "no gain: no faster policy was verified to meet the budget of ");
     add_budget(s, &text);
     mpt_text_add(&text, "; the reference's formats stay");
-    say_inconclusive(s, &text);
+    say_inconclusive(s, &text, NULL);
   } else if (written != NULL) {
     say_not_met(s, &text, written);
-    say_inconclusive(s, &text);
+    say_inconclusive(s, &text, written);
   } else {
     mpt_text_add(&text, "nothing permitted trains without diverging");
     hopeless_layers(s, &text);
