@@ -45,6 +45,7 @@ written_once() {
   cat <<'END'
 CLOCK_MONOTONIC;src/base/clock.c;intervals are measured by base/clock.h
 0x0*100000001b3|1099511628211|16777619;src/base/hash.c;bytes are hashed by base/hash.h
+(= MPT_FP8_E4M3 (\|\||&&) .*= MPT_FP8_E5M2);tests/.*;what is fp8 says mpt_format_is_fp8
 END
 }
 
@@ -142,6 +143,7 @@ self_test() {
   echo '  assert_float_equal(a, b, 0);' >tests/nan.c
   echo '  clock_gettime(CLOCK_MONOTONIC, &t);' >tests/clock_again.c
   echo 'hash *= 1099511628211u;' >kernels/cuda/hash.c
+  echo 'return f == MPT_FP8_E4M3 || f == MPT_FP8_E5M2;' >src/format/again.c
   touch tuner/twice.c src/cli/twice.c attic/lost.c
   breaches >"$scratch/breaches"
   expect 'src/format/up.c:1: src/format may not include "policy/inner.h"'
@@ -157,8 +159,9 @@ self_test() {
   expect 'tests/nan.c:1: numbers are compared by assert_near (tests/near.h)'
   expect 'tests/clock_again.c:1: intervals are measured by base/clock.h'
   expect 'kernels/cuda/hash.c:1: bytes are hashed by base/hash.h'
+  expect 'src/format/again.c:1: what is fp8 says mpt_format_is_fp8'
   expect "attic/lost.c: 'attic' is no folder of the house"
-  if [ "$(wc -l <"$scratch/breaches")" -ne 14 ]; then
+  if [ "$(wc -l <"$scratch/breaches")" -ne 15 ]; then
     echo 'and what is no breach was reported:' && cat "$scratch/breaches" && failed=1
   fi
   exit $failed

@@ -267,6 +267,7 @@ static void describes_each_format(void **state) {
                      reference_decode(format, 1u << (f->mantissa_bits + (int)shift)));
     assert_int_equal((mpt_float_bits(f->max_finite) >> 23) - 127, f->max_exponent);
     assert_int_equal(f->has_infinity, r->infinity != 0);
+    assert_int_equal(mpt_format_is_fp8(format), strncmp(f->name, "fp8_", 4) == 0);
     assert_true(f->description[0] != '\0');
     mpt_format parsed = MPT_FORMAT_COUNT;
     assert_int_equal(mpt_format_parse(f->name, &parsed, NULL), MPT_OK);
@@ -274,6 +275,7 @@ static void describes_each_format(void **state) {
   }
   assert_null(mpt_format_get(MPT_FORMAT_COUNT));
   assert_null(mpt_format_get((mpt_format)-1));
+  assert_false(mpt_format_is_fp8(MPT_FORMAT_COUNT) || mpt_format_is_fp8((mpt_format)-1));
 }
 
 static void refuses_unknown_names(void **state) {

@@ -84,10 +84,6 @@ double cost_optimizer(const graph *g, const profile *p, const optimizer_spec *op
 
 /* ---- GEMMs ---- */
 
-static bool is_fp8(mpt_format format) {
-  return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
-}
-
 static int64_t padded(int64_t size) {
   return (size + 15) / 16 * 16;
 }
@@ -137,7 +133,7 @@ double cost_gemms(const graph *g, const profile *p, int layer, const mpt_layer_p
     const mpt_gemm_policy *gemm = &formats->gemm[i];
     int64_t size[3];
     for (int d = 0; d < 3; d++)
-      size[d] = is_fp8(gemm->operand[0]) ? padded(shapes[i][d]) : shapes[i][d];
+      size[d] = mpt_format_is_fp8(gemm->operand[0]) ? padded(shapes[i][d]) : shapes[i][d];
     const gemm_price price = profile_gemm(p, column_of(gemm), size[0], size[1], size[2]);
     const double in_step =
         i == MPT_FPROP && l->spec->no_bias
@@ -161,7 +157,7 @@ typedef struct copies {
 } copies;
 
 static void need(copies *c, mpt_format format, bool transposed, const mpt_layer_policy *formats) {
-  if (!is_fp8(format)) {
+  if (!mpt_format_is_fp8(format)) {
     c->plain[format == MPT_TF32 ? MPT_FP32 : format] = true;
     return;
   }
@@ -184,7 +180,7 @@ static double copy_seconds(const profile *p, const copies *c, mpt_format f, cons
   const int written = c->plain[f] + c->transposed[f], bits = bits_of(from->stored);
   if (written == 0 || f == from->stored)
     return 0.0;
-  if (!is_fp8(f))
+  if (!mpt_format_is_fp8(f))
     return profile_pass(p, PASS_ELEMENTWISE, bits, read + from->count * bytes_of(f));
   double seconds = profile_pass(p, c->transposed[f] ? PASS_QUANTIZE_PAIR : PASS_QUANTIZE, bits,
                                 read + from->padded * written);
@@ -299,7 +295,7 @@ static double copy_by_adam(const graph *g, const profile *p, const copies *c, mp
                            double count) {
   const double adam = 28.0; /* bytes of a weight without copies */
   const double rate = optimizer_rate(g, p, PASS_OPTIMIZER, adam);
-  if (!is_fp8(f))
+  if (!mpt_format_is_fp8(f))
     return count * rate * bytes_of(f);
   const double written = adam + c->plain[f] + c->transposed[f];
   return count *

@@ -58,7 +58,7 @@ static void driver_version(char *text, size_t size) {
 
 /* tf32 and bf16 came with compute capability 8.0, fp8 with 8.9. */
 static mpt_standing standing(mpt_format format, int capability) {
-  const int needs = format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2 ? 89 : 80;
+  const int needs = mpt_format_is_fp8(format) ? 89 : 80;
   return capability >= needs ? MPT_NATIVE : MPT_ABSENT;
 }
 

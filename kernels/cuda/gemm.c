@@ -7,10 +7,6 @@
 #include "kernels/cuda/gemm.h"
 #include <stdlib.h>
 
-static bool is_fp8(mpt_format format) {
-  return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
-}
-
 /* Distance of rows, also where there is one only. */
 static int64_t row_of(mpt_t t) {
   return t->strides[0] < t->shape[1] ? t->shape[1] : t->strides[0];
@@ -35,7 +31,7 @@ static gemm_key key_of(const mpt_gemm_args *args) {
                   .format_out = (int32_t)out->format,
                   .transpose_a = args->transpose_a,
                   .transpose_b = args->transpose_b,
-                  .fast = is_fp8(a->format) && args->fast,
+                  .fast = mpt_format_is_fp8(a->format) && args->fast,
                   .accumulate = args->beta != 0.0f};
   key.align_a = alignment(a->data, key.row_a, key.format_a);
   key.align_b = alignment(b->data, key.row_b, key.format_b);
@@ -53,7 +49,7 @@ static bool is_direct(const gemm_key *k) {
   bool wide = k->format_a == MPT_FP32 || k->format_a == MPT_TF32;
   if (k->format_out != MPT_FP32 && k->format_out != MPT_BF16 && k->format_out != MPT_FP16)
     return false;
-  if (is_fp8((mpt_format)k->format_a))
+  if (mpt_format_is_fp8((mpt_format)k->format_a))
     return !k->transpose_a && k->transpose_b && multiple_of_16(k->m, k->n, k->k) &&
            k->align_a == 16 && k->align_b == 16 && k->align_out == 16;
   return k->format_out == MPT_FP32 || (!wide && k->format_out == k->format_a);
@@ -142,7 +138,7 @@ static size_t aligned(int64_t bytes) {
 static mpt_status run_packed(mpt_queue *queue, const mpt_gemm_args *args, const gemm_key *given,
                              mpt_error *error) {
   cuda_context *c = cuda_of(queue);
-  bool fp8 = is_fp8(args->a->format);
+  bool fp8 = mpt_format_is_fp8(args->a->format);
   int64_t m = fp8 ? padded(given->m) : given->m, n = fp8 ? padded(given->n) : given->n;
   int64_t k = fp8 ? padded(given->k) : given->k, element = fp8 ? 1 : (int64_t)sizeof(float);
   size_t bytes_a = aligned(m * k * element), bytes_b = aligned(n * k * element);
@@ -208,7 +204,8 @@ mpt_status mpt_cuda_gemm(mpt_queue *queue, const mpt_gemm_args *args, mpt_error 
   gemm_key key = key_of(args);
   if (((uintptr_t)args->scale_a | (uintptr_t)args->scale_b) % 16 != 0)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "gemm: a scale is not aligned to 16 bytes");
-  bool scaled = !is_fp8(args->a->format) && (args->scale_a != NULL || args->scale_b != NULL);
+  bool scaled =
+      !mpt_format_is_fp8(args->a->format) && (args->scale_a != NULL || args->scale_b != NULL);
   bool done = false;
   if (is_direct(&key) && !scaled)
     MPT_RETURN_IF_FAILED(run_direct(queue, args, key, &done, error));

@@ -23,10 +23,6 @@ static cudaDataType_t data_type(int32_t format) {
   }
 }
 
-static bool is_fp8(int32_t format) {
-  return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
-}
-
 mpt_status cuda_gemm_open(cuda_context *c, mpt_error *error) {
   struct cuda_gemm *g = c->gemm = calloc(1, sizeof *g);
   if (g == NULL)
@@ -100,7 +96,7 @@ static mpt_status describe(const cublaslt *lt, gemm_plan *plan, mpt_error *error
   LT_TRY(lt->MatmulDescCreate(&plan->operation, compute, CUDA_R_32F));
   LT_TRY(set(lt, plan, CUBLASLT_MATMUL_DESC_TRANSA, k->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N));
   LT_TRY(set(lt, plan, CUBLASLT_MATMUL_DESC_TRANSB, k->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N));
-  if (is_fp8(k->format_a)) {
+  if (mpt_format_is_fp8((mpt_format)k->format_a)) {
     int8_t fast = (int8_t)k->fast;
     LT_TRY(lt->MatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_FAST_ACCUM, &fast,
                                       sizeof fast));
@@ -130,7 +126,7 @@ cublasStatus_t gemm_run(cuda_context *c, const gemm_plan *plan,
                         const gemm_data *data) {
   const struct cuda_gemm *g = c->gemm;
   cublasStatus_t result = CUBLAS_STATUS_SUCCESS;
-  if (is_fp8(plan->key.format_a)) {
+  if (mpt_format_is_fp8((mpt_format)plan->key.format_a)) {
     result = point(&g->lt, plan, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER,
                    data->scale_b != NULL ? data->scale_b : g->one);
     if (result == CUBLAS_STATUS_SUCCESS)

@@ -52,7 +52,7 @@ static gemm_key key_of(const mpt_gemm_shape *p) {
                   .format_out = (int32_t)p->out,
                   .transpose_a = p->transpose_a,
                   .transpose_b = p->transpose_b,
-                  .fast = p->fast && (p->a == MPT_FP8_E4M3 || p->a == MPT_FP8_E5M2),
+                  .fast = p->fast && mpt_format_is_fp8(p->a),
                   .accumulate = p->accumulate,
                   .bias = p->bias,
                   .format_bias = p->bias ? MPT_FP32 : 0};

@@ -284,7 +284,7 @@ static mpt_status rank(search *s, mpt_error *error) {
 /* How far sums may be from the exact one, in units of sum|a b|. fp8's products are added with 13
  * fraction bits on Hopper, in groups that are added in fp32 unless `fast`. */
 static float tolerance_of(const gemm_key *k) {
-  return k->format_a == MPT_FP8_E4M3 || k->format_a == MPT_FP8_E5M2 ? 0x1p-9f : 0x1p-16f;
+  return mpt_format_is_fp8((mpt_format)k->format_a) ? 0x1p-9f : 0x1p-16f;
 }
 
 /* One run on what is in set 0, after the output was set to NaN, or to 1 to be added to. */

@@ -231,7 +231,7 @@ mpt_status mpt_cuda_quantize(mpt_queue *queue, mpt_t x, mpt_scale *scale, unsign
                       y_transposed == NULL ? 0 : y_transposed->strides[0],
                       (flags & MPT_QUANTIZE_AMAX) != 0,
                       (flags & MPT_QUANTIZE_COUNT) != 0};
-  bool storage = x->format != MPT_FP8_E4M3 && x->format != MPT_FP8_E5M2;
+  bool storage = !mpt_format_is_fp8(x->format);
   bool tiles = storage && y_transposed != NULL && tiles_fit(x, y, y_transposed);
   if (y_transposed == NULL)
     cuda_cast_run(c, x, 1.0f, scale, y, q.count ? &scale->counts : NULL,

@@ -49,8 +49,7 @@ static observed *merge_rows(const store_statistics *rows, int count, int *merged
  * binades that hold a limit. fp8 at its own best scale, the others as they are. */
 static bool shares(const observed *o, mpt_format format, double share[3]) {
   const mpt_statistics *x = &o->statistics;
-  const bool fp8 = format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
-  const int scale = fp8 ? mpt_scale_exponent(format, x->amax_bits, 0) : 0;
+  const int scale = mpt_format_is_fp8(format) ? mpt_scale_exponent(format, x->amax_bits, 0) : 0;
   mpt_range_counts counts;
   const double nonzero = (double)(x->count - x->zeros);
   if (nonzero <= 0 || mpt_statistics_range(x, format, scale, &counts, NULL) != MPT_OK)

@@ -19,6 +19,11 @@ const mpt_format_info *mpt_format_get(mpt_format format) {
   return descriptor != NULL ? &descriptor->info : NULL;
 }
 
+bool mpt_format_is_fp8(mpt_format format) {
+  const mpt_format_info *info = mpt_format_get(format);
+  return info != NULL && info->bits == 8;
+}
+
 mpt_status mpt_format_parse(const char *name, mpt_format *format, mpt_error *error) {
   if (name == NULL || format == NULL)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "mpt_format_parse: name or format is NULL");

@@ -48,6 +48,9 @@ typedef struct mpt_format_info {
 /* Facts about a format; NULL when `format` is not one. Static storage. */
 MPT_API const mpt_format_info *mpt_format_get(mpt_format format);
 
+/* Whether it is one of 8 bits, whose tensors carry a scale; false when `format` is not one. */
+MPT_API bool mpt_format_is_fp8(mpt_format format);
+
 /* The format of that name, or MPT_ERROR_NOT_FOUND with a message that lists the known ones. */
 MPT_API mpt_status mpt_format_parse(const char *name, mpt_format *format, mpt_error *error);
 

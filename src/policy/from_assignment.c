@@ -1,6 +1,7 @@
 /* From formats, one for each layer, to a policy that people can read: the default and the rules
  * that say it with the fewest rules and globs found. */
 #include "base/error.h"
+#include "policy/legal.h"
 #include "policy/policy_data.h"
 #include "policy/rule_cover.h"
 #include <math.h>
@@ -39,9 +40,7 @@ static mpt_status check_layer(const mpt_layer_info *layer, const mpt_layer_polic
   for (int g = 0; g < MPT_GEMM_COUNT; g++) {
     const mpt_gemm_policy *gemm = &formats->gemm[g];
     mpt_precision pair = MPT_PRECISION_COUNT;
-    if ((unsigned)gemm->operand[0] >= MPT_FORMAT_COUNT ||
-        (unsigned)gemm->operand[1] >= MPT_FORMAT_COUNT ||
-        policy_operands_precision(gemm->operand, &pair, NULL) != MPT_OK || pair != gemm->precision)
+    if (policy_operands_precision(gemm->operand, &pair, NULL) != MPT_OK || pair != gemm->precision)
       return mpt_fail(error, MPT_ERROR_ARGUMENT, "layer '%s' has operands that are no %s GEMM",
                       layer->name, mpt_precision_name(gemm->precision));
     fp8 = fp8 || pair == MPT_PRECISION_FP8;
@@ -49,15 +48,7 @@ static mpt_status check_layer(const mpt_layer_info *layer, const mpt_layer_polic
       return mpt_fail(error, MPT_ERROR_ARGUMENT,
                       "layer '%s' accumulates fast, which is a choice of fp8 alone", layer->name);
   }
-  const mpt_scaling *s = &formats->scaling;
-  if (fp8 && s->mode == MPT_SCALING_DELAYED &&
-      (s->history < 1 || s->history > 1024 || s->margin < 0 || s->margin > 16))
-    return mpt_fail(
-        error, MPT_ERROR_ARGUMENT,
-        "layer '%s': delayed scaling takes a history of 1 to 1024 steps and a margin of "
-        "0 to 16, not %d and %d",
-        layer->name, s->history, s->margin);
-  return MPT_OK;
+  return fp8 ? policy_check_scaling(layer->name, &formats->scaling, error) : MPT_OK;
 }
 
 static mpt_status check(const char *name, const mpt_layer_info *layers,

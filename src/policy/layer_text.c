@@ -7,6 +7,7 @@
  *   fprop=fp8(fp8_e5m2*fp8_e4m3),...           operands that are not the default
  */
 #include "base/error.h"
+#include "policy/legal.h"
 #include "policy/policy_data.h"
 #include <stdio.h>
 #include <string.h>
@@ -118,8 +119,8 @@ static bool take_layer(const char **text, mpt_layer_policy *layer) {
   if (!take(text, ":delayed/"))
     return true;
   layer->scaling.mode = MPT_SCALING_DELAYED;
-  return take_number(text, 1, 1024, &layer->scaling.history) && take(text, "/") &&
-         take_number(text, 0, 16, &layer->scaling.margin);
+  return take_number(text, 1, POLICY_MAX_HISTORY, &layer->scaling.history) && take(text, "/") &&
+         take_number(text, 0, POLICY_MAX_MARGIN, &layer->scaling.margin);
 }
 
 mpt_status mpt_layer_policy_parse(const char *text, mpt_layer_policy *layer, mpt_error *error) {

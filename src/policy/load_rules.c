@@ -1,5 +1,6 @@
 /* Reading the rules of mptune/policy@1. */
 #include "base/error.h"
+#include "policy/legal.h"
 #include "policy/policy_data.h"
 #include <string.h>
 
@@ -117,8 +118,9 @@ static mpt_status read_scaling(const mpt_yaml_node *node, policy_rule *rule, mpt
       continue;
     if (mode != MPT_SCALING_DELAYED)
       return mpt_yaml_fail(child, error, "%s goes with mode: delayed alone", keys[i]);
-    MPT_RETURN_IF_FAILED(
-        mpt_yaml_integer(child, keys[i], i == 1 ? 1 : 0, i == 1 ? 1024 : 16, &number, error));
+    MPT_RETURN_IF_FAILED(mpt_yaml_integer(child, keys[i], i == 1 ? 1 : 0,
+                                          i == 1 ? POLICY_MAX_HISTORY : POLICY_MAX_MARGIN, &number,
+                                          error));
     *(i == 1 ? &rule->scaling.history : &rule->scaling.margin) = (int)number;
   }
   child = mpt_yaml_get(node, "granularity");

@@ -1,6 +1,6 @@
 /* The words of a policy, and what each precision means for operands and storage. */
 #include "base/error.h"
-#include "policy/policy_data.h"
+#include "mptune/policy.h"
 #include <string.h>
 
 typedef struct precision_facts {
@@ -79,25 +79,6 @@ mpt_layer_policy mpt_layer_policy_of(mpt_precision precision) {
   for (int g = 0; g < MPT_GEMM_COUNT; g++)
     policy.gemm[g] = mpt_gemm_policy_of((mpt_gemm_kind)g, precision);
   return policy;
-}
-
-static bool is_fp8(mpt_format format) {
-  return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
-}
-
-mpt_status policy_operands_precision(const mpt_format operand[2], mpt_precision *precision,
-                                     mpt_error *error) {
-  if (operand[0] == MPT_FP8_E5M2 && operand[1] == MPT_FP8_E5M2)
-    return mpt_fail(error, MPT_ERROR_UNSUPPORTED, "no device multiplies fp8_e5m2 by fp8_e5m2");
-  if (is_fp8(operand[0]) && is_fp8(operand[1])) {
-    *precision = MPT_PRECISION_FP8;
-    return MPT_OK;
-  }
-  if (operand[0] != operand[1])
-    return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
-                    "the operands of a GEMM have the same format, or both are fp8, not %s and %s",
-                    mpt_format_get(operand[0])->name, mpt_format_get(operand[1])->name);
-  return mpt_precision_parse(mpt_format_get(operand[0])->name, precision, error);
 }
 
 static bool gemm_equal(const mpt_gemm_policy *a, const mpt_gemm_policy *b) {

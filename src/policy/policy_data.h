@@ -65,11 +65,6 @@ mpt_status policy_add_provenance(mpt_policy *policy, const char *key, const char
 /* The formats that a rule gives a layer, -1 the default. */
 mpt_layer_policy policy_rule_formats(const mpt_policy *policy, int rule);
 
-/* The precision of a GEMM with those operands: the same format twice, or both fp8 and not e5m2
- * twice; MPT_ERROR_UNSUPPORTED says why there is none. */
-mpt_status policy_operands_precision(const mpt_format operand[2], mpt_precision *precision,
-                                     mpt_error *error);
-
 /* Layers in the order of their names; the caller frees *sorted with free(). */
 mpt_status policy_sort_layers(const mpt_layer_info *layers, int count,
                               const mpt_layer_info ***sorted, mpt_error *error);

@@ -62,8 +62,7 @@ static void add_losses(mpt_text *page, const mpt_statistics *x, mpt_format forma
 static void add_range(mpt_text *page, const mpt_statistics *x, mpt_format format, const char *name,
                       bool used, int y) {
   const mpt_format_info *info = mpt_format_get(format);
-  const bool fp8 = info->bits == 8;
-  const int scale = fp8 ? mpt_scale_exponent(format, x->amax_bits, 0) : 0;
+  const int scale = mpt_format_is_fp8(format) ? mpt_scale_exponent(format, x->amax_bits, 0) : 0;
   const double tiny = info->min_exponent - info->mantissa_bits - scale;
   const double low = place(info->min_exponent - scale),
                high = place(info->max_exponent + 1 - scale);

@@ -27,10 +27,6 @@ void session_forget_activations(mpt_session *session) {
     session->layers[i].progress = LAYER_IDLE;
 }
 
-static bool is_fp8(mpt_format format) {
-  return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
-}
-
 /* The CPU keeps every element in 4 bytes, so there a wider format holds the values of a narrower
  * one as they are. A GPU's tf32 product rounds fp32 operands itself (to nearest even, measured on
  * an H200). */
@@ -46,7 +42,7 @@ bool session_readable_as(mpt_device_kind device, mpt_format stored, mpt_format o
     return stored != MPT_FP32;
   case MPT_BF16:
   case MPT_FP16:
-    return is_fp8(stored);
+    return mpt_format_is_fp8(stored);
   default:
     return false;
   }
@@ -95,7 +91,7 @@ static mpt_status make_copy(mpt_session *session, operand_copy *copy, part_kind 
   mpt_tensor rows = part_view(session, copy, PART_ROWS, tensor);
   mpt_tensor transposed = part_view(session, copy, PART_TRANSPOSED, tensor);
   mpt_scale *scale = &session->scales[copy - session->copies];
-  if (is_fp8(copy->format)) {
+  if (mpt_format_is_fp8(copy->format)) {
     unsigned flags;
     MPT_RETURN_IF_FAILED(session_scale(session, copy, tensor, &flags, error));
     MPT_RETURN_IF_FAILED(
@@ -146,7 +142,7 @@ mpt_status session_operand(mpt_session *session, int layer, mpt_gemm_kind gemm, 
     MPT_RETURN_IF_FAILED(make_copy(session, copy, part, tensor, error));
   *operand = part_view(session, copy, part, tensor);
   *transposed = part == PART_TRANSPOSED;
-  if (is_fp8(format))
+  if (mpt_format_is_fp8(format))
     *scale = &session->scales[copy - session->copies].inverse;
   return MPT_OK;
 }

@@ -1,5 +1,6 @@
 /* Operations of any layer: memory, conversion, statistics, GEMM. Layers are in ops_layers.c, losses
  * and optimizers in ops_training.c. Each checks its arguments and calls the backend. */
+#include "policy/legal.h"
 #include "runtime/checks.h"
 
 mpt_status mpt_fill(mpt_queue *queue, const mpt_tensor *x, float value, mpt_error *error) {
@@ -179,17 +180,10 @@ mpt_status mpt_quantization_error(mpt_queue *queue, const mpt_tensor *x, mpt_for
                                                   error_squared, signal_squared, error);
 }
 
-static bool is_fp8(mpt_format format) {
-  return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
-}
-
-/* What tensor cores multiply: two operands of one 16- or 32-bit format, or two of fp8 of which one
- * has three mantissa bits. */
 static void check_operand_formats(op_check *c, mpt_format a, mpt_format b) {
   if (c->status != MPT_OK)
     return;
-  bool good = is_fp8(a) && is_fp8(b) ? a != MPT_FP8_E5M2 || b != MPT_FP8_E5M2 : a == b;
-  op_require(c, good,
+  op_require(c, policy_operands_multiply((mpt_format[2]){a, b}),
              "the operands are %s and %s, expected two of one format, or two of fp8 and not both "
              "fp8_e5m2",
              mpt_format_get(a)->name, mpt_format_get(b)->name);

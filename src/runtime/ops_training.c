@@ -160,9 +160,7 @@ static void check_copy(op_check *c, const mpt_weight_copy *copy, mpt_t weight) {
       OP_SHAPE(c, "a transposed copy", transposed, mpt_tensor_count(weight) / weight->shape[0],
                weight->shape[0]);
     op_apart(c, "a transposed copy", transposed, "weight", weight);
-    op_require(c,
-               c->status != MPT_OK || transposed->format == MPT_FP8_E4M3 ||
-                   transposed->format == MPT_FP8_E5M2,
+    op_require(c, c->status != MPT_OK || mpt_format_is_fp8(transposed->format),
                "a transposed copy is fp8");
     if (rows != NULL)
       op_format(c, "a transposed copy", transposed, rows->format);

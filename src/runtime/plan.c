@@ -1,4 +1,5 @@
 #include "runtime/plan.h"
+#include "policy/legal.h"
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,10 +9,6 @@ static const size_t alignment = 256;
 /* A GPU's fp8 products read mpt_scale.inverse, the first member, at addresses of 16 bytes. */
 _Static_assert(offsetof(mpt_scale, inverse) == 0 && sizeof(mpt_scale) % 16 == 0,
                "scales of an array are aligned to 16 bytes");
-
-static bool is_fp8(mpt_format format) {
-  return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
-}
 
 static bool kind_has_gemm(const char *kind) {
   return strcmp(kind, "linear") == 0 || strcmp(kind, "conv2d") == 0;
@@ -42,36 +39,22 @@ static mpt_status layer_sizes(session_layer *layer, mpt_error *error) {
   return MPT_OK;
 }
 
-/* Both operands of a GEMM have the same 16- or 32-bit format, or both are fp8, not both e5m2; and
- * they are what the precision says. */
+/* The operands of a GEMM multiply, and are what the precision says. */
 static mpt_status check_policy(const session_layer *layer, mpt_error *error) {
-  static const mpt_format formats[MPT_PRECISION_COUNT] = {MPT_FP32, MPT_TF32, MPT_BF16, MPT_FP16,
-                                                          MPT_FP8_E4M3};
   for (int gemm = 0; gemm < MPT_GEMM_COUNT; gemm++) {
     const mpt_gemm_policy *p = &layer->policy.gemm[gemm];
-    mpt_format a = p->operand[0], b = p->operand[1];
-    const mpt_format_info *a_info = mpt_format_get(a), *b_info = mpt_format_get(b);
-    bool known = (unsigned)p->precision < MPT_PRECISION_COUNT && a_info != NULL && b_info != NULL;
-    bool good = known && (p->precision == MPT_PRECISION_FP8
-                              ? is_fp8(a) && is_fp8(b) && !(a == MPT_FP8_E5M2 && b == MPT_FP8_E5M2)
-                              : a == formats[p->precision] && b == a);
-    if (!good)
-      return mpt_fail(
-          error, MPT_ERROR_ARGUMENT, "layer '%s': %s cannot multiply %s by %s as %s",
-          layer->given.info.name, mpt_gemm_name((mpt_gemm_kind)gemm),
-          a_info ? a_info->name : "an unknown format", b_info ? b_info->name : "an unknown format",
-          (unsigned)p->precision < MPT_PRECISION_COUNT ? mpt_precision_name(p->precision)
-                                                       : "an unknown precision");
+    const mpt_format_info *a = mpt_format_get(p->operand[0]), *b = mpt_format_get(p->operand[1]);
+    mpt_precision precision;
+    if (policy_operands_precision(p->operand, &precision, NULL) != MPT_OK ||
+        precision != p->precision)
+      return mpt_fail(error, MPT_ERROR_ARGUMENT, "layer '%s': %s cannot multiply %s by %s as %s",
+                      layer->given.info.name, mpt_gemm_name((mpt_gemm_kind)gemm),
+                      a ? a->name : "an unknown format", b ? b->name : "an unknown format",
+                      (unsigned)p->precision < MPT_PRECISION_COUNT
+                          ? mpt_precision_name(p->precision)
+                          : "an unknown precision");
   }
-  const mpt_scaling *scaling = &layer->policy.scaling;
-  if (scaling->mode == MPT_SCALING_DELAYED &&
-      (scaling->history < 1 || scaling->history > SESSION_MAX_HISTORY || scaling->margin < 0 ||
-       scaling->margin > 16))
-    return mpt_fail(error, MPT_ERROR_ARGUMENT,
-                    "layer '%s': delayed scaling takes a history of 1 to 1024 steps and a margin "
-                    "of 0 to 16, not %d and %d",
-                    layer->given.info.name, scaling->history, scaling->margin);
-  return MPT_OK;
+  return policy_check_scaling(layer->given.info.name, &layer->policy.scaling, error);
 }
 
 static int add_source(mpt_session *session, mpt_operand operand, int layer, int64_t rows,
@@ -108,7 +91,7 @@ static mpt_status plan_input(mpt_session *session, int index, mpt_error *error) 
 /* The copy of a source in a format and scaling: one that is planned already, or a new one. */
 static int plan_copy(mpt_session *session, int source, mpt_format format, mpt_scaling scaling,
                      mpt_gemm_kind gemm, part_kind part) {
-  if (!is_fp8(format) || scaling.mode == MPT_SCALING_CURRENT)
+  if (!mpt_format_is_fp8(format) || scaling.mode == MPT_SCALING_CURRENT)
     scaling = (mpt_scaling){.mode = MPT_SCALING_CURRENT};
   for (int i = 0; i < session->copy_count; i++) {
     operand_copy *copy = &session->copies[i];
@@ -120,7 +103,7 @@ static int plan_copy(mpt_session *session, int source, mpt_format format, mpt_sc
   }
   operand_copy *copy = &session->copies[session->copy_count];
   *copy = (operand_copy){.source = source, .format = format, .scaling = scaling};
-  if (is_fp8(format) && scaling.mode == MPT_SCALING_CURRENT)
+  if (mpt_format_is_fp8(format) && scaling.mode == MPT_SCALING_CURRENT)
     session->sources[source].scaled = true;
   copy->parts[part].used_by = 1u << gemm;
   return session->copy_count++;
@@ -130,7 +113,7 @@ static int plan_copy(mpt_session *session, int source, mpt_format format, mpt_sc
  * and weights that fprop reads and of dgrad's grad_output, and along columns of the others. */
 static part_kind part_of(const mpt_session *session, mpt_format format, mpt_gemm_kind gemm,
                          int index) {
-  if (!is_fp8(format) || !mpt_gemm_wants_rows_of_k(session->queue))
+  if (!mpt_format_is_fp8(format) || !mpt_gemm_wants_rows_of_k(session->queue))
     return PART_ROWS;
   return gemm == MPT_WGRAD || (gemm == MPT_DGRAD && index == 1) ? PART_TRANSPOSED : PART_ROWS;
 }

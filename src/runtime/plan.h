@@ -29,8 +29,7 @@ typedef enum scratch_area {
   SCRATCH_COUNT
 } scratch_area;
 
-enum { SESSION_MAX_HISTORY = 1024 }; /* steps of delayed scaling */
-enum { SESSION_RING = 16 };          /* steps whose statistics wait on a GPU */
+enum { SESSION_RING = 16 }; /* steps whose statistics wait on a GPU */
 
 typedef enum part_kind { PART_ROWS, PART_TRANSPOSED, PART_COUNT } part_kind;
 

@@ -1,6 +1,7 @@
 /* A step of a session, and what it carries to the next. */
 #include "base/hash.h"
 #include "kernels/step_rules.h"
+#include "policy/legal.h"
 #include "runtime/plan.h"
 #include <string.h>
 
@@ -180,7 +181,7 @@ static mpt_status check_transfer(const mpt_session *session, const void *bytes, 
 static mpt_status get_history(const mpt_session *session, int index, char *to, mpt_error *error) {
   const operand_copy *copy = &session->copies[index];
   mpt_scale scale;
-  uint32_t bits[SESSION_MAX_HISTORY];
+  uint32_t bits[POLICY_MAX_HISTORY];
   MPT_RETURN_IF_FAILED(
       mpt_memory_download(session->queue, &session->scales[index], sizeof scale, &scale, error));
   MPT_RETURN_IF_FAILED(

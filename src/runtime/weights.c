@@ -14,15 +14,11 @@
 _Static_assert(offsetof(mpt_scale, comes) == offsetof(mpt_scale, coming_bits) + sizeof(uint32_t),
                "what comes of a scale is forgotten in one piece");
 
-static bool is_fp8(mpt_format format) {
-  return format == MPT_FP8_E4M3 || format == MPT_FP8_E5M2;
-}
-
 /* Whether the optimizer measures the weight and leaves the copy to the step: with current scaling,
  * and with delayed while the history may be empty. A recorded step ends as it began, whatever is
  * learned meanwhile: it is what comes before itself. */
 static bool is_measured(const mpt_session *session, const operand_copy *copy) {
-  return is_fp8(copy->format) &&
+  return mpt_format_is_fp8(copy->format) &&
          (!copy->will_have_history || (copy->measured && session->queue->recording));
 }
 
@@ -51,7 +47,7 @@ static mpt_weight_copy offer(mpt_session *session, operand_copy *copy, const mpt
   copy->cast_in_step += elements;
   mpt_weight_copy offered = {.tensor = offered_part(session, copy, PART_ROWS, weight),
                              .transposed = offered_part(session, copy, PART_TRANSPOSED, weight)};
-  if (is_fp8(copy->format)) {
+  if (mpt_format_is_fp8(copy->format)) {
     offered.scale = scale;
     offered.flags = MPT_QUANTIZE_AMAX | MPT_QUANTIZE_COUNT;
   } else if (copy->format == MPT_FP16) {
@@ -129,7 +125,7 @@ mpt_status mpt_session_forget_weights(mpt_session *session, mpt_error *error) {
     operand_copy *copy = &session->copies[i];
     bool came = copy->comes;
     copy->comes = copy->measured = false;
-    if (came && is_fp8(copy->format))
+    if (came && mpt_format_is_fp8(copy->format))
       MPT_RETURN_IF_FAILED(mpt_memory_upload(session->queue, none, sizeof none,
                                              &session->scales[i].coming_bits, error));
   }
