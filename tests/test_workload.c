@@ -195,6 +195,7 @@ static void bad_values_are_refused_at_their_place(void **state) {
       {"steps: 20\n", "", 1, 1, "'steps'"},
       {"steps: 20", "stepz: 20", 7, 1, "did you mean 'steps'"},
       {"steps: 20", "batch: 20", 7, 1, "batch"},
+      {"steps: 20", "steps: 20\nreference_seeds: 65", 8, 18, "reference_seeds"},
       {"steps: 20", "steps: -1", 7, 8, "steps"},
       {"steps: 20", "steps: 0", 7, 8, "steps"},
       {"steps: 20", "steps: 2.5", 7, 8, "steps"},

@@ -12,8 +12,7 @@
 #include "tuner/tuner.h"
 
 #define SEARCH_FRESH_SEEDS 1000ULL /* verification seeds begin this far above the search's */
-#define SEARCH_MAX_SEEDS   64
-#define SEARCH_EQUAL_TIME  0.005 /* times within this share are the same, or within noise */
+#define SEARCH_EQUAL_TIME  0.005   /* times within this share are the same, or within noise */
 
 /* A policy that the search looks at. */
 typedef struct candidate {
@@ -32,8 +31,9 @@ typedef struct candidate {
   char untimed[256]; /* why it could not be timed or trained here, or "" */
   double predicted;  /* increase, metric units, worse is positive, when it was chosen */
   int seed_count;    /* search seeds trained: 0..seed_count-1 of the reference's */
-  double difference[SEARCH_MAX_SEEDS]; /* candidate - reference, worse is positive; Inf diverged */
-  double metric_sum;                   /* over search seeds that did not diverge */
+  double
+      difference[WORKLOAD_MAX_SEEDS]; /* candidate - reference, worse is positive; Inf diverged */
+  double metric_sum;                  /* over search seeds that did not diverge */
   size_t memory_bytes;
   mpt_verdict verdict; /* of verification; unverified before it has looked */
   evidence seen;       /* what the records say: after a look of verification, and at the end */
@@ -64,8 +64,8 @@ typedef struct search {
   candidate reference;
   int reference_seeds;    /* R, once all of them are trained */
   int reference_diverged; /* seeds that were tried beside them */
-  uint64_t reference_seed[SEARCH_MAX_SEEDS];
-  double reference_metric[SEARCH_MAX_SEEDS];
+  uint64_t reference_seed[WORKLOAD_MAX_SEEDS];
+  double reference_metric[WORKLOAD_MAX_SEEDS];
   bool may_give_up;         /* hopeless candidates end early */
   double *reference_losses; /* of the first seed, [steps] */
   char observed_key[65];    /* of the same run */

@@ -8,7 +8,7 @@ static const cli_option options[] = {
     CLI_BACKEND_OPTIONS,
     CLI_TARGET_OPTION,
     {"seeds", 0, CLI_INTEGER, CLI_OFFSET(seeds), "N", "seeds, paired with the reference (3)", 1,
-     64},
+     WORKLOAD_MAX_SEEDS},
     {"seed", 0, CLI_INTEGER, CLI_OFFSET(seed), "N", "the first of them (1)", 0, 1000000000},
     {"steps", 0, CLI_INTEGER, CLI_OFFSET(steps), "N",
      "train this long instead of the workload's steps", 1, 1000000000},

@@ -42,7 +42,8 @@ static const field workload_fields[] = {
     WORD("reference", reference, precision_words, false),
     SECTION("loss_scale", false),
     {"per_gemm", FIELD_BOOLEAN, false, offsetof(workload, per_gemm), 0, 0, 0, NULL},
-    {"reference_seeds", FIELD_INT, false, offsetof(workload, reference_seeds), 0, 2, 100, NULL},
+    {"reference_seeds", FIELD_INT, false, offsetof(workload, reference_seeds), 0, 2,
+     WORKLOAD_MAX_SEEDS, NULL},
     {"target", FIELD_TEXT, false, offsetof(workload, target), 256, 0, 0, NULL},
     SECTION("priced_as", false),
 };

@@ -7,6 +7,7 @@
 #include "workload/word_list.h"
 
 #define WORKLOAD_MAX_INPUTS 4
+#define WORKLOAD_MAX_SEEDS  64 /* of a search, and of an evaluation */
 
 /* Keys of a layer, as bits. */
 enum {
@@ -189,7 +190,7 @@ typedef struct workload {
   mpt_precision reference;
   mpt_loss_scale_policy loss_scale;
   bool per_gemm;       /* choose formats for each GEMM, not only each layer */
-  int reference_seeds; /* R, 3 */
+  int reference_seeds; /* R, 3; at most WORKLOAD_MAX_SEEDS */
   char target[256];    /* profile name or file */
   priced_spec priced;
 } workload;
