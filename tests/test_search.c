@@ -317,6 +317,30 @@ static void what_is_observed_later_changes_no_winner(void **state) {
   workload_free(w);
 }
 
+/* Seeds of verification are none that a search has looked at, also of a search that began under
+ * another seed. */
+static void a_search_does_not_begin_among_the_seeds_of_verification(void **state) {
+  char run[600];
+  mpt_error error = {0};
+  tuner_summary summary;
+  workload *w = tiny(*state, MLP ADAM LARGE);
+  tuner_options options = options_in(*state, "seeds", run);
+  summary = tune(w, &options);
+  assert_true(summary.gain);
+  tuner_summary_clear(&summary);
+  const uint64_t first = options.seed + SEARCH_FRESH_SEEDS;
+  for (int i = 0; i < 2; i++) { /* its first seed, or its last is among them */
+    options.seed =
+        i == 0 ? first + VERIFY_MOST_TRIED - 1 : first - (uint64_t)w->reference_seeds + 1;
+    assert_int_equal(tuner_run(w, &options, &summary, &error), MPT_ERROR_MISMATCH);
+    fixture_contains(&error, "belong to verification");
+  }
+  options.seed = first + 10 * VERIFY_MOST_TRIED;
+  summary = tune(w, &options);
+  tuner_summary_clear(&summary);
+  workload_free(w);
+}
+
 #define IN_A_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -334,6 +358,7 @@ int main(void) {
       IN_A_DIRECTORY(a_budget_that_only_the_reference_meets_is_no_gain),
       IN_A_DIRECTORY(the_same_command_again_trains_nothing),
       IN_A_DIRECTORY(what_is_observed_later_changes_no_winner),
+      IN_A_DIRECTORY(a_search_does_not_begin_among_the_seeds_of_verification),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

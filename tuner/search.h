@@ -170,6 +170,9 @@ mpt_status search_see(search *s, mpt_error *error); /* verification.c */
 mpt_status search_records(const search *s, evidence_records *records, mpt_error *error);
 /* *winner is NULL when nothing permitted passes. */
 mpt_status stage_verify(search *s, candidate **winner, mpt_error *error); /* verification.c */
+/* MPT_ERROR_MISMATCH where the search's seeds are among those that were written down for
+ * verification, whose pairs would then be none that the search has not seen. */
+mpt_status verification_keeps_seeds(search *s, mpt_error *error);
 mpt_status stage_write(search *s, candidate *winner, tuner_summary *summary,
                        mpt_error *error); /* write.c */
 

@@ -107,6 +107,7 @@ mpt_status tuner_run(const workload *w, const tuner_options *options, tuner_summ
   }
   s.planned =
       w->reference_seeds + options->max_evaluations + 2 * options->pairs; /* for one policy */
+  MPT_TRY(verification_keeps_seeds(&s, error));
   MPT_TRY(stage_reference(&s, error));
   MPT_TRY(stage_sensitivity(&s, error));
   MPT_TRY(stage_adjust(&s, error));

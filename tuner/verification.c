@@ -220,6 +220,26 @@ static mpt_status fresh_block(search *s, const plan *p, uint64_t *first, mpt_err
   return MPT_OK;
 }
 
+mpt_status verification_keeps_seeds(search *s, mpt_error *error) {
+  const uint64_t first = s->options->seed,
+                 end = first + (uint64_t)(s->w->reference_seeds + s->w->reference_seeds / 2);
+  plan p = {0};
+  mpt_status status = load_attempts(s, &p, error);
+  for (int i = 0; i < p.attempt_count && status == MPT_OK; i++) {
+    const uint64_t kept = p.attempts[i].first_seed;
+    if (first < kept + SEED_BLOCK && kept < end)
+      status =
+          mpt_fail(error, MPT_ERROR_MISMATCH,
+                   "seed %llu is taken: in '%s' seeds %llu to %llu belong to verification, and "
+                   "a search must not see what they say (give another --seed, choose another "
+                   "directory (-o), or start anew beside it (--fresh))",
+                   (unsigned long long)first, s->options->run, (unsigned long long)kept,
+                   (unsigned long long)(kept + SEED_BLOCK - 1));
+  }
+  free(p.attempts);
+  return status;
+}
+
 /* Writes down those of the list that are not yet, before a fresh seed of theirs is trained. */
 static mpt_status write_down(search *s, plan *p, mpt_error *error) {
   store_attempt new[MOST_ATTEMPTS] = {0};
