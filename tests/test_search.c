@@ -317,6 +317,24 @@ static void what_is_observed_later_changes_no_winner(void **state) {
   workload_free(w);
 }
 
+/* Whatever the message speaks of stands in the table. */
+static void what_is_written_though_it_does_not_pass_has_a_row(void **state) {
+  char run[600];
+  workload *w = tiny(*state, MLP ADAM NONE "exclude: [fp32, tf32]\n"
+                                           "pins:\n"
+                                           "  - {layers: fc1, format: bf16}\n"
+                                           "  - {layers: [\"fc[2-9]\", head], format: fp16}\n");
+  tuner_options options = options_in(*state, "pinned", run);
+  tuner_summary summary = tune(w, &options);
+  assert_false(summary.found);
+  const tuner_row *row = row_named(&summary, "candidate 1");
+  assert_non_null(strstr(summary.message, "candidate 1"));
+  assert_false(row->winner);
+  assert_true(row->seen.pairs > 0);
+  tuner_summary_clear(&summary);
+  workload_free(w);
+}
+
 /* Seeds of verification are none that a search has looked at, also of a search that began under
  * another seed. */
 static void a_search_does_not_begin_among_the_seeds_of_verification(void **state) {
@@ -358,6 +376,7 @@ int main(void) {
       IN_A_DIRECTORY(a_budget_that_only_the_reference_meets_is_no_gain),
       IN_A_DIRECTORY(the_same_command_again_trains_nothing),
       IN_A_DIRECTORY(what_is_observed_later_changes_no_winner),
+      IN_A_DIRECTORY(what_is_written_though_it_does_not_pass_has_a_row),
       IN_A_DIRECTORY(a_search_does_not_begin_among_the_seeds_of_verification),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

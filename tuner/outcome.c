@@ -187,13 +187,18 @@ static void say_undecided_divergence(const search *s, mpt_text *text, const cand
     mpt_text_addf(text, " (the same command with --pairs %d goes on)", VERIFY_MOST_PAIRS);
 }
 
-/* The fastest that verification could not settle, and how to go on. */
-static void say_inconclusive(const search *s, mpt_text *text, const candidate *written) {
+const candidate *outcome_undecided(const search *s) {
   const candidate *c = NULL;
   for (int i = 0; i < s->candidate_count; i++)
     if (s->candidates[i]->verdict == MPT_VERDICT_INCONCLUSIVE &&
         (c == NULL || s->candidates[i]->seconds < c->seconds))
       c = s->candidates[i];
+  return c;
+}
+
+/* How to go on with it. */
+static void say_inconclusive(const search *s, mpt_text *text, const candidate *written) {
+  const candidate *c = outcome_undecided(s);
   if (c == NULL)
     return;
   const evidence *e = &c->seen;

@@ -246,6 +246,8 @@ tuner_row search_row(const search *s, const candidate *c);
  * that nothing speaks against, the winner itself where it is one; the reference where there is
  * none. */
 const candidate *outcome_otherwise(const search *s, const candidate *winner);
+/* The fastest that verification could not settle; NULL. */
+const candidate *outcome_undecided(const search *s);
 /* A paragraph for people; NULL when there is no memory. */
 char *outcome_message(const search *s, const candidate *winner, const candidate *written,
                       const tuner_summary *summary);

@@ -139,13 +139,21 @@ static tuner_row row_of(const search *s, const candidate *c, const candidate *wi
   return row;
 }
 
-static mpt_status summary_rows(search *s, candidate *winner, tuner_summary *summary,
-                               mpt_error *error) {
+/* Of those that are not uniform: the winner, or else what was written in its place and what could
+ * not be decided, since the message speaks of them. */
+static bool is_spoken_of(const search *s, const candidate *c, const candidate *winner,
+                         const candidate *written) {
+  return c == written || (winner == NULL && c == outcome_undecided(s));
+}
+
+static mpt_status summary_rows(search *s, candidate *winner, const candidate *written,
+                               tuner_summary *summary, mpt_error *error) {
   summary->rows = calloc((size_t)s->candidate_count + 2, sizeof *summary->rows);
   if (summary->rows == NULL)
     return mpt_fail_memory(error, "the summary", 0);
-  if (winner != NULL && !winner->uniform)
-    summary->rows[summary->row_count++] = row_of(s, winner, winner);
+  for (int i = 0; i < s->candidate_count; i++)
+    if (!s->candidates[i]->uniform && is_spoken_of(s, s->candidates[i], winner, written))
+      summary->rows[summary->row_count++] = row_of(s, s->candidates[i], winner);
   bool reference_shown = false;
   for (int i = 0; i < s->candidate_count; i++) {
     if (!s->candidates[i]->uniform)
@@ -226,7 +234,7 @@ mpt_status stage_write(search *s, candidate *winner, tuner_summary *summary, mpt
   summary->message = outcome_message(s, winner, written, summary);
   if (summary->message == NULL)
     return mpt_fail_memory(error, "the summary", 0);
-  MPT_RETURN_IF_FAILED(summary_rows(s, winner, summary, error));
+  MPT_RETURN_IF_FAILED(summary_rows(s, winner, written, summary, error));
   if (written == NULL) {
     summary->policy_path[0] = '\0';
     return set_winner(s, common_note(mpt_verdict_name(verdict), false, summary), error);
