@@ -37,15 +37,15 @@ static data_spec csv_with_header(const char *text) {
 }
 
 /* Word lists that need no freeing. */
-static word_list one(char *text) {
+static mpt_word_list one(char *text) {
   static char *words[8];
   static int next;
   char **word = &words[next++ % 8];
   *word = text;
-  return (word_list){.count = 1, .words = word, .one_text = true};
+  return (mpt_word_list){.count = 1, .words = word, .one_text = true};
 }
 #define LIST(...)                                                                                  \
-  (word_list) {                                                                                    \
+  (mpt_word_list) {                                                                                \
     .count = sizeof((char *[]){__VA_ARGS__}) / sizeof(char *), .words = (char *[]) {               \
       __VA_ARGS__                                                                                  \
     }                                                                                              \
@@ -116,7 +116,7 @@ static void columns_are_chosen_by_number_and_name(void **state) {
   spec.columns = LIST("x");
   spec.label = LIST("z", "1");
   holds(&spec, 1, "2 | 6 20");
-  spec.columns = (word_list){0};
+  spec.columns = (mpt_word_list){0};
   holds(&spec, 1, "2 1 | 6 20");
 }
 
@@ -135,7 +135,7 @@ static void columns_that_are_not_there_are_refused(void **state) {
   refused(&spec, 0, 0, "no column is left for features");
   spec.label = LIST("x", "y", "class", "x");
   refused(&spec, 0, 0, "4 labels, but 3 columns");
-  spec.label = (word_list){0};
+  spec.label = (mpt_word_list){0};
   spec.columns = one("0-2");
   refused(&spec, 0, 0, "column 2 is the label");
   spec.columns = one("1-0");
@@ -447,7 +447,7 @@ static void what_cannot_be_standardized_is_refused(void **state) {
 
 /* ---- what is trained on is what is hashed ---- */
 
-static void hash_of(const char *text, word_list columns, word_list label, bool standardize,
+static void hash_of(const char *text, mpt_word_list columns, mpt_word_list label, bool standardize,
                     char hash[65]) {
   data_spec spec = csv_with_header(text);
   spec.columns = columns;
@@ -462,7 +462,7 @@ static void the_hash_is_of_what_training_sees(void **state) {
   (void)state;
   static const char table[] = "a,b,y\n1013250.01,7,0\n1013250.03,8,1\n1013250.07,9,0\n";
   char hash[65], other[65];
-  const word_list none = {0};
+  const mpt_word_list none = {0};
   hash_of(table, LIST("a"), LIST("y"), true, hash);
   hash_of(table, one("0"), one("2"), true, other); /* said otherwise */
   assert_string_equal(hash, other);

@@ -227,7 +227,7 @@ static mpt_status choose_labels(const data_spec *spec, const chooser *ch) {
 
 static mpt_status choose_features(const data_spec *spec, const chooser *ch) {
   csv_columns *c = ch->columns;
-  const word_list *list = &spec->columns;
+  const mpt_word_list *list = &spec->columns;
   if (list->count == 0) {
     for (int i = c->row_names; i < c->count; i++)
       if (!is_label(c, i))

@@ -63,7 +63,7 @@ static mpt_status read_of(const mpt_yaml_node *node, metric_kind metric, budget_
     return mpt_yaml_fail(node, error,
                          "'of' goes with a relative budget, 0.5%%; an absolute one is "
                          "in the metric's units (leave it out)");
-  MPT_RETURN_IF_FAILED(fields_word(node, "of", of_words[metric], &of, error));
+  MPT_RETURN_IF_FAILED(mpt_fields_word(node, "of", of_words[metric], &of, error));
   budget->of_error = of == 1;
   return MPT_OK;
 }

@@ -11,49 +11,49 @@ static const char *const id_words[] = {"uint8", "uint16", "uint32", "uint64", "i
 static const char *const kind_words[] = {"idx", "csv", "bytes", "tokens", "synthetic", NULL};
 
 #define SIZE(key, low)                                                                             \
-  { #key, FIELD_INTEGER, false, offsetof(data_spec, key), 0, low, WORKLOAD_MAX_SIZE, NULL }
+  { #key, MPT_FIELD_INTEGER, false, offsetof(data_spec, key), 0, low, WORKLOAD_MAX_SIZE, NULL }
 #define FILE_NAME(key, index)                                                                      \
-  { key, FIELD_TEXT, false, offsetof(data_spec, files[index]), 512, 0, 0, NULL }
+  { key, MPT_FIELD_TEXT, false, offsetof(data_spec, files[index]), 512, 0, 0, NULL }
 
 /* Every key of every kind. What training sees is in the canonical text; where the files are is
  * not, since the data's hash stands for their content. */
-const field data_fields[] = {
-    {"kind", FIELD_WORD, true, offsetof(data_spec, kind), 0, 0, 0, kind_words},
+const mpt_field data_fields[] = {
+    {"kind", MPT_FIELD_WORD, true, offsetof(data_spec, kind), 0, 0, 0, kind_words},
     SIZE(sequence, 1),
     SIZE(classes, 2),
-    {"samples", FIELD_INTEGER, false, offsetof(data_spec, samples), 0, 1, 1e12, NULL},
+    {"samples", MPT_FIELD_INTEGER, false, offsetof(data_spec, samples), 0, 1, 1e12, NULL},
     SIZE(held_out, 1),
-    {"label", FIELD_WORDS, false, offsetof(data_spec, label), 0, 0, 0, NULL},
-    {"columns", FIELD_WORDS, false, offsetof(data_spec, columns), 0, 0, 0, NULL},
-    {"header", FIELD_BOOLEAN, false, offsetof(data_spec, header), 0, 0, 0, NULL},
-    {"standardize", FIELD_BOOLEAN, false, offsetof(data_spec, standardize), 0, 0, 0, NULL},
-    {"vocabulary", FIELD_INTEGER, false, offsetof(data_spec, vocabulary), 0, 2, WORKLOAD_MAX_SIZE,
-     NULL},
+    {"label", MPT_FIELD_WORDS, false, offsetof(data_spec, label), 0, 0, 0, NULL},
+    {"columns", MPT_FIELD_WORDS, false, offsetof(data_spec, columns), 0, 0, 0, NULL},
+    {"header", MPT_FIELD_BOOLEAN, false, offsetof(data_spec, header), 0, 0, 0, NULL},
+    {"standardize", MPT_FIELD_BOOLEAN, false, offsetof(data_spec, standardize), 0, 0, 0, NULL},
+    {"vocabulary", MPT_FIELD_INTEGER, false, offsetof(data_spec, vocabulary), 0, 2,
+     WORKLOAD_MAX_SIZE, NULL},
     SIZE(features, 1),
     SIZE(targets, 1),
     SIZE(hidden, 1),
-    {"scale_low", FIELD_NUMBER, false, offsetof(data_spec, scale_low), 0, 1e-30, 1e30, NULL},
-    {"scale_high", FIELD_NUMBER, false, offsetof(data_spec, scale_high), 0, 1e-30, 1e30, NULL},
-    {"noise", FIELD_NUMBER, false, offsetof(data_spec, noise), 0, 0, 1e30, NULL},
-    {"outliers", FIELD_NUMBER, false, offsetof(data_spec, outliers), 0, 0, 1, NULL},
-    {"outlier_scale", FIELD_ABOVE, false, offsetof(data_spec, outlier_scale), 0, 0, 1e30, NULL},
-    {"blank", FIELD_NUMBER, false, offsetof(data_spec, blank), 0, 0, 1, NULL},
-    {"seed", FIELD_INTEGER, false, offsetof(data_spec, seed), 0, 0, 1e15, NULL},
+    {"scale_low", MPT_FIELD_NUMBER, false, offsetof(data_spec, scale_low), 0, 1e-30, 1e30, NULL},
+    {"scale_high", MPT_FIELD_NUMBER, false, offsetof(data_spec, scale_high), 0, 1e-30, 1e30, NULL},
+    {"noise", MPT_FIELD_NUMBER, false, offsetof(data_spec, noise), 0, 0, 1e30, NULL},
+    {"outliers", MPT_FIELD_NUMBER, false, offsetof(data_spec, outliers), 0, 0, 1, NULL},
+    {"outlier_scale", MPT_FIELD_ABOVE, false, offsetof(data_spec, outlier_scale), 0, 0, 1e30, NULL},
+    {"blank", MPT_FIELD_NUMBER, false, offsetof(data_spec, blank), 0, 0, 1, NULL},
+    {"seed", MPT_FIELD_INTEGER, false, offsetof(data_spec, seed), 0, 0, 1e15, NULL},
 };
-const size_t data_field_count = FIELD_COUNT(data_fields);
+const size_t data_field_count = MPT_FIELD_COUNT(data_fields);
 
 /* Where the data is, and how it is written. */
-static const field place_fields[] = {
-    {"package", FIELD_TEXT, false, offsetof(data_spec, package), 64, 0, 0, NULL},
+static const mpt_field place_fields[] = {
+    {"package", MPT_FIELD_TEXT, false, offsetof(data_spec, package), 64, 0, 0, NULL},
     FILE_NAME("images", 0),
     FILE_NAME("labels", 1),
     FILE_NAME("held_out_images", 2),
     FILE_NAME("held_out_labels", 3),
     FILE_NAME("file", 0),
-    {"dtype", FIELD_WORD, false, offsetof(data_spec, dtype), 0, 0, 0, id_words},
+    {"dtype", MPT_FIELD_WORD, false, offsetof(data_spec, dtype), 0, 0, 0, id_words},
 };
 
-static const field shape_field = {"shape", FIELD_OTHER, false, 0, 0, 0, 0, NULL};
+static const mpt_field shape_field = {"shape", MPT_FIELD_OTHER, false, 0, 0, 0, 0, NULL};
 
 #define MAX_VALUES 4e9 /* of synthetic data, which is held in memory */
 
@@ -88,8 +88,8 @@ const char *id_type_name(id_type type) {
 }
 
 void data_spec_free(data_spec *data) {
-  word_list_free(&data->label);
-  word_list_free(&data->columns);
+  mpt_word_list_free(&data->label);
+  mpt_word_list_free(&data->columns);
 }
 
 static mpt_status read_shape(const mpt_yaml_node *map, data_spec *data, mpt_error *error) {
@@ -185,15 +185,16 @@ static const char *const *keys_of(const mpt_yaml_node *map, data_kind kind, char
 mpt_status data_spec_read(const mpt_yaml_node *map, data_spec *data, mpt_error *error) {
   int kind;
   char what[40];
-  MPT_RETURN_IF_FAILED(fields_kind(map, "data", kind_words, &kind, error));
+  MPT_RETURN_IF_FAILED(mpt_fields_kind(map, "data", kind_words, &kind, error));
   *data = data_spec_default((data_kind)kind);
   data->line = map->line, data->column = map->column;
-  field fields[FIELD_COUNT(data_fields) + FIELD_COUNT(place_fields) + 1];
+  mpt_field fields[MPT_FIELD_COUNT(data_fields) + MPT_FIELD_COUNT(place_fields) + 1];
   memcpy(fields, data_fields, sizeof data_fields);
-  memcpy(fields + FIELD_COUNT(data_fields), place_fields, sizeof place_fields);
-  fields[FIELD_COUNT(fields) - 1] = shape_field;
+  memcpy(fields + MPT_FIELD_COUNT(data_fields), place_fields, sizeof place_fields);
+  fields[MPT_FIELD_COUNT(fields) - 1] = shape_field;
   const char *const *keys = keys_of(map, data->kind, what);
-  MPT_RETURN_IF_FAILED(fields_read_kind(map, what, fields, FIELD_COUNT(fields), keys, data, error));
+  MPT_RETURN_IF_FAILED(
+      mpt_fields_read_kind(map, what, fields, MPT_FIELD_COUNT(fields), keys, data, error));
   MPT_RETURN_IF_FAILED(read_shape(map, data, error));
   MPT_RETURN_IF_FAILED(check_package(map, data, error));
   if (given(map, "held_out_images") != given(map, "held_out_labels"))

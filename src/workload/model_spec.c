@@ -7,31 +7,32 @@
 enum { MAX_LAYERS = 10000 };
 
 #define SIZE(key)                                                                                  \
-  { #key, FIELD_INTEGER, false, offsetof(layer_spec, key), 0, 1, WORKLOAD_MAX_SIZE, NULL }
+  { #key, MPT_FIELD_INTEGER, false, offsetof(layer_spec, key), 0, 1, WORKLOAD_MAX_SIZE, NULL }
 
-const field layer_fields[] = {
-    {"name", FIELD_TEXT, true, offsetof(layer_spec, name), MPT_MAX_NAME, 0, 0, NULL},
-    {"kind", FIELD_TEXT, true, offsetof(layer_spec, kind), 24, 0, 0, NULL},
-    {"from", FIELD_OTHER, false, 0, 0, 0, 0, NULL},
+const mpt_field layer_fields[] = {
+    {"name", MPT_FIELD_TEXT, true, offsetof(layer_spec, name), MPT_MAX_NAME, 0, 0, NULL},
+    {"kind", MPT_FIELD_TEXT, true, offsetof(layer_spec, kind), 24, 0, 0, NULL},
+    {"from", MPT_FIELD_OTHER, false, 0, 0, 0, 0, NULL},
     SIZE(features),
     SIZE(channels),
     SIZE(kernel),
     SIZE(stride),
-    {"padding", FIELD_INTEGER, false, offsetof(layer_spec, padding), 0, 0, 1e6, NULL},
+    {"padding", MPT_FIELD_INTEGER, false, offsetof(layer_spec, padding), 0, 0, 1e6, NULL},
     SIZE(vocabulary),
     SIZE(positions),
     SIZE(heads),
-    {"probability", FIELD_BELOW, false, offsetof(layer_spec, probability), 0, 0, 1, NULL},
-    {"epsilon", FIELD_ABOVE, false, offsetof(layer_spec, epsilon), 0, 0, 1, NULL},
-    {"initial_scale", FIELD_ABOVE, false, offsetof(layer_spec, initial_scale), 0, 0, 1e30, NULL},
-    {"output_scale", FIELD_ABOVE, false, offsetof(layer_spec, output_scale), 0, 0, 1e30, NULL},
-    {"bias", FIELD_NOT, false, offsetof(layer_spec, no_bias), 0, 0, 0, NULL},
-    {"causal", FIELD_BOOLEAN, false, offsetof(layer_spec, causal), 0, 0, 0, NULL},
-    {"tied_to", FIELD_TEXT, false, offsetof(layer_spec, tied_to), MPT_MAX_NAME, 0, 0, NULL},
+    {"probability", MPT_FIELD_BELOW, false, offsetof(layer_spec, probability), 0, 0, 1, NULL},
+    {"epsilon", MPT_FIELD_ABOVE, false, offsetof(layer_spec, epsilon), 0, 0, 1, NULL},
+    {"initial_scale", MPT_FIELD_ABOVE, false, offsetof(layer_spec, initial_scale), 0, 0, 1e30,
+     NULL},
+    {"output_scale", MPT_FIELD_ABOVE, false, offsetof(layer_spec, output_scale), 0, 0, 1e30, NULL},
+    {"bias", MPT_FIELD_NOT, false, offsetof(layer_spec, no_bias), 0, 0, 0, NULL},
+    {"causal", MPT_FIELD_BOOLEAN, false, offsetof(layer_spec, causal), 0, 0, 0, NULL},
+    {"tied_to", MPT_FIELD_TEXT, false, offsetof(layer_spec, tied_to), MPT_MAX_NAME, 0, 0, NULL},
 };
-const size_t layer_field_count = FIELD_COUNT(layer_fields);
+const size_t layer_field_count = MPT_FIELD_COUNT(layer_fields);
 #undef SIZE
-_Static_assert(FIELD_COUNT(layer_fields) == LAYER_KEY_COUNT, "a bit of its own for each key");
+_Static_assert(MPT_FIELD_COUNT(layer_fields) == LAYER_KEY_COUNT, "a bit of its own for each key");
 
 layer_spec layer_spec_default(void) {
   return (layer_spec){.initial_scale = 1.0, .output_scale = 1.0};
@@ -39,7 +40,8 @@ layer_spec layer_spec_default(void) {
 
 unsigned layer_spec_given(const layer_spec *layer) {
   const layer_spec none = layer_spec_default();
-  return layer->given | (unsigned)fields_different(layer_fields, layer_field_count, layer, &none);
+  return layer->given |
+         (unsigned)mpt_fields_different(layer_fields, layer_field_count, layer, &none);
 }
 
 const char *layer_key_name(int key) {
@@ -118,8 +120,9 @@ static mpt_status read_layer(const mpt_yaml_node *map, layer_spec *layers, int i
   layer_spec *layer = &layers[index];
   *layer = layer_spec_default();
   layer->line = map->line, layer->column = map->column;
-  MPT_RETURN_IF_FAILED(fields_read(map, "a layer", layer_fields, layer_field_count, layer, error));
-  layer->given = (unsigned)fields_given(map, layer_fields, layer_field_count);
+  MPT_RETURN_IF_FAILED(
+      mpt_fields_read(map, "a layer", layer_fields, layer_field_count, layer, error));
+  layer->given = (unsigned)mpt_fields_given(map, layer_fields, layer_field_count);
   const mpt_yaml_node *name = mpt_yaml_get(map, "name");
   MPT_RETURN_IF_FAILED(check_name(name, layer->name, error));
   int twin = find_layer(layers, index, layer->name);
@@ -178,22 +181,25 @@ static int64_t largest(const size_list *a, const size_list *b) {
 }
 
 #define PRESET_SIZE(key, required)                                                                 \
-  { #key, FIELD_INTEGER, required, offsetof(model_spec, key), 0, 1, WORKLOAD_MAX_SIZE, NULL }
+  { #key, MPT_FIELD_INTEGER, required, offsetof(model_spec, key), 0, 1, WORKLOAD_MAX_SIZE, NULL }
 #define PRESET_WORD                                                                                \
-  { "preset", FIELD_OTHER, true, 0, 0, 0, 0, NULL }
+  { "preset", MPT_FIELD_OTHER, true, 0, 0, 0, 0, NULL }
 #define ACTIVATION                                                                                 \
-  { "activation", FIELD_WORD, false, offsetof(model_spec, activation), 0, 0, 0, activation_words }
+  {                                                                                                \
+    "activation", MPT_FIELD_WORD, false, offsetof(model_spec, activation), 0, 0, 0,                \
+        activation_words                                                                           \
+  }
 
 static mpt_status read_mlp(const mpt_yaml_node *map, const data_spec *data, model_spec *model,
                            mpt_error *error) {
-  static const field fields[] = {
+  static const mpt_field fields[] = {
       PRESET_WORD,
       PRESET_SIZE(outputs, true),
       ACTIVATION,
-      {"widths", FIELD_OTHER, true, 0, 0, 0, 0, NULL},
+      {"widths", MPT_FIELD_OTHER, true, 0, 0, 0, 0, NULL},
   };
   MPT_RETURN_IF_FAILED(
-      fields_read(map, "the mlp preset", fields, FIELD_COUNT(fields), model, error));
+      mpt_fields_read(map, "the mlp preset", fields, MPT_FIELD_COUNT(fields), model, error));
   MPT_RETURN_IF_FAILED(read_sizes(map, "widths", &model->widths, error));
   model->flatten = data->kind == DATA_IDX || data->shape[0] > 0;
   model->depth = model->widths.count;
@@ -202,17 +208,17 @@ static mpt_status read_mlp(const mpt_yaml_node *map, const data_spec *data, mode
 }
 
 static mpt_status read_cnn(const mpt_yaml_node *map, model_spec *model, mpt_error *error) {
-  static const field fields[] = {
+  static const mpt_field fields[] = {
       PRESET_WORD,
       PRESET_SIZE(outputs, true),
       ACTIVATION,
-      {"kernel", FIELD_INTEGER, false, offsetof(model_spec, kernel), 0, 1, 99, NULL},
-      {"channels", FIELD_OTHER, true, 0, 0, 0, 0, NULL},
-      {"widths", FIELD_OTHER, false, 0, 0, 0, 0, NULL},
+      {"kernel", MPT_FIELD_INTEGER, false, offsetof(model_spec, kernel), 0, 1, 99, NULL},
+      {"channels", MPT_FIELD_OTHER, true, 0, 0, 0, 0, NULL},
+      {"widths", MPT_FIELD_OTHER, false, 0, 0, 0, 0, NULL},
   };
   model->kernel = 3;
   MPT_RETURN_IF_FAILED(
-      fields_read(map, "the cnn preset", fields, FIELD_COUNT(fields), model, error));
+      mpt_fields_read(map, "the cnn preset", fields, MPT_FIELD_COUNT(fields), model, error));
   MPT_RETURN_IF_FAILED(read_sizes(map, "channels", &model->channels, error));
   MPT_RETURN_IF_FAILED(read_sizes(map, "widths", &model->widths, error));
   if (model->kernel % 2 == 0)
@@ -226,17 +232,17 @@ static mpt_status read_cnn(const mpt_yaml_node *map, model_spec *model, mpt_erro
 
 static mpt_status read_gpt(const mpt_yaml_node *map, const data_spec *data, model_spec *model,
                            mpt_error *error) {
-  static const field fields[] = {
+  static const mpt_field fields[] = {
       PRESET_WORD,
       PRESET_SIZE(width, true),
-      {"blocks", FIELD_INTEGER, true, offsetof(model_spec, depth), 0, 1, 1000, NULL},
+      {"blocks", MPT_FIELD_INTEGER, true, offsetof(model_spec, depth), 0, 1, 1000, NULL},
       PRESET_SIZE(heads, true),
       PRESET_SIZE(vocabulary, false),
-      {"tied", FIELD_BOOLEAN, false, offsetof(model_spec, tied), 0, 0, 0, NULL},
+      {"tied", MPT_FIELD_BOOLEAN, false, offsetof(model_spec, tied), 0, 0, 0, NULL},
   };
   model->vocabulary = data->kind == DATA_BYTES ? 256 : data->vocabulary;
   MPT_RETURN_IF_FAILED(
-      fields_read(map, "the gpt preset", fields, FIELD_COUNT(fields), model, error));
+      mpt_fields_read(map, "the gpt preset", fields, MPT_FIELD_COUNT(fields), model, error));
   model->sequence = data->sequence;
   if (model->sequence == 0)
     return mpt_yaml_fail(map, error, "the gpt preset needs text; use data of kind bytes or tokens");
@@ -259,7 +265,7 @@ mpt_status model_spec_read(const mpt_yaml_node *map, const data_spec *data, mode
   if (preset == NULL)
     return read_layers(map, model, error);
   int index;
-  MPT_RETURN_IF_FAILED(fields_word(preset, "preset", presets, &index, error));
+  MPT_RETURN_IF_FAILED(mpt_fields_word(preset, "preset", presets, &index, error));
   strcpy(model->preset, presets[index]);
   switch (index) {
   case 0:

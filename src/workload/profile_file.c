@@ -10,13 +10,16 @@
 enum { SIZE_LIMIT = 16 << 20, DEPTH_LIMIT = 8, MAX_ROWS = 100000 };
 
 #define TEXT(key, required)                                                                        \
-  { #key, FIELD_TEXT, required, offsetof(profile, key), sizeof(((profile *)0)->key), 0, 0, NULL }
+  {                                                                                                \
+#key, MPT_FIELD_TEXT, required, offsetof(profile, key), sizeof(((profile *)0)->key), 0, 0,     \
+        NULL                                                                                       \
+  }
 #define ABOVE_ZERO(key, required)                                                                  \
-  { #key, FIELD_ABOVE, required, offsetof(profile, key), 0, 0, 1e18, NULL }
+  { #key, MPT_FIELD_ABOVE, required, offsetof(profile, key), 0, 0, 1e18, NULL }
 #define SECTION(key, required)                                                                     \
-  { key, FIELD_OTHER, required, 0, 0, 0, 0, NULL }
+  { key, MPT_FIELD_OTHER, required, 0, 0, 0, 0, NULL }
 
-static const field profile_fields[] = {
+static const mpt_field profile_fields[] = {
     SECTION("schema", true),
     TEXT(name, true),
     TEXT(device, true),
@@ -25,16 +28,16 @@ static const field profile_fields[] = {
     TEXT(cuda, false),
     TEXT(cublaslt, false),
     TEXT(measured, false),
-    {"synthetic", FIELD_BOOLEAN, false, offsetof(profile, synthetic), 0, 0, 0, NULL},
+    {"synthetic", MPT_FIELD_BOOLEAN, false, offsetof(profile, synthetic), 0, 0, 0, NULL},
     SECTION("provenance", false),
     SECTION("formats", true),
     ABOVE_ZERO(copy_bandwidth, true),
-    {"pass_floor", FIELD_NUMBER, false, offsetof(profile, pass_floor), 0, 0, 1, NULL},
-    {"pass_efficiency", FIELD_ABOVE, false, offsetof(profile, pass_efficiency), 0, 0, 1, NULL},
-    {"quantize_efficiency", FIELD_ABOVE, false, offsetof(profile, quantize_efficiency), 0, 0, 1,
+    {"pass_floor", MPT_FIELD_NUMBER, false, offsetof(profile, pass_floor), 0, 0, 1, NULL},
+    {"pass_efficiency", MPT_FIELD_ABOVE, false, offsetof(profile, pass_efficiency), 0, 0, 1, NULL},
+    {"quantize_efficiency", MPT_FIELD_ABOVE, false, offsetof(profile, quantize_efficiency), 0, 0, 1,
      NULL},
-    {"attention_efficiency", FIELD_ABOVE, false, offsetof(profile, attention_efficiency), 0, 0, 1,
-     NULL},
+    {"attention_efficiency", MPT_FIELD_ABOVE, false, offsetof(profile, attention_efficiency), 0, 0,
+     1, NULL},
     SECTION("passes", false),
     SECTION("attention", false),
     SECTION("gemm", true),
@@ -60,7 +63,7 @@ static mpt_status read_formats(const mpt_yaml_node *list, profile *p, mpt_error 
   MPT_RETURN_IF_FAILED(mpt_yaml_expect(list, MPT_YAML_LIST, "formats", error));
   for (size_t i = 0; i < list->count; i++) {
     int format;
-    MPT_RETURN_IF_FAILED(fields_word(list->items[i], "format", words, &format, error));
+    MPT_RETURN_IF_FAILED(mpt_fields_word(list->items[i], "format", words, &format, error));
     p->formats |= 1u << format;
   }
   if ((p->formats & 1u << MPT_FP32) == 0)
@@ -89,7 +92,7 @@ static mpt_status read_columns(const mpt_yaml_node *list, int *columns, size_t *
                            i + 1, name);
     if (i < 3)
       continue;
-    MPT_RETURN_IF_FAILED(fields_word(list->items[i], "column", words, &columns[i - 3], error));
+    MPT_RETURN_IF_FAILED(mpt_fields_word(list->items[i], "column", words, &columns[i - 3], error));
     if (seen[columns[i - 3]])
       return mpt_yaml_fail(list->items[i], error, "column '%s' is there twice", name);
     seen[columns[i - 3]] = true;
@@ -161,17 +164,17 @@ static mpt_status read_rates(const mpt_yaml_node *map, profile *p, mpt_error *er
     return mpt_yaml_fail(rates, error,
                          "rates are for made-up devices; say 'synthetic: true', or give a measured "
                          "table");
-  field fields[GEMM_COLUMN_COUNT];
+  mpt_field fields[GEMM_COLUMN_COUNT];
   for (int c = 0; c < GEMM_COLUMN_COUNT; c++)
-    fields[c] = (field){gemm_column_name((gemm_column)c),
-                        FIELD_ABOVE,
-                        false,
-                        offsetof(profile, gemm_rate) + (size_t)c * sizeof(double),
-                        0,
-                        0.0,
-                        1e18,
-                        NULL};
-  return fields_read(rates, "rates", fields, GEMM_COLUMN_COUNT, p, error);
+    fields[c] = (mpt_field){gemm_column_name((gemm_column)c),
+                            MPT_FIELD_ABOVE,
+                            false,
+                            offsetof(profile, gemm_rate) + (size_t)c * sizeof(double),
+                            0,
+                            0.0,
+                            1e18,
+                            NULL};
+  return mpt_fields_read(rates, "rates", fields, GEMM_COLUMN_COUNT, p, error);
 }
 
 /* Every native format must have a price, or the search would choose among unknown times. */
@@ -199,8 +202,8 @@ static mpt_status check_prices(const mpt_yaml_node *gemm, const profile *p, mpt_
 
 static mpt_status read_profile(const mpt_yaml_node *root, profile *p, mpt_error *error) {
   MPT_RETURN_IF_FAILED(check_schema(root, error));
-  MPT_RETURN_IF_FAILED(
-      fields_read(root, "a device profile", profile_fields, FIELD_COUNT(profile_fields), p, error));
+  MPT_RETURN_IF_FAILED(mpt_fields_read(root, "a device profile", profile_fields,
+                                       MPT_FIELD_COUNT(profile_fields), p, error));
   if (mpt_yaml_get(root, "quantize_efficiency") == NULL) /* as passes do */
     p->quantize_efficiency = p->pass_efficiency;
   MPT_RETURN_IF_FAILED(read_formats(mpt_yaml_get(root, "formats"), p, error));

@@ -58,7 +58,7 @@ mpt_status profile_read_passes(const mpt_yaml_node *list, profile *p, mpt_error 
     pass_row *row = &p->passes[i];
     int kind;
     int64_t bits;
-    MPT_RETURN_IF_FAILED(fields_word(values[0], "pass", words, &kind, error));
+    MPT_RETURN_IF_FAILED(mpt_fields_word(values[0], "pass", words, &kind, error));
     MPT_RETURN_IF_FAILED(mpt_yaml_integer(values[1], "bits", 16, 32, &bits, error));
     if (bits != 16 && bits != 32)
       return mpt_yaml_fail(values[1], error, "bits is %s; elements have 16 or 32",
@@ -83,7 +83,7 @@ mpt_status profile_read_attention(const mpt_yaml_node *list, profile *p, mpt_err
     const mpt_yaml_node *const *values = list->items[i]->items;
     attention_row *row = &p->attention[i];
     int word = 0;
-    MPT_RETURN_IF_FAILED(fields_word(values[0], "format", words, &word, error));
+    MPT_RETURN_IF_FAILED(mpt_fields_word(values[0], "format", words, &word, error));
     row->format = formats[word];
     MPT_RETURN_IF_FAILED(
         mpt_yaml_integer(values[1], "channels", 1, 1 << 20, &row->channels, error));

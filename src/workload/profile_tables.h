@@ -2,7 +2,7 @@
 #ifndef PROFILE_TABLES_H
 #define PROFILE_TABLES_H
 
-#include "workload/fields.h"
+#include "base/fields.h"
 #include "workload/profile.h"
 
 /* `null`, `~` or nothing: not measured. */

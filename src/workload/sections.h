@@ -2,14 +2,14 @@
 #ifndef WORKLOAD_SECTIONS_H
 #define WORKLOAD_SECTIONS_H
 
-#include "workload/fields.h"
+#include "base/fields.h"
 #include "workload/workload.h"
 
 #define WORKLOAD_MAX_SIZE 1e9 /* of one dimension, so that a product of two fits in 64 bits */
 
 extern const char *const loss_words[], *const metric_words[], *const optimizer_words[];
 extern const char *const schedule_words[], *const precision_words[], *const activation_words[];
-extern const field optimizer_fields[], schedule_fields[], layer_fields[], data_fields[];
+extern const mpt_field optimizer_fields[], schedule_fields[], layer_fields[], data_fields[];
 extern const size_t optimizer_field_count, schedule_field_count, layer_field_count;
 extern const size_t data_field_count;
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 static void layer_text(mpt_text *text, const layer_spec *layer, const layer_spec *previous) {
-  fields_text(text, "layer ", layer_fields, layer_field_count, layer);
+  mpt_fields_text(text, "layer ", layer_fields, layer_field_count, layer);
   mpt_text_add(text, "layer from=");
   if (layer->input_count == 0) /* written out, so that both ways to say it are one */
     mpt_text_add(text, previous != NULL ? previous->name : "input");
@@ -43,12 +43,12 @@ mpt_status workload_training_text(const workload *w, char **out, mpt_error *erro
   mpt_status status = MPT_OK;
   for (int i = 0; i < w->model.layer_count; i++)
     layer_text(&text, &w->model.layers[i], i > 0 ? &w->model.layers[i - 1] : NULL);
-  fields_text(&text, "data ", data_fields, data_field_count, &w->data);
+  mpt_fields_text(&text, "data ", data_fields, data_field_count, &w->data);
   mpt_text_addf(&text, "data shape=%lld,%lld,%lld\n", (long long)w->data.shape[0],
                 (long long)w->data.shape[1], (long long)w->data.shape[2]);
   mpt_text_addf(&text, "loss=%s\nmetric=%s\n", loss_words[w->loss], metric_words[w->metric]);
-  fields_text(&text, "optimizer ", optimizer_fields, optimizer_field_count, &w->optimizer);
-  fields_text(&text, "schedule ", schedule_fields, schedule_field_count, &w->optimizer);
+  mpt_fields_text(&text, "optimizer ", optimizer_fields, optimizer_field_count, &w->optimizer);
+  mpt_fields_text(&text, "schedule ", schedule_fields, schedule_field_count, &w->optimizer);
   mpt_text_addf(&text, "batch=%lld\nsteps=%lld\n", (long long)w->batch, (long long)w->steps);
   mpt_text_addf(&text, "loss_scale=%d,%.9g\n", (int)w->loss_scale.mode,
                 (double)w->loss_scale.initial);

@@ -18,22 +18,22 @@ const char *const precision_words[] = {"fp32", "tf32", "bf16", "fp16", "fp8", NU
 static const char *const loss_scale_words[] = {"dynamic", "static", "none", NULL};
 
 #define SECTION(key, required)                                                                     \
-  { key, FIELD_OTHER, required, 0, 0, 0, 0, NULL }
+  { key, MPT_FIELD_OTHER, required, 0, 0, 0, 0, NULL }
 #define WORD(key, member, words, required)                                                         \
-  { key, FIELD_WORD, required, offsetof(workload, member), 0, 0, 0, words }
+  { key, MPT_FIELD_WORD, required, offsetof(workload, member), 0, 0, 0, words }
 
-static const field workload_fields[] = {
+static const mpt_field workload_fields[] = {
     SECTION("schema", true),
-    {"name", FIELD_TEXT, false, offsetof(workload, name), 64, 0, 0, NULL},
+    {"name", MPT_FIELD_TEXT, false, offsetof(workload, name), 64, 0, 0, NULL},
     SECTION("model", true),
     SECTION("data", true),
     WORD("loss", loss, loss_words, true),
     SECTION("optimizer", true),
     SECTION("schedule", false),
-    {"batch", FIELD_INTEGER, true, offsetof(workload, batch), 0, 1, 1e9, NULL},
-    {"steps", FIELD_INTEGER, true, offsetof(workload, steps), 0, 1, 1e12, NULL},
-    {"threads", FIELD_INT, false, offsetof(workload, threads), 0, 1, 1024, NULL},
-    {"checkpoint", FIELD_TEXT, false, offsetof(workload, checkpoint), 512, 0, 0, NULL},
+    {"batch", MPT_FIELD_INTEGER, true, offsetof(workload, batch), 0, 1, 1e9, NULL},
+    {"steps", MPT_FIELD_INTEGER, true, offsetof(workload, steps), 0, 1, 1e12, NULL},
+    {"threads", MPT_FIELD_INT, false, offsetof(workload, threads), 0, 1, 1024, NULL},
+    {"checkpoint", MPT_FIELD_TEXT, false, offsetof(workload, checkpoint), 512, 0, 0, NULL},
     WORD("metric", metric, metric_words, false),
     WORD("metric_over", metric_over, metric_over_words, false),
     SECTION("budget", true),
@@ -41,19 +41,19 @@ static const field workload_fields[] = {
     SECTION("exclude", false),
     WORD("reference", reference, precision_words, false),
     SECTION("loss_scale", false),
-    {"per_gemm", FIELD_BOOLEAN, false, offsetof(workload, per_gemm), 0, 0, 0, NULL},
-    {"reference_seeds", FIELD_INT, false, offsetof(workload, reference_seeds), 0, 2,
+    {"per_gemm", MPT_FIELD_BOOLEAN, false, offsetof(workload, per_gemm), 0, 0, 0, NULL},
+    {"reference_seeds", MPT_FIELD_INT, false, offsetof(workload, reference_seeds), 0, 2,
      WORKLOAD_MAX_SEEDS, NULL},
-    {"target", FIELD_TEXT, false, offsetof(workload, target), 256, 0, 0, NULL},
+    {"target", MPT_FIELD_TEXT, false, offsetof(workload, target), 256, 0, 0, NULL},
     SECTION("priced_as", false),
 };
 
-static const field priced_fields[] = {
-    {"width", FIELD_INTEGER, false, offsetof(priced_spec, width), 0, 1, 1e9, NULL},
-    {"batch", FIELD_INTEGER, false, offsetof(priced_spec, batch), 0, 1, 1e9, NULL},
-    {"sequence", FIELD_INTEGER, false, offsetof(priced_spec, sequence), 0, 1, 1e9, NULL},
-    {"heads", FIELD_INTEGER, false, offsetof(priced_spec, heads), 0, 1, 1e6, NULL},
-    {"vocabulary", FIELD_INTEGER, false, offsetof(priced_spec, vocabulary), 0, 1, 1e9, NULL},
+static const mpt_field priced_fields[] = {
+    {"width", MPT_FIELD_INTEGER, false, offsetof(priced_spec, width), 0, 1, 1e9, NULL},
+    {"batch", MPT_FIELD_INTEGER, false, offsetof(priced_spec, batch), 0, 1, 1e9, NULL},
+    {"sequence", MPT_FIELD_INTEGER, false, offsetof(priced_spec, sequence), 0, 1, 1e9, NULL},
+    {"heads", MPT_FIELD_INTEGER, false, offsetof(priced_spec, heads), 0, 1, 1e6, NULL},
+    {"vocabulary", MPT_FIELD_INTEGER, false, offsetof(priced_spec, vocabulary), 0, 1, 1e9, NULL},
 };
 
 static mpt_status read_schema(const mpt_yaml_node *root, mpt_error *error) {
@@ -94,14 +94,14 @@ static mpt_status add_pin(workload *w, const mpt_yaml_node *glob, mpt_precision 
 }
 
 static mpt_status read_pins(const mpt_yaml_node *list, workload *w, mpt_error *error) {
-  static const field fields[] = {SECTION("layers", true), SECTION("format", true)};
+  static const mpt_field fields[] = {SECTION("layers", true), SECTION("format", true)};
   MPT_RETURN_IF_FAILED(mpt_yaml_expect(list, MPT_YAML_LIST, "pins", error));
   for (size_t i = 0; i < list->count; i++) {
     const mpt_yaml_node *map = list->items[i];
     int precision;
-    MPT_RETURN_IF_FAILED(fields_read(map, "a pin", fields, FIELD_COUNT(fields), w, error));
+    MPT_RETURN_IF_FAILED(mpt_fields_read(map, "a pin", fields, MPT_FIELD_COUNT(fields), w, error));
     MPT_RETURN_IF_FAILED(
-        fields_word(mpt_yaml_get(map, "format"), "format", precision_words, &precision, error));
+        mpt_fields_word(mpt_yaml_get(map, "format"), "format", precision_words, &precision, error));
     const mpt_yaml_node *layers = mpt_yaml_get(map, "layers");
     if (layers->kind != MPT_YAML_LIST) {
       MPT_RETURN_IF_FAILED(add_pin(w, layers, (mpt_precision)precision, error));
@@ -117,7 +117,8 @@ static mpt_status read_exclusions(const mpt_yaml_node *list, workload *w, mpt_er
   MPT_RETURN_IF_FAILED(mpt_yaml_expect(list, MPT_YAML_LIST, "exclude", error));
   for (size_t i = 0; i < list->count; i++) {
     int precision;
-    MPT_RETURN_IF_FAILED(fields_word(list->items[i], "format", precision_words, &precision, error));
+    MPT_RETURN_IF_FAILED(
+        mpt_fields_word(list->items[i], "format", precision_words, &precision, error));
     w->excluded |= 1u << precision;
   }
   if (w->excluded == (1u << MPT_PRECISION_COUNT) - 1)
@@ -133,7 +134,7 @@ static mpt_status read_loss_scale(const mpt_yaml_node *map, mpt_loss_scale_polic
   MPT_RETURN_IF_FAILED(mpt_yaml_check_keys(map, "loss_scale", keys, 2, error));
   const mpt_yaml_node *node = mpt_yaml_get(map, "mode");
   if (node != NULL)
-    MPT_RETURN_IF_FAILED(fields_word(node, "mode", loss_scale_words, &mode, error));
+    MPT_RETURN_IF_FAILED(mpt_fields_word(node, "mode", loss_scale_words, &mode, error));
   node = mpt_yaml_get(map, "initial");
   if (node != NULL && mode == (int)MPT_LOSS_SCALE_NONE)
     return mpt_yaml_fail(node, error, "a loss_scale of mode none takes no 'initial'");
@@ -151,8 +152,8 @@ static mpt_status read_loss_scale(const mpt_yaml_node *map, mpt_loss_scale_polic
 
 static mpt_status read_priced(const mpt_yaml_node *map, workload *w, mpt_error *error) {
   priced_spec *priced = &w->priced;
-  MPT_RETURN_IF_FAILED(
-      fields_read(map, "priced_as", priced_fields, FIELD_COUNT(priced_fields), priced, error));
+  MPT_RETURN_IF_FAILED(mpt_fields_read(map, "priced_as", priced_fields,
+                                       MPT_FIELD_COUNT(priced_fields), priced, error));
   priced->present = true;
   bool gpt = strcmp(w->model.preset, "gpt") == 0;
   const char *const gpt_only[] = {"heads", "vocabulary"};
@@ -243,8 +244,8 @@ static mpt_status read_optional(const mpt_yaml_node *root, workload *w, mpt_erro
 static mpt_status read_workload(const mpt_yaml_node *root, workload *w, mpt_error *error) {
   MPT_RETURN_IF_FAILED(mpt_yaml_expect(root, MPT_YAML_MAP, "a workload", error));
   MPT_RETURN_IF_FAILED(read_schema(root, error));
-  MPT_RETURN_IF_FAILED(
-      fields_read(root, "a workload", workload_fields, FIELD_COUNT(workload_fields), w, error));
+  MPT_RETURN_IF_FAILED(mpt_fields_read(root, "a workload", workload_fields,
+                                       MPT_FIELD_COUNT(workload_fields), w, error));
   MPT_RETURN_IF_FAILED(settle_name(root, w, error));
   MPT_RETURN_IF_FAILED(data_spec_read(mpt_yaml_get(root, "data"), &w->data, error));
   MPT_RETURN_IF_FAILED(model_spec_read(mpt_yaml_get(root, "model"), &w->data, &w->model, error));

@@ -3,8 +3,8 @@
 #ifndef WORKLOAD_H
 #define WORKLOAD_H
 
+#include "base/word_list.h"
 #include "mptune/mptune.h"
-#include "workload/word_list.h"
 
 #define WORKLOAD_MAX_INPUTS 4
 #define WORKLOAD_MAX_SEEDS  64 /* of a search, and of an evaluation */
@@ -102,21 +102,21 @@ typedef enum id_type {
 
 typedef struct data_spec {
   data_kind kind;
-  char package[64];   /* Debian package the files come from, or "" */
-  char files[4][512]; /* idx: train images, train labels, held-out images, held-out labels;
-                         others: one glob or path */
-  int64_t sequence;   /* bytes, tokens, synthetic tokens: T */
-  int64_t classes;    /* idx, csv, synthetic: labels in [0, classes); 0: float targets */
-  int64_t samples;    /* synthetic: how many, training and held out; others: at most this many
-                         training samples (bytes, tokens: at most this many ids), 0 all */
-  int64_t held_out;   /* samples kept for the metric, 0: the default of the kind */
-  word_list label;    /* csv: names or numbers of the label, or target, columns; none: the last */
-  word_list columns;  /* csv: of the features, "0-9,12" as a text; none: all but the label */
-  bool header;        /* csv: the first line holds names, not numbers */
-  bool standardize;   /* csv: subtract mean and divide by deviation of the training part */
-  int64_t vocabulary; /* tokens, synthetic tokens: ids in [0, vocabulary) */
-  id_type dtype;      /* tokens */
-  bool probabilities; /* csv: targets are in [0, 1], because the loss takes no others */
+  char package[64];    /* Debian package the files come from, or "" */
+  char files[4][512];  /* idx: train images, train labels, held-out images, held-out labels;
+                          others: one glob or path */
+  int64_t sequence;    /* bytes, tokens, synthetic tokens: T */
+  int64_t classes;     /* idx, csv, synthetic: labels in [0, classes); 0: float targets */
+  int64_t samples;     /* synthetic: how many, training and held out; others: at most this many
+                          training samples (bytes, tokens: at most this many ids), 0 all */
+  int64_t held_out;    /* samples kept for the metric, 0: the default of the kind */
+  mpt_word_list label; /* csv: names or numbers of the label, or target, columns; none: the last */
+  mpt_word_list columns; /* csv: of the features, "0-9,12" as a text; none: all but the label */
+  bool header;           /* csv: the first line holds names, not numbers */
+  bool standardize;      /* csv: subtract mean and divide by deviation of the training part */
+  int64_t vocabulary;    /* tokens, synthetic tokens: ids in [0, vocabulary) */
+  id_type dtype;         /* tokens */
+  bool probabilities;    /* csv: targets are in [0, 1], because the loss takes no others */
   /* synthetic: independent Gaussian features, labels or targets of a random two-layer teacher */
   int64_t features;             /* a sample's; or shape */
   int64_t shape[3];             /* channels, height, width; 0: a row of features */

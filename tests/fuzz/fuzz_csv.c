@@ -13,8 +13,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       spec.classes = classes ? 3 : 0;
       spec.held_out = 1;
       char *label = header ? "label" : "0", *columns = "1-2";
-      spec.label = (word_list){.count = classes, .words = &label, .one_text = true};
-      spec.columns = (word_list){.count = classes && !header, .words = &columns, .one_text = true};
+      spec.label = (mpt_word_list){.count = classes, .words = &label, .one_text = true};
+      spec.columns =
+          (mpt_word_list){.count = classes && !header, .words = &columns, .one_text = true};
       fuzz_data(&spec);
     }
   return 0;

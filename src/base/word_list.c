@@ -1,24 +1,24 @@
-#include "workload/word_list.h"
+#include "base/word_list.h"
 #include "base/error.h"
 #include <stdlib.h>
 #include <string.h>
 
-void word_list_free(word_list *list) {
+void mpt_word_list_free(mpt_word_list *list) {
   for (int i = 0; i < list->count; i++)
     free(list->words[i]);
   free(list->words);
-  *list = (word_list){0};
+  *list = (mpt_word_list){0};
 }
 
-mpt_status word_list_read(const mpt_yaml_node *node, const char *what, word_list *list,
-                          mpt_error *error) {
+mpt_status mpt_word_list_read(const mpt_yaml_node *node, const char *what, mpt_word_list *list,
+                              mpt_error *error) {
   const bool one = node->kind == MPT_YAML_SCALAR;
   if (!one)
     MPT_RETURN_IF_FAILED(mpt_yaml_expect(node, MPT_YAML_LIST, what, error));
   const size_t count = one ? 1 : node->count;
   if (count == 0)
     return mpt_yaml_fail(node, error, "%s is empty; leave the key out or give a value", what);
-  word_list read = {.one_text = one, .words = calloc(count, sizeof *read.words)};
+  mpt_word_list read = {.one_text = one, .words = calloc(count, sizeof *read.words)};
   mpt_status status = MPT_OK;
   if (read.words == NULL)
     return mpt_fail_memory(error, what, count * sizeof *read.words);
@@ -39,7 +39,7 @@ mpt_status word_list_read(const mpt_yaml_node *node, const char *what, word_list
   *list = read;
   return MPT_OK;
 fail:
-  word_list_free(&read);
+  mpt_word_list_free(&read);
   return status;
 }
 
@@ -53,7 +53,7 @@ static void add_quoted(mpt_text *text, const char *word) {
   mpt_text_add(text, "\"");
 }
 
-void word_list_text(const word_list *list, mpt_text *text) {
+void mpt_word_list_text(const mpt_word_list *list, mpt_text *text) {
   for (int i = 0; i < list->count; i++) {
     if (i > 0)
       mpt_text_add(text, ",");
@@ -64,7 +64,7 @@ void word_list_text(const word_list *list, mpt_text *text) {
   }
 }
 
-bool word_list_equal(const word_list *a, const word_list *b) {
+bool mpt_word_list_equal(const mpt_word_list *a, const mpt_word_list *b) {
   if (a->count != b->count || a->one_text != b->one_text)
     return false;
   for (int i = 0; i < a->count; i++)

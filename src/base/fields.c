@@ -1,10 +1,10 @@
-#include "workload/fields.h"
+#include "base/fields.h"
 #include "base/error.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-static mpt_status read_text(const mpt_yaml_node *node, const field *f, char *out,
+static mpt_status read_text(const mpt_yaml_node *node, const mpt_field *f, char *out,
                             mpt_error *error) {
   const char *value;
   MPT_RETURN_IF_FAILED(mpt_yaml_string(node, f->key, &value, error));
@@ -17,11 +17,11 @@ static mpt_status read_text(const mpt_yaml_node *node, const field *f, char *out
   return MPT_OK;
 }
 
-static mpt_status read_open_range(const mpt_yaml_node *node, const field *f, double *out,
+static mpt_status read_open_range(const mpt_yaml_node *node, const mpt_field *f, double *out,
                                   mpt_error *error) {
   double value;
   MPT_RETURN_IF_FAILED(mpt_yaml_number(node, f->key, -HUGE_VAL, HUGE_VAL, &value, error));
-  bool above = f->type == FIELD_ABOVE;
+  bool above = f->type == MPT_FIELD_ABOVE;
   if (above ? value > f->low && value <= f->high : value >= f->low && value < f->high) {
     *out = value;
     return MPT_OK;
@@ -33,8 +33,8 @@ static mpt_status read_open_range(const mpt_yaml_node *node, const field *f, dou
                        above ? "above" : "at least", f->low, above ? "at most" : "below", f->high);
 }
 
-mpt_status fields_word(const mpt_yaml_node *node, const char *what, const char *const *words,
-                       int *index, mpt_error *error) {
+mpt_status mpt_fields_word(const mpt_yaml_node *node, const char *what, const char *const *words,
+                           int *index, mpt_error *error) {
   const char *value;
   MPT_RETURN_IF_FAILED(mpt_yaml_string(node, what, &value, error));
   size_t count = 0;
@@ -54,47 +54,47 @@ mpt_status fields_word(const mpt_yaml_node *node, const char *what, const char *
   return mpt_yaml_fail(node, error, "unknown %s '%s' (known: %s)", what, value, known);
 }
 
-static mpt_status read_field(const mpt_yaml_node *node, const field *f, void *out,
+static mpt_status read_field(const mpt_yaml_node *node, const mpt_field *f, void *out,
                              mpt_error *error) {
   switch (f->type) {
-  case FIELD_TEXT:
+  case MPT_FIELD_TEXT:
     return read_text(node, f, out, error);
-  case FIELD_WORDS:
-    return word_list_read(node, f->key, out, error);
-  case FIELD_INTEGER:
+  case MPT_FIELD_WORDS:
+    return mpt_word_list_read(node, f->key, out, error);
+  case MPT_FIELD_INTEGER:
     return mpt_yaml_integer(node, f->key, (int64_t)f->low, (int64_t)f->high, out, error);
-  case FIELD_INT: {
+  case MPT_FIELD_INT: {
     int64_t value;
     MPT_RETURN_IF_FAILED(
         mpt_yaml_integer(node, f->key, (int64_t)f->low, (int64_t)f->high, &value, error));
     *(int *)out = (int)value;
     return MPT_OK;
   }
-  case FIELD_NUMBER:
+  case MPT_FIELD_NUMBER:
     return mpt_yaml_number(node, f->key, f->low, f->high, out, error);
-  case FIELD_ABOVE:
-  case FIELD_BELOW:
+  case MPT_FIELD_ABOVE:
+  case MPT_FIELD_BELOW:
     return read_open_range(node, f, out, error);
-  case FIELD_BOOLEAN:
-  case FIELD_NOT: {
+  case MPT_FIELD_BOOLEAN:
+  case MPT_FIELD_NOT: {
     bool value;
     MPT_RETURN_IF_FAILED(mpt_yaml_boolean(node, f->key, &value, error));
-    *(bool *)out = value != (f->type == FIELD_NOT);
+    *(bool *)out = value != (f->type == MPT_FIELD_NOT);
     return MPT_OK;
   }
-  case FIELD_WORD:
-    return fields_word(node, f->key, f->words, out, error);
-  case FIELD_OTHER:
+  case MPT_FIELD_WORD:
+    return mpt_fields_word(node, f->key, f->words, out, error);
+  case MPT_FIELD_OTHER:
     break;
   }
   return MPT_OK;
 }
 
-mpt_status fields_read(const mpt_yaml_node *map, const char *what, const field *fields,
-                       size_t count, void *out, mpt_error *error) {
-  const char *keys[FIELD_MAX] = {0};
-  if (count > FIELD_MAX)
-    return mpt_fail(error, MPT_ERROR_INTERNAL, "%s has more than %d keys", what, FIELD_MAX);
+mpt_status mpt_fields_read(const mpt_yaml_node *map, const char *what, const mpt_field *fields,
+                           size_t count, void *out, mpt_error *error) {
+  const char *keys[MPT_FIELD_MAX] = {0};
+  if (count > MPT_FIELD_MAX)
+    return mpt_fail(error, MPT_ERROR_INTERNAL, "%s has more than %d keys", what, MPT_FIELD_MAX);
   for (size_t i = 0; i < count; i++)
     keys[i] = fields[i].key;
   MPT_RETURN_IF_FAILED(mpt_yaml_check_keys(map, what, keys, count, error));
@@ -108,21 +108,22 @@ mpt_status fields_read(const mpt_yaml_node *map, const char *what, const field *
   return MPT_OK;
 }
 
-static const field *find_field(const field *fields, size_t count, const char *key) {
+static const mpt_field *find_field(const mpt_field *fields, size_t count, const char *key) {
   for (size_t i = 0; i < count; i++)
     if (strcmp(fields[i].key, key) == 0)
       return &fields[i];
   return NULL;
 }
 
-mpt_status fields_read_kind(const mpt_yaml_node *map, const char *what, const field *fields,
-                            size_t count, const char *const *keys, void *out, mpt_error *error) {
-  field taken[FIELD_MAX];
+mpt_status mpt_fields_read_kind(const mpt_yaml_node *map, const char *what, const mpt_field *fields,
+                                size_t count, const char *const *keys, void *out,
+                                mpt_error *error) {
+  mpt_field taken[MPT_FIELD_MAX];
   size_t taken_count = 0;
   for (; keys[taken_count] != NULL; taken_count++) {
     const bool required = *keys[taken_count] == '!';
-    const field *f = find_field(fields, count, keys[taken_count] + required);
-    if (f == NULL || taken_count == FIELD_MAX)
+    const mpt_field *f = find_field(fields, count, keys[taken_count] + required);
+    if (f == NULL || taken_count == MPT_FIELD_MAX)
       return mpt_fail(error, MPT_ERROR_INTERNAL, "%s: no field '%s'", what, keys[taken_count]);
     taken[taken_count] = *f;
     taken[taken_count].required = required;
@@ -133,15 +134,15 @@ mpt_status fields_read_kind(const mpt_yaml_node *map, const char *what, const fi
     if (find_field(fields, count, key) != NULL && find_field(taken, taken_count, key) == NULL)
       return mpt_yaml_fail(map->keys[i], error, "%s takes no '%s'", what, key);
   }
-  return fields_read(map, what, taken, taken_count, out, error);
+  return mpt_fields_read(map, what, taken, taken_count, out, error);
 }
 
-mpt_status fields_kind(const mpt_yaml_node *map, const char *what, const char *const *words,
-                       int *kind, mpt_error *error) {
+mpt_status mpt_fields_kind(const mpt_yaml_node *map, const char *what, const char *const *words,
+                           int *kind, mpt_error *error) {
   MPT_RETURN_IF_FAILED(mpt_yaml_expect(map, MPT_YAML_MAP, what, error));
   const mpt_yaml_node *word = mpt_yaml_get(map, "kind");
   if (word != NULL)
-    return fields_word(word, "kind", words, kind, error);
+    return mpt_fields_word(word, "kind", words, kind, error);
   mpt_text known = {0};
   for (size_t i = 0; words[i] != NULL; i++)
     mpt_text_addf(&known, "%s%s", i > 0 ? ", " : "", words[i]);
@@ -151,7 +152,7 @@ mpt_status fields_kind(const mpt_yaml_node *map, const char *what, const char *c
   return status;
 }
 
-uint64_t fields_given(const mpt_yaml_node *map, const field *fields, size_t count) {
+uint64_t mpt_fields_given(const mpt_yaml_node *map, const mpt_field *fields, size_t count) {
   uint64_t given = 0;
   for (size_t i = 0; i < count; i++)
     if (mpt_yaml_get(map, fields[i].key) != NULL)
@@ -159,31 +160,31 @@ uint64_t fields_given(const mpt_yaml_node *map, const field *fields, size_t coun
   return given;
 }
 
-static bool different(const field *f, const void *a, const void *b) {
+static bool different(const mpt_field *f, const void *a, const void *b) {
   switch (f->type) {
-  case FIELD_TEXT:
+  case MPT_FIELD_TEXT:
     return strcmp(a, b) != 0;
-  case FIELD_WORDS:
-    return !word_list_equal(a, b);
-  case FIELD_INTEGER:
+  case MPT_FIELD_WORDS:
+    return !mpt_word_list_equal(a, b);
+  case MPT_FIELD_INTEGER:
     return *(const int64_t *)a != *(const int64_t *)b;
-  case FIELD_INT:
-  case FIELD_WORD:
+  case MPT_FIELD_INT:
+  case MPT_FIELD_WORD:
     return *(const int *)a != *(const int *)b;
-  case FIELD_NUMBER:
-  case FIELD_ABOVE:
-  case FIELD_BELOW:
+  case MPT_FIELD_NUMBER:
+  case MPT_FIELD_ABOVE:
+  case MPT_FIELD_BELOW:
     return *(const double *)a != *(const double *)b;
-  case FIELD_BOOLEAN:
-  case FIELD_NOT:
+  case MPT_FIELD_BOOLEAN:
+  case MPT_FIELD_NOT:
     return *(const bool *)a != *(const bool *)b;
-  case FIELD_OTHER:
+  case MPT_FIELD_OTHER:
     break;
   }
   return false;
 }
 
-uint64_t fields_different(const field *fields, size_t count, const void *a, const void *b) {
+uint64_t mpt_fields_different(const mpt_field *fields, size_t count, const void *a, const void *b) {
   uint64_t bits = 0;
   for (size_t i = 0; i < count; i++)
     if (different(&fields[i], (const char *)a + fields[i].offset,
@@ -192,31 +193,32 @@ uint64_t fields_different(const field *fields, size_t count, const void *a, cons
   return bits;
 }
 
-void fields_text(mpt_text *text, const char *prefix, const field *fields, size_t count,
-                 const void *in) {
+void mpt_fields_text(mpt_text *text, const char *prefix, const mpt_field *fields, size_t count,
+                     const void *in) {
   for (size_t i = 0; i < count; i++) {
     const void *value = (const char *)in + fields[i].offset;
-    if (fields[i].type == FIELD_OTHER)
+    if (fields[i].type == MPT_FIELD_OTHER)
       continue;
     mpt_text_addf(text, "%s%s=", prefix, fields[i].key);
     switch (fields[i].type) {
-    case FIELD_TEXT:
+    case MPT_FIELD_TEXT:
       mpt_text_add(text, value);
       break;
-    case FIELD_WORDS:
-      word_list_text(value, text);
+    case MPT_FIELD_WORDS:
+      mpt_word_list_text(value, text);
       break;
-    case FIELD_INTEGER:
+    case MPT_FIELD_INTEGER:
       mpt_text_addf(text, "%lld", (long long)*(const int64_t *)value);
       break;
-    case FIELD_INT:
+    case MPT_FIELD_INT:
       mpt_text_addf(text, "%d", *(const int *)value);
       break;
-    case FIELD_BOOLEAN:
-    case FIELD_NOT:
-      mpt_text_add(text, *(const bool *)value != (fields[i].type == FIELD_NOT) ? "true" : "false");
+    case MPT_FIELD_BOOLEAN:
+    case MPT_FIELD_NOT:
+      mpt_text_add(text,
+                   *(const bool *)value != (fields[i].type == MPT_FIELD_NOT) ? "true" : "false");
       break;
-    case FIELD_WORD:
+    case MPT_FIELD_WORD:
       mpt_text_add(text, fields[i].words[*(const int *)value]);
       break;
     default:
