@@ -1,6 +1,6 @@
 /* Measured profiles: how figures are summed up, what is asked of the device, and the file.
  * Measuring itself needs a GPU. */
-#include "workload/measure.h"
+#include "bench/measure.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

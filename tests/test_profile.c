@@ -1,5 +1,5 @@
 /* Device profiles: interpolation, what lies outside the table, and bad files. */
-#include "workload/profile.h"
+#include "profile/profile.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

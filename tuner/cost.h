@@ -19,8 +19,8 @@
 #ifndef COST_H
 #define COST_H
 
+#include "profile/profile.h"
 #include "train/graph.h"
-#include "workload/profile.h"
 
 typedef struct cost_parts {
   double gemms, copies, passes; /* seconds, as the profile has them */

@@ -2,8 +2,8 @@
 #ifndef PLACE_H
 #define PLACE_H
 
+#include "profile/profile.h"
 #include "tuner/tuner.h"
-#include "workload/profile.h"
 
 /* The backend that a word of --backend means: "cpu", "cuda", or "auto" (NULL): cuda where it is
  * built in and a device answers, otherwise cpu. A device other than 0 asks for cuda.

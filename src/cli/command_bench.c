@@ -1,6 +1,6 @@
 #include "base/progress.h"
+#include "bench/measure.h"
 #include "cli/commands.h"
-#include "workload/measure.h"
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>

@@ -5,7 +5,7 @@
 #define GRAPH_H
 
 #include "data/dataset.h"
-#include "workload/profile.h"
+#include "profile/pass_kind.h"
 
 struct layer_kind; /* train/layer.h: one file for each kind, one line in the table */
 

@@ -2,8 +2,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/number.h"
+#include "profile/shipped.h"
 #include "workload/sections.h"
-#include "workload/shipped.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -196,7 +196,7 @@ typedef struct workload {
 } workload;
 
 /* Reads a workload of at most 4 MiB and nesting depth 16: a file, or one that comes with mptune, by
- * its name (workload/shipped.h). *out is owned by the caller, who frees it with workload_free.
+ * its name (profile/shipped.h). *out is owned by the caller, who frees it with workload_free.
  * Relative paths of data are relative to the working directory. */
 mpt_status workload_load(const char *name, workload **out, mpt_error *error);
 void workload_free(workload *w);

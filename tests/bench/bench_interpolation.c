@@ -8,7 +8,7 @@
  *
  *   bench_interpolation [PROFILE]      default nvidia-h200
  */
-#include "workload/profile.h"
+#include "profile/profile.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Device profiles, and the prices that they give. */
 #include "fuzz.h"
-#include "workload/profile.h"
+#include "profile/profile.h"
 #include <math.h>
 
 static void price(const profile *p) {

@@ -2,7 +2,7 @@
  * sizes. */
 #include "base/error.h"
 #include "base/random.h"
-#include "workload/measure.h"
+#include "bench/measure.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "workload/shipped.h"
+#include "profile/shipped.h"
 #include "base/error.h"
 #include "base/text.h"
 #include <glob.h>

@@ -1,5 +1,5 @@
 /* Tables of a device profile, read: passes, attention, and what products take in a step. */
-#include "workload/profile_tables.h"
+#include "profile/profile_tables.h"
 #include "base/error.h"
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* Device profile files, and where they are looked for. */
 #include "base/error.h"
-#include "workload/profile_tables.h"
-#include "workload/shipped.h"
+#include "profile/profile_tables.h"
+#include "profile/shipped.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
  * exact for it. (Log-linear interpolation of efficiency is not: efficiency saturates, is concave in
  * the logarithms, and comes out too low. tests/bench/bench_interpolation.c compares the two.)
  */
-#include "workload/profile.h"
+#include "profile/profile.h"
 #include "base/error.h"
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* A device profile from the device at hand: passes, then the table of products, then both again
  * while there is time. */
-#include "workload/measure.h"
+#include "bench/measure.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"

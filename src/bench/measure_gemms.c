@@ -1,6 +1,6 @@
 /* The table of matrix products. */
 #include "base/error.h"
-#include "workload/measure.h"
+#include "bench/measure.h"
 #include <math.h>
 #include <stdlib.h>
 

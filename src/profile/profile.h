@@ -3,6 +3,7 @@
 #define PROFILE_H
 
 #include "mptune/mptune.h"
+#include "profile/pass_kind.h"
 
 /* Columns of the table: how a GEMM runs. */
 typedef enum gemm_column {
@@ -22,23 +23,6 @@ typedef struct gemm_row {
 } gemm_row;
 
 typedef struct gemm_grid gemm_grid; /* the table made ready for interpolation */
-
-/* What a pass over memory does, as far as its time depends on it. */
-typedef enum pass_kind {
-  PASS_ELEMENTWISE, /* sums, activations, copies, and whatever has no kind of its own */
-  PASS_REDUCTION,   /* reads only: amax, the norm of gradients */
-  PASS_COLUMN_SUM,  /* gradient of a bias */
-  PASS_NORM_FORWARD,
-  PASS_NORM_BACKWARD,
-  PASS_LOSS, /* cross-entropy and its gradient */
-  PASS_EMBEDDING_FORWARD,
-  PASS_EMBEDDING_BACKWARD,
-  PASS_QUANTIZE,      /* to fp8 */
-  PASS_QUANTIZE_PAIR, /* to fp8 and its transpose, or to the transpose alone */
-  PASS_OPTIMIZER,     /* Adam, and a copy of the weights in 16 bits */
-  PASS_OPTIMIZER_FP8, /* and copies in fp8, transposed too */
-  PASS_KIND_COUNT
-} pass_kind;
 
 typedef struct pass_row {
   pass_kind kind;
@@ -82,7 +66,7 @@ typedef struct profile {
   double gemm_factor, copy_factor, pass_factor;
 } profile;
 
-/* `name` is a file (it has a '/' or ends in .yaml), or a profile's name: workload/shipped.h. */
+/* `name` is a file (it has a '/' or ends in .yaml), or a profile's name: profile/shipped.h. */
 mpt_status profile_load(const char *name, profile **out, mpt_error *error);
 /* One without measurements, and the defaults; NULL when out of memory. */
 profile *profile_new(void);
@@ -130,7 +114,6 @@ mpt_status profile_sort_tables(profile *p, mpt_error *error);
  * as 16): on a line between the measured sizes, and beyond them on the last one, unless it falls.
  * Without a table bytes / (efficiency * bandwidth). At least pass_floor. */
 double profile_pass(const profile *p, pass_kind kind, int bits, double bytes);
-const char *pass_kind_name(pass_kind kind); /* "norm_forward" */
 
 /* Seconds of attention, forward or backward: by the measured time of a token and a channel, on a
  * line between the sequences measured, growing with the sequence beyond them; a head costs what the
@@ -138,5 +121,17 @@ const char *pass_kind_name(pass_kind kind); /* "norm_forward" */
  * NaN where the format has no rows. */
 double profile_attention(const profile *p, mpt_format format, double total_tokens, int64_t sequence,
                          int64_t heads, int64_t channels, bool causal, bool backward);
+
+/* ---- profile_save.c ---- */
+/* How each figure came about, for people; kept in the profile's file. */
+typedef struct profile_provenance {
+  char gemm[768], factors[512], copy[256], floor[256], passes[768], attention[512];
+  char conditions[768]; /* clocks, noise, other processes */
+  char warning[768];    /* of them, what speaks against the figures; empty: nothing */
+} profile_provenance;
+
+/* The file of a profile that has a table; written whole or not at all. */
+mpt_status profile_save(const profile *p, const profile_provenance *provenance, const char *path,
+                        mpt_error *error);
 
 #endif

@@ -3,7 +3,7 @@
 #define PROFILE_TABLES_H
 
 #include "base/fields.h"
-#include "workload/profile.h"
+#include "profile/profile.h"
 
 /* `null`, `~` or nothing: not measured. */
 bool profile_is_null(const mpt_yaml_node *node);

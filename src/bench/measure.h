@@ -3,14 +3,7 @@
 #ifndef MEASURE_H
 #define MEASURE_H
 
-#include "workload/profile.h"
-
-/* How each figure came about, for people; kept in the profile's file. */
-typedef struct profile_provenance {
-  char gemm[768], factors[512], copy[256], floor[256], passes[768], attention[512];
-  char conditions[768]; /* clocks, noise, other processes */
-  char warning[768];    /* of them, what speaks against the figures; empty: nothing */
-} profile_provenance;
+#include "profile/profile.h"
 
 typedef struct measure_options {
   int device_index;
@@ -25,10 +18,6 @@ typedef struct measure_options {
  * the profile. */
 mpt_status profile_measure(const measure_options *options, profile **out,
                            profile_provenance *provenance, mpt_error *error);
-
-/* The file of a profile that has a table; written whole or not at all. */
-mpt_status profile_save(const profile *p, const profile_provenance *provenance, const char *path,
-                        mpt_error *error);
 
 /* ---- what the files of the measurement share ---- */
 enum { MEASURE_ROUNDS = 3 };

@@ -2,7 +2,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "workload/measure.h"
+#include "profile/profile.h"
 #include <math.h>
 #include <string.h>
 

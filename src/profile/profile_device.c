@@ -1,7 +1,7 @@
 /* Profiles and the device at hand. */
 #include "base/error.h"
 #include "base/text.h"
-#include "workload/profile.h"
+#include "profile/profile.h"
 #include <ctype.h>
 #include <string.h>
 
