@@ -220,9 +220,20 @@ static void layers_without_gemms_get_storage_formats(void **state) {
       assert_int_equal(mpt_policy_uniform(precisions[p], &policy, NULL), MPT_OK);
       assert_int_equal(mpt_policy_resolve(policy, &layer, 1, NULL, &formats, NULL), MPT_OK);
       assert_layer(&formats, expected[p]);
+      const mpt_precision meant = mpt_precision_for(cases[i].kind, precisions[p]);
+      assert_string_equal(mpt_precision_name(meant), expected[p]);
       mpt_policy_free(policy);
     }
   }
+}
+
+static void a_layer_stores_what_its_gemms_write(void **state) {
+  (void)state;
+  mpt_layer_policy formats = mpt_layer_policy_of(MPT_PRECISION_FP8);
+  formats.gemm[MPT_DGRAD] = mpt_gemm_policy_of(MPT_DGRAD, MPT_PRECISION_TF32);
+  assert_int_equal(mpt_layer_policy_storage(&formats, true, MPT_FPROP), MPT_BF16);
+  assert_int_equal(mpt_layer_policy_storage(&formats, true, MPT_DGRAD), MPT_FP32);
+  assert_int_equal(mpt_layer_policy_storage(&formats, false, MPT_DGRAD), MPT_BF16);
 }
 
 static void formats_a_device_lacks_are_refused_or_promoted(void **state) {
@@ -518,6 +529,7 @@ int main(void) {
       cmocka_unit_test(a_shadowed_rule_is_a_warning),
       cmocka_unit_test(bad_arguments_are_refused),
       cmocka_unit_test(layers_without_gemms_get_storage_formats),
+      cmocka_unit_test(a_layer_stores_what_its_gemms_write),
       cmocka_unit_test(formats_a_device_lacks_are_refused_or_promoted),
       cmocka_unit_test(diff_names_what_is_decided_differently),
       cmocka_unit_test(what_is_obvious_takes_one_glob),

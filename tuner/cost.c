@@ -112,7 +112,7 @@ static bool makes_dgrad(const graph *g, const graph_layer *layer) {
 /* cuBLASLt adds to 16 bits a bias of 16 bits only: a small pass rounds it. */
 static double bias_seconds(const profile *p, const graph_layer *l,
                            const mpt_layer_policy *formats) {
-  const mpt_format stored = mpt_precision_storage(formats->gemm[MPT_FPROP].precision);
+  const mpt_format stored = mpt_layer_policy_storage(formats, l->has_gemm, MPT_FPROP);
   return l->spec->no_bias || bits_of(stored) == 32
              ? 0.0
              : profile_pass(p, PASS_ELEMENTWISE, 32, 6.0 * (double)l->gemm.n);
@@ -213,11 +213,6 @@ bool cost_reads_copies(const graph *g, int layer) {
   return g->layers[layer].has_gemm || is_attention(g, layer);
 }
 
-/* What a layer that multiplies without weights (attention) multiplies in. */
-static mpt_format attention_format(const mpt_layer_policy *formats) {
-  return mpt_precision_storage(formats->gemm[MPT_FPROP].precision);
-}
-
 static bool reads(const graph_layer *l, int tensor) {
   for (int k = 0; k < l->input_count; k++)
     if (l->inputs[k] == tensor)
@@ -227,7 +222,7 @@ static bool reads(const graph_layer *l, int tensor) {
 
 static void need_input(copies *c, const graph *g, int layer, const mpt_layer_policy *formats) {
   if (!g->layers[layer].has_gemm) {
-    need(c, attention_format(formats), false, formats);
+    need(c, layer_attention_format(formats), false, formats);
     return;
   }
   need(c, formats->gemm[MPT_FPROP].operand[0], false, formats);
@@ -275,7 +270,7 @@ double cost_gradient_copies(const graph *g, const profile *p, int tensor,
       need(&c, formats->gemm[MPT_DGRAD].operand[0], false, formats);
     need(&c, formats->gemm[MPT_WGRAD].operand[0], true, formats);
   } else {
-    need(&c, attention_format(formats), false, formats);
+    need(&c, layer_attention_format(formats), false, formats);
   }
   const original from = {.stored = graph_gradient_format(g, assignment, tensor),
                          .count = (double)t->count,

@@ -5,21 +5,8 @@
 
 /* ---- choices ---- */
 
-static bool is_kind(const graph *g, int layer, const char *kind) {
-  return strcmp(g->layers[layer].info.kind, kind) == 0;
-}
-
 static bool makes_dgrad(const graph *g, int layer) {
   return g->tensors[g->layers[layer].inputs[0]].gradient;
-}
-
-/* What a precision means for a layer without a GEMM: the format it stores; attention multiplies. */
-static mpt_precision canonical(const graph *g, int layer, mpt_precision precision) {
-  if (g->layers[layer].has_gemm)
-    return precision;
-  if (precision == MPT_PRECISION_TF32)
-    return is_kind(g, layer, "attention") ? precision : MPT_PRECISION_FP32;
-  return precision == MPT_PRECISION_FP8 ? MPT_PRECISION_BF16 : precision;
 }
 
 static bool is_native(const profile *p, mpt_precision precision) {
@@ -58,8 +45,9 @@ static void add_choice(space_unit *unit, mpt_layer_policy policy) {
  * dgrad has none to choose: it is written as its fprop. */
 static void add_choices(const space *s, const graph *g, space_unit *unit,
                         const mpt_precision *precisions, int count, bool per_gemm) {
+  const char *kind = g->layers[unit->layer].info.kind;
   for (int a = 0; a < count; a++)
-    add_choice(unit, space_policy_of(s, canonical(g, unit->layer, precisions[a])));
+    add_choice(unit, space_policy_of(s, mpt_precision_for(kind, precisions[a])));
   if (!per_gemm || !g->layers[unit->layer].has_gemm)
     return;
   for (int a = 0; a < count; a++)
@@ -169,22 +157,12 @@ void space_free(space *s) {
 
 /* ---- assignments ---- */
 
-/* The policy of a layer that follows one stored in that precision's storage format. */
-static mpt_layer_policy following(mpt_precision precision) {
-  switch (mpt_precision_storage(precision)) {
-  case MPT_BF16:
-    return mpt_layer_policy_of(MPT_PRECISION_BF16);
-  case MPT_FP16:
-    return mpt_layer_policy_of(MPT_PRECISION_FP16);
-  default:
-    return mpt_layer_policy_of(MPT_PRECISION_FP32);
-  }
-}
-
 mpt_layer_policy space_layer_policy(const space *s, int layer, const mpt_layer_policy *leader) {
   const int u = s->leader_of_layer[layer];
-  return u >= 0 && s->units[u].layer == layer ? *leader
-                                              : following(leader->gemm[MPT_FPROP].precision);
+  if (u >= 0 && s->units[u].layer == layer)
+    return *leader;
+  const char *kind = s->graph->layers[layer].info.kind; /* of one that follows: without GEMMs */
+  return mpt_layer_policy_of(mpt_precision_for(kind, leader->gemm[MPT_FPROP].precision));
 }
 
 void space_assignment(const space *s, const int *choice, mpt_layer_policy *assignment) {

@@ -108,9 +108,15 @@ MPT_API mpt_layer_policy mpt_layer_policy_of(mpt_precision precision);
 MPT_API bool mpt_layer_policy_equal(const mpt_layer_policy *a, const mpt_layer_policy *b);
 /* Whether layers of that kind have the three GEMMs: "linear", "conv2d", and "" (unknown). */
 MPT_API bool mpt_layer_has_gemm(const char *kind);
-/* What formats mean for a layer of that kind. Without GEMMs it is fprop's precision for the whole
- * layer: fp8 means bf16, tf32 means fp32 (for "attention", which multiplies, tf32). */
+/* What a precision means for a layer of that kind. Without GEMMs it is the layer's storage: fp8
+ * means bf16, tf32 means fp32 (for "attention", which multiplies, tf32). */
+MPT_API mpt_precision mpt_precision_for(const char *kind, mpt_precision precision);
+/* The same of a layer's formats: without GEMMs fprop's precision for the whole layer. */
 MPT_API mpt_layer_policy mpt_layer_policy_for(const char *kind, const mpt_layer_policy *formats);
+/* Storage format of what a layer writes in `gemm`: in fprop its output, in dgrad the gradient of
+ * its input. A layer without GEMMs stores both as fprop. */
+MPT_API mpt_format mpt_layer_policy_storage(const mpt_layer_policy *formats, bool has_gemm,
+                                            mpt_gemm_kind gemm);
 /* Canonical text of one layer's formats, "fp8" or "fprop=fp8,dgrad=bf16,wgrad=bf16" with scaling
  * and accumulation where not the default; writes at most `size` bytes with the NUL. */
 MPT_API void mpt_layer_policy_text(const mpt_layer_policy *layer, char *text, size_t size);

@@ -7,14 +7,15 @@ typedef struct precision_facts {
   const char *name;
   mpt_format activation, gradient; /* operand formats: input and weight; grad_output */
   mpt_format storage;
+  mpt_precision whole; /* of a layer without GEMMs: that of its storage format */
 } precision_facts;
 
 static const precision_facts facts[MPT_PRECISION_COUNT] = {
-    [MPT_PRECISION_FP32] = {"fp32", MPT_FP32, MPT_FP32, MPT_FP32},
-    [MPT_PRECISION_TF32] = {"tf32", MPT_TF32, MPT_TF32, MPT_FP32},
-    [MPT_PRECISION_BF16] = {"bf16", MPT_BF16, MPT_BF16, MPT_BF16},
-    [MPT_PRECISION_FP16] = {"fp16", MPT_FP16, MPT_FP16, MPT_FP16},
-    [MPT_PRECISION_FP8] = {"fp8", MPT_FP8_E4M3, MPT_FP8_E5M2, MPT_BF16},
+    [MPT_PRECISION_FP32] = {"fp32", MPT_FP32, MPT_FP32, MPT_FP32, MPT_PRECISION_FP32},
+    [MPT_PRECISION_TF32] = {"tf32", MPT_TF32, MPT_TF32, MPT_FP32, MPT_PRECISION_FP32},
+    [MPT_PRECISION_BF16] = {"bf16", MPT_BF16, MPT_BF16, MPT_BF16, MPT_PRECISION_BF16},
+    [MPT_PRECISION_FP16] = {"fp16", MPT_FP16, MPT_FP16, MPT_FP16, MPT_PRECISION_FP16},
+    [MPT_PRECISION_FP8] = {"fp8", MPT_FP8_E4M3, MPT_FP8_E5M2, MPT_BF16, MPT_PRECISION_BF16},
 };
 
 const char *mpt_precision_name(mpt_precision precision) {
@@ -110,15 +111,23 @@ bool mpt_layer_has_gemm(const char *kind) {
   return kind[0] == '\0' || strcmp(kind, "linear") == 0 || strcmp(kind, "conv2d") == 0;
 }
 
+mpt_precision mpt_precision_for(const char *kind, mpt_precision precision) {
+  const bool multiplies = precision == MPT_PRECISION_TF32 && strcmp(kind, "attention") == 0;
+  if (mpt_layer_has_gemm(kind) || multiplies || (unsigned)precision >= MPT_PRECISION_COUNT)
+    return precision;
+  return facts[precision].whole;
+}
+
+mpt_format mpt_layer_policy_storage(const mpt_layer_policy *formats, bool has_gemm,
+                                    mpt_gemm_kind gemm) {
+  return mpt_precision_storage(formats->gemm[has_gemm ? gemm : MPT_FPROP].precision);
+}
+
 mpt_layer_policy mpt_layer_policy_for(const char *kind, const mpt_layer_policy *formats) {
   if (mpt_layer_has_gemm(kind))
     return *formats;
-  mpt_precision precision = formats->gemm[MPT_FPROP].precision;
-  if (precision == MPT_PRECISION_FP8)
-    precision = MPT_PRECISION_BF16;
-  if (precision == MPT_PRECISION_TF32 && strcmp(kind, "attention") != 0)
-    precision = MPT_PRECISION_FP32;
-  mpt_layer_policy meant = mpt_layer_policy_of(precision);
+  mpt_layer_policy meant =
+      mpt_layer_policy_of(mpt_precision_for(kind, formats->gemm[MPT_FPROP].precision));
   meant.rule = formats->rule;
   return meant;
 }

@@ -181,10 +181,9 @@ static uint32_t precision_formats(mpt_precision precision) {
   return 1u << mpt_precision_storage(precision);
 }
 
-/* What a GEMM of a layer reads and writes; other layers have only storage, attention multiplies. */
-static uint32_t gemm_formats(const char *kind, const mpt_gemm_policy *gemm) {
-  if (!mpt_layer_has_gemm(kind) && gemm->precision != MPT_PRECISION_TF32)
-    return precision_formats(gemm->precision);
+/* What a GEMM reads and writes. The operands of a layer without GEMMs are what it stores, or what
+ * attention multiplies (mpt_layer_policy_for). */
+static uint32_t gemm_formats(const mpt_gemm_policy *gemm) {
   return precision_formats(gemm->precision) | 1u << gemm->operand[0] | 1u << gemm->operand[1];
 }
 
@@ -217,7 +216,7 @@ static mpt_status check_device(const mpt_layer_info *layers, int count,
     uint32_t lacks = 0;
     for (int g = 0; g < MPT_GEMM_COUNT; g++) {
       mpt_gemm_policy *gemm = &assignment[i].gemm[g];
-      const uint32_t missing = gemm_formats(layers[i].kind, gemm) & ~options->device_formats;
+      const uint32_t missing = gemm_formats(gemm) & ~options->device_formats;
       lacks |= missing;
       if (missing != 0 && promote)
         *gemm = mpt_gemm_policy_of((mpt_gemm_kind)g, instead);

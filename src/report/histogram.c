@@ -95,7 +95,7 @@ static unsigned used_formats(const report_layer *layer, mpt_operand operand) {
       if (layer->gemm && mpt_gemm_operand((mpt_gemm_kind)g, i) == operand)
         used |= 1u << layer->formats.gemm[g].operand[i];
   if (!layer->gemm)
-    used = 1u << mpt_precision_storage(layer->formats.gemm[MPT_FPROP].precision);
+    used = 1u << mpt_layer_policy_storage(&layer->formats, false, MPT_FPROP);
   return used;
 }
 

@@ -10,10 +10,6 @@ static const size_t alignment = 256;
 _Static_assert(offsetof(mpt_scale, inverse) == 0 && sizeof(mpt_scale) % 16 == 0,
                "scales of an array are aligned to 16 bytes");
 
-static bool kind_has_gemm(const char *kind) {
-  return strcmp(kind, "linear") == 0 || strcmp(kind, "conv2d") == 0;
-}
-
 /* Sizes of the GEMM. A convolution's weight is [out, ...], its input the lowered columns. */
 static mpt_status layer_sizes(session_layer *layer, mpt_error *error) {
   const mpt_layer_info *info = &layer->given.info;
@@ -219,7 +215,8 @@ mpt_status session_plan(mpt_session *session, mpt_error *error) {
 
   for (int i = 0; i < session->layer_count; i++) {
     session_layer *layer = &session->layers[i];
-    layer->has_gemm = kind_has_gemm(layer->given.info.kind);
+    const char *kind = layer->given.info.kind;
+    layer->has_gemm = kind[0] != '\0' && mpt_layer_has_gemm(kind);
     if ((unsigned)layer->policy.gemm[MPT_FPROP].precision >= MPT_PRECISION_COUNT)
       return mpt_fail(error, MPT_ERROR_ARGUMENT, "layer '%s' has an unknown precision",
                       layer->given.info.name);

@@ -166,7 +166,7 @@ static mpt_format storage(const mpt_session *session, int layer, mpt_gemm_kind g
   if (session->mode == MPT_RUN_PLAIN || layer < 0 || layer >= session->layer_count)
     return MPT_FP32;
   const session_layer *l = &session->layers[layer];
-  return mpt_precision_storage(l->policy.gemm[l->has_gemm ? gemm : MPT_FPROP].precision);
+  return mpt_layer_policy_storage(&l->policy, l->has_gemm, gemm);
 }
 
 mpt_format mpt_session_output_format(const mpt_session *session, int layer) {

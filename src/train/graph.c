@@ -370,13 +370,13 @@ mpt_layer_info *graph_layer_infos(const graph *g) {
 mpt_format graph_tensor_format(const graph *g, const mpt_layer_policy *assignment, int tensor) {
   int producer = g->tensors[tensor].producer;
   return producer < 0 ? MPT_FP32
-                      : mpt_precision_storage(assignment[producer].gemm[MPT_FPROP].precision);
+                      : mpt_layer_policy_storage(&assignment[producer],
+                                                 g->layers[producer].has_gemm, MPT_FPROP);
 }
 
 mpt_format graph_gradient_format(const graph *g, const mpt_layer_policy *assignment, int tensor) {
   int consumer = g->tensors[tensor].last_consumer;
   if (consumer < 0)
     return graph_tensor_format(g, assignment, tensor);
-  mpt_gemm_kind gemm = g->layers[consumer].has_gemm ? MPT_DGRAD : MPT_FPROP;
-  return mpt_precision_storage(assignment[consumer].gemm[gemm].precision);
+  return mpt_layer_policy_storage(&assignment[consumer], g->layers[consumer].has_gemm, MPT_DGRAD);
 }

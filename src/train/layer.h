@@ -117,6 +117,9 @@ void graph_shape_text(const graph_tensor *tensor, char text[96]);
 /* Elements behind the batch dimension. */
 int64_t graph_sample_size(const graph_tensor *tensor);
 
+/* What attention multiplies in. */
+mpt_format layer_attention_format(const mpt_layer_policy *formats);
+
 /* ---- for a kind's passes (graph_passes.c) ---- */
 /* Nothing where there are no bytes; `format` is that of what is read. */
 void pass_add(pass_list *list, const char *name, pass_kind kind, int layer, double bytes,

@@ -40,10 +40,8 @@ static void memory(const graph *g, const graph_layer *layer, const mpt_layer_pol
   m->saved[0].count = input->shape[0] * input->shape[1] * layer->spec->heads;
 }
 
-static mpt_format operand_format(mpt_precision precision) {
-  static const mpt_format formats[MPT_PRECISION_COUNT] = {MPT_FP32, MPT_TF32, MPT_BF16, MPT_FP16,
-                                                          MPT_BF16};
-  return formats[precision];
+mpt_format layer_attention_format(const mpt_layer_policy *formats) {
+  return mpt_layer_policy_for("attention", formats).gemm[MPT_FPROP].operand[0];
 }
 
 static void add_attention(pass_list *list, const char *name, int layer, double bytes,
@@ -65,7 +63,7 @@ static void passes(const graph *g, int layer, const mpt_layer_policy *assignment
   double y = pass_tensor(g, assignment, l->output),
          grad_y = pass_gradient(g, assignment, l->output);
   double read = 0.0, written = 0.0;
-  mpt_format format = operand_format(assignment[layer].gemm[MPT_FPROP].precision);
+  mpt_format format = layer_attention_format(&assignment[layer]);
   for (int i = 0; i < l->input_count; i++) {
     read += pass_tensor(g, assignment, l->inputs[i]);
     written += pass_input_gradient(g, assignment, layer, i, list);
@@ -92,15 +90,14 @@ static void split(const layer_run *run, const mpt_tensor *from, mpt_tensor parts
 static mpt_attention_args arguments(const layer_run *run, const mpt_tensor parts[3],
                                     const mpt_tensor *lse) {
   const mpt_layer_policy *policy = mpt_session_layer_policy(run->session, run->index);
-  return (mpt_attention_args){
-      .query = &parts[0],
-      .key = &parts[1],
-      .value = &parts[2],
-      .y = &run->output,
-      .lse = lse,
-      .heads = (int)run->layer->spec->heads,
-      .causal = run->layer->spec->causal,
-      .format = run->plain ? MPT_FP32 : operand_format(policy->gemm[MPT_FPROP].precision)};
+  return (mpt_attention_args){.query = &parts[0],
+                              .key = &parts[1],
+                              .value = &parts[2],
+                              .y = &run->output,
+                              .lse = lse,
+                              .heads = (int)run->layer->spec->heads,
+                              .causal = run->layer->spec->causal,
+                              .format = run->plain ? MPT_FP32 : layer_attention_format(policy)};
 }
 
 static mpt_tensor lse_of(const layer_run *run) {

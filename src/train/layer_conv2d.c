@@ -68,7 +68,7 @@ static void memory(const graph *g, const graph_layer *layer, const mpt_layer_pol
   const graph_gemm *gemm = &layer->gemm;
   mpt_format output = graph_tensor_format(g, assignment, layer->output);
   mpt_format gradient = graph_gradient_format(g, assignment, layer->output);
-  mpt_format dgrad = mpt_precision_storage(assignment[layer - g->layers].gemm[MPT_DGRAD].precision);
+  mpt_format dgrad = mpt_layer_policy_storage(&assignment[layer - g->layers], true, MPT_DGRAD);
   bool wanted = g->tensors[layer->inputs[0]].gradient;
   m->saved[0] =
       (layer_area){gemm->m * gemm->k, graph_tensor_format(g, assignment, layer->inputs[0])};
