@@ -25,7 +25,8 @@ allowed() {
   src/data) echo "$command workload" ;;
   src/train) echo "$command profile/pass_kind.h workload data" ;;
   src/store) echo "$command workload data train" ;;
-  tuner) echo "$command profile workload data train store" ;;
+  tuner/evaluators) echo "$command workload data train store" ;;
+  tuner) echo "$command profile workload data train store tuner/evaluators" ;;
   src/report) echo "$command workload data train store tuner" ;;
   src/cli) echo "$command bench profile workload data train store tuner report" ;;
   docs/*) echo mptune ;;
@@ -77,7 +78,7 @@ breaches() { # of the tree in the working directory, a line for each
       esac
       case $from in
       base | format | policy | runtime | kernels | kernels/* | profile | bench | \
-        workload | data | train | store | tuner | report | cli | mptune) ;;
+        workload | data | train | store | tuner | tuner/* | report | cli | mptune) ;;
       *) continue ;; # the system's
       esac
       [ "src/$from" = "$folder" ] || [ "$from" = "$folder" ] && continue
@@ -129,7 +130,7 @@ self_test() {
   scratch=$(mktemp -d)
   trap 'rm -rf "$scratch"' EXIT
   mkdir -p "$scratch/tree" && cd "$scratch/tree" || exit 1
-  mkdir -p src/{base,format,policy,runtime,mptune,bench,workload,train,cli,store}
+  mkdir -p tuner/evaluators src/{base,format,policy,runtime,mptune,bench,workload,train,cli,store}
   mkdir -p kernels/{cpu,cuda} tuner tests attic
   echo '#include "policy/inner.h"' >src/format/up.c
   echo '#include "mptune/policy.h"' >src/format/down.c
@@ -141,6 +142,8 @@ self_test() {
   echo '#include "bench/measure.h"' >src/workload/measuring.c
   echo '#include "policy/inner.h"' >src/cli/inside_policy.c
   echo '#include "tuner/search.h"' >src/store/upward.c
+  echo '#include "tuner/search.h"' >tuner/evaluators/asks.c
+  echo '#include "tuner/evaluators/evaluator.h"' >tuner/asks_evaluators.c
   echo '#include <gsl/gsl_rng.h>' >src/base/licence.c
   echo '#include "base/text.h"' >src/mptune/public.h
   echo '#include "base/text.h"' >kernels/cpu/gemm.c
@@ -162,6 +165,7 @@ self_test() {
   expect 'src/workload/measuring.c:1: src/workload may not include "bench/measure.h"'
   expect 'src/cli/inside_policy.c:1: src/cli may not include "policy/inner.h"'
   expect 'src/store/upward.c:1: src/store may not include "tuner/search.h"'
+  expect 'tuner/evaluators/asks.c:1: tuner/evaluators may not include "tuner/search.h"'
   expect 'src/base/licence.c:1: libmptune does without <gsl/gsl_rng.h>'
   expect 'src/mptune/public.h:1: src/mptune may not include "base/text.h"'
   expect 'twice.c: several files have this name: ./src/cli/twice.c ./tuner/twice.c'

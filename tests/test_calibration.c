@@ -1,6 +1,8 @@
 /* How measured step times are put together, and what they teach the prediction. */
 #include "near.h"
 #include "tuner/calibration.h"
+#include "tuner/evaluators/timed_steps.h"
+#include "tuner/step_times.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

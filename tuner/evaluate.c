@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/shown.h"
+#include "tuner/evaluators/timed_steps.h"
 #include "tuner/label.h"
 #include "tuner/search.h"
 #include <assert.h>

@@ -9,6 +9,7 @@
 #include "tuner/label.h"
 #include "tuner/place.h"
 #include "tuner/space.h"
+#include "tuner/step_times.h"
 #include "tuner/tuner.h"
 
 #define SEARCH_FRESH_SEEDS 1000ULL /* verification seeds begin this far above the search's */

@@ -1,12 +1,11 @@
 /* Step times measured on the device at hand: kept in the store by policy and device, so that
- * nothing is timed twice, and apart from predictions, which have the profile's identity. Each run
- * has a name: the key of the training that it was part of, "timed" for a few steps made for the
- * time alone, "turn A.B" for round B before the A-th verification. A search that is continued takes
- * its runs in the order in which they were made, and so decides as it did. */
+ * nothing is timed twice, and apart from predictions, which have the profile's identity. A search
+ * that is continued takes its runs in the order in which they were made, and so decides as it did.
+ */
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/json.h"
 #include "base/progress.h"
+#include "tuner/evaluators/timed_steps.h"
 #include "tuner/search.h"
 #include <math.h>
 #include <stdio.h>
@@ -21,66 +20,24 @@ enum { WARM_UP = 2, LEAST_STEPS = 3, MOST_STEPS = 24, ROUNDS = 3, MAX_FINALISTS 
 
 /* ---- in the store ---- */
 
-static mpt_status stored_runs(search *s, const candidate *c, json_t **runs, mpt_error *error) {
-  store_time row = {0};
-  bool found = false;
-  *runs = NULL;
-  MPT_RETURN_IF_FAILED(store_find_time(s->store, c->hash, s->place.device, &found, &row, error));
-  json_t *parts = NULL;
-  mpt_status status = found ? store_read_parts(s->store, &row, &parts, error) : MPT_OK;
-  free(row.parts);
-  if (status != MPT_OK)
-    return status;
-  json_t *there = json_object_get(parts, "runs");
-  *runs = json_is_array(there) ? json_incref(there) : json_array();
-  json_decref(parts);
-  return *runs == NULL ? mpt_fail_memory(error, "step times", 0) : MPT_OK;
-}
-
-static double number(const json_t *object, const char *name) {
-  const json_t *value = json_object_get(object, name);
-  return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
 static mpt_status recall(search *s, candidate *c, const char *name, bool *found, mpt_error *error) {
-  json_t *runs, *row;
-  size_t i;
-  *found = false;
-  MPT_RETURN_IF_FAILED(stored_runs(s, c, &runs, error));
-  json_array_foreach(runs, i, row) {
-    const char *there = json_string_value(json_object_get(row, "run"));
-    if (there == NULL || strcmp(there, name) != 0 || *found)
-      continue;
-    const timing_run run = {.seconds = number(row, "seconds"),
-                            .deviation = number(row, "deviation"),
-                            .steps = json_integer_value(json_object_get(row, "steps")),
-                            .in_turn = json_is_true(json_object_get(row, "in_turn"))};
+  timing_run run;
+  MPT_RETURN_IF_FAILED(
+      store_find_timing_run(s->store, c->hash, s->place.device, name, found, &run, error));
+  if (*found)
     timing_add(&c->timed, &run);
-    *found = true;
-  }
-  json_decref(runs);
   return MPT_OK;
 }
 
 static mpt_status note_run(search *s, candidate *c, const char *name, const timing_run *run,
                            mpt_error *error) {
-  json_t *runs;
   if (!isfinite(run->seconds))
     return MPT_OK;
   timing_add(&c->timed, run);
-  MPT_RETURN_IF_FAILED(stored_runs(s, c, &runs, error));
-  mpt_json_append(&runs, mpt_json_pack("{s:s,s:f,s:f,s:I,s:b}", "run", name, "seconds",
-                                       run->seconds, "deviation", run->deviation, "steps",
-                                       (json_int_t)run->steps, "in_turn", run->in_turn));
-  json_t *parts = mpt_json_pack("{s:o,s:f}", "runs", runs, "noise", timing_noise(&c->timed));
-  char *text = NULL;
-  MPT_RETURN_IF_FAILED(mpt_json_dump(parts, JSON_COMPACT, "step times", &text, error));
-  store_time row = {.measured = true, .seconds = timing_seconds(&c->timed), .parts = text};
+  store_time row = {.measured = true, .seconds = timing_seconds(&c->timed)};
   memcpy(row.policy, c->hash, sizeof row.policy);
   snprintf(row.device, sizeof row.device, "%s", s->place.device);
-  mpt_status status = store_put_time(s->store, &row, error);
-  free(text);
-  return status;
+  return store_add_timing_run(s->store, &row, name, run, timing_noise(&c->timed), error);
 }
 
 /* ---- what is known ---- */
