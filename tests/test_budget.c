@@ -19,7 +19,7 @@ static workload accuracy_within(double worse_by, bool relative) {
 
 static void refused(const workload *w, int64_t judged, const char *const *parts) {
   mpt_error error = {0};
-  assert_int_equal(budget_check_resolution(w, judged, 0.025, &error), MPT_ERROR_SYNTAX);
+  assert_int_equal(budget_check_resolution(w, judged, 0.025, 24, &error), MPT_ERROR_SYNTAX);
   assert_true(error.line == 9 && error.column == 20);
   for (; *parts != NULL; parts++)
     if (strstr(error.message, *parts) == NULL)
@@ -34,24 +34,24 @@ static void a_budget_below_one_sample_is_refused(void **state) {
                            "one sample more or less is 1.7%", "at least 1000 held-out samples",
                            "budget of at least 1.7%", NULL});
   refused(&w, 359, (const char *[]){"0.28%", "at least 0.28%", NULL});
-  assert_int_equal(budget_check_resolution(&w, 1000, 0.025, NULL), MPT_OK);
+  assert_int_equal(budget_check_resolution(&w, 1000, 0.025, 24, NULL), MPT_OK);
   w = accuracy_within(0.01, false);
   refused(&w, 60, (const char *[]){"is 0.017 (", "at least 100 held-out", "least 0.017)", NULL});
   w.budget.worse_by = 0.017;
-  assert_int_equal(budget_check_resolution(&w, 60, 0.025, NULL), MPT_OK);
+  assert_int_equal(budget_check_resolution(&w, 60, 0.025, 24, NULL), MPT_OK);
   w.budget.worse_by = 1e-9;
   w.metric = METRIC_LOSS;
-  assert_int_equal(budget_check_resolution(&w, 0, 0.025, NULL), MPT_OK);
+  assert_int_equal(budget_check_resolution(&w, 0, 0.025, 24, NULL), MPT_OK);
 }
 
 /* What is named as enough is: an equal policy passes within 24 pairs, and not with less. */
 static void a_population_asks_for_more(void **state) {
   (void)state;
   workload w = accuracy_within(0.02, false);
-  assert_int_equal(budget_check_resolution(&w, 100, 0.025, NULL), MPT_OK);
+  assert_int_equal(budget_check_resolution(&w, 100, 0.025, 24, NULL), MPT_OK);
   w.metric_over = METRIC_OVER_POPULATION;
   refused(&w, 100, (const char *[]){"population", "at least 270 held-out", "at least 0.053", NULL});
-  assert_int_equal(budget_check_resolution(&w, 270, 0.025, NULL), MPT_OK);
+  assert_int_equal(budget_check_resolution(&w, 270, 0.025, 24, NULL), MPT_OK);
   for (int enough = 0; enough < 2; enough++) {
     verify_pair pairs[VERIFY_MOST_PAIRS];
     const int64_t samples = enough ? 270 : 255;
@@ -75,7 +75,25 @@ static void a_share_of_divergence_that_no_verdict_shows_is_refused(void **state)
   w.budget.max_diverged = 0.1;
   refused(&w, 1000, (const char *[]){"10%", "24 pairs", "11.7%", "12% or more", NULL});
   w.budget.max_diverged = 0.12;
-  assert_int_equal(budget_check_resolution(&w, 1000, 0.025, NULL), MPT_OK);
+  assert_int_equal(budget_check_resolution(&w, 1000, 0.025, 24, NULL), MPT_OK);
+}
+
+/* What 24 pairs could tell and those of this search cannot: they would be trained for nothing. */
+static void what_takes_more_pairs_than_are_trained_is_refused(void **state) {
+  (void)state;
+  mpt_error error = {0};
+  workload w = accuracy_within(0.02, false);
+  w.budget.max_diverged = 0.2;
+  assert_int_equal(budget_check_resolution(&w, 1000, 0.025, 18, NULL), MPT_OK);
+  assert_int_equal(budget_check_resolution(&w, 1000, 0.025, 13, &error), MPT_ERROR_SYNTAX);
+  assert_non_null(strstr(error.message, "13 pairs of which none diverges show at most 20.6% (give "
+                                        "--pairs 24, 21% or more, or leave it out)"));
+  w.budget.max_diverged = 0;
+  w.metric_over = METRIC_OVER_POPULATION;
+  assert_int_equal(budget_check_resolution(&w, 270, 0.025, 24, NULL), MPT_OK);
+  assert_int_equal(budget_check_resolution(&w, 270, 0.025, 13, &error), MPT_ERROR_SYNTAX);
+  assert_non_null(strstr(error.message, "within 13 pairs (give --pairs 24, at least 320 held-out "
+                                        "samples, or a budget of at least 0.024)"));
 }
 
 static void pairs_hold_sums_over_the_samples(void **state) {
@@ -126,6 +144,7 @@ int main(void) {
       cmocka_unit_test(a_budget_below_one_sample_is_refused),
       cmocka_unit_test(a_population_asks_for_more),
       cmocka_unit_test(a_share_of_divergence_that_no_verdict_shows_is_refused),
+      cmocka_unit_test(what_takes_more_pairs_than_are_trained_is_refused),
       cmocka_unit_test(pairs_hold_sums_over_the_samples),
       cmocka_unit_test(samples_are_counted_before_training),
   };

@@ -61,8 +61,13 @@ static double round_up(double value) {
   return ceil(value / unit * (1.0 - 1e-12)) * unit;
 }
 
+/* Where more pairs would do. */
+static const char *more_pairs(bool enough) {
+  return enough ? "--pairs 24, " : "";
+}
+
 static mpt_status too_small(const workload *w, int64_t judged, double resolution, const char *why,
-                            mpt_error *error) {
+                            bool of_most, mpt_error *error) {
   const budget_spec *b = &w->budget;
   const double needed = round_up(resolution * (double)judged / b->worse_by);
   const double least = round_up(resolution), scale = b->relative ? 100.0 : 1.0;
@@ -70,15 +75,18 @@ static mpt_status too_small(const workload *w, int64_t judged, double resolution
   char text[64];
   workload_budget_text(w, text, sizeof text);
   return mpt_fail_at(error, MPT_ERROR_SYNTAX, w->path, b->line, b->column,
-                     "%lld held-out samples cannot resolve a budget of %s: %s (give at least %.0f "
-                     "held-out samples, or a budget of at least %g%s)",
-                     (long long)judged, text, why, needed, least * scale, percent);
+                     "%lld held-out samples cannot resolve a budget of %s: %s (give %sat least "
+                     "%.0f held-out samples, or a budget of at least %g%s)",
+                     (long long)judged, text, why, more_pairs(of_most), needed, least * scale,
+                     percent);
 }
 
-static mpt_status check_samples(const workload *w, int64_t judged, double alpha, mpt_error *error) {
+static mpt_status check_samples(const workload *w, int64_t judged, double alpha, int pairs,
+                                mpt_error *error) {
   const verify_rule rule = budget_rule(w, alpha);
   const double one = 1.0 / (double)judged, budget = w->budget.worse_by;
-  const double resolution = verify_resolution(&rule, judged, VERIFY_MOST_PAIRS);
+  const double resolution = verify_resolution(&rule, judged, pairs);
+  const bool of_most = budget >= verify_resolution(&rule, judged, VERIFY_MOST_PAIRS);
   char why[160];
   if (judged <= 0 || budget >= resolution)
     return MPT_OK;
@@ -89,18 +97,24 @@ static mpt_status check_samples(const workload *w, int64_t judged, double alpha,
     snprintf(why, sizeof why,
              "with metric_over: population not even a policy that changes no answer passes within "
              "%d pairs",
-             VERIFY_MOST_PAIRS);
-  return too_small(w, judged, resolution, why, error);
+             pairs);
+  return too_small(w, judged, resolution, why, of_most, error);
 }
 
-mpt_status budget_check_resolution(const workload *w, int64_t judged, double alpha,
+/* The share that may diverge though none of so many did. */
+static double least_diverged(int pairs) {
+  return 1.0 - pow(0.05, 1.0 / pairs);
+}
+
+mpt_status budget_check_resolution(const workload *w, int64_t judged, double alpha, int pairs,
                                    mpt_error *error) {
-  const double least = 1.0 - pow(0.05, 1.0 / VERIFY_MOST_PAIRS);
-  if (w->budget.max_diverged > 0.0 && w->budget.max_diverged < least)
+  const double asked = w->budget.max_diverged, least = least_diverged(pairs);
+  if (asked > 0.0 && asked < least)
     return mpt_fail_at(error, MPT_ERROR_SYNTAX, w->path, w->budget.line, w->budget.column,
                        "max_diverged: %g%% cannot be shown: %d pairs of which none diverges show "
-                       "at most %.3g%% (give %g%% or more, or leave it out)",
-                       100.0 * w->budget.max_diverged, VERIFY_MOST_PAIRS, 100.0 * least,
+                       "at most %.3g%% (give %s%g%% or more, or leave it out)",
+                       100.0 * asked, pairs, 100.0 * least,
+                       more_pairs(asked >= least_diverged(VERIFY_MOST_PAIRS)),
                        100.0 * round_up(least));
-  return check_samples(w, judged, alpha, error);
+  return check_samples(w, judged, alpha, pairs, error);
 }

@@ -30,9 +30,9 @@ void budget_contributions(const workload *w, const budget_run *run, float *contr
 int64_t budget_judged(const workload *w, const dataset_info *info);
 
 /* MPT_ERROR_SYNTAX at the budget where no verdict could pass even an equal policy, known before
- * anything is trained: a budget below one of `judged` samples, or below what 24 pairs can tell; a
- * share of diverged trainings that 24 pairs cannot show. */
-mpt_status budget_check_resolution(const workload *w, int64_t judged, double alpha,
+ * anything is trained: a budget below one of `judged` samples, or below what so many pairs can
+ * tell; a share of diverged trainings that they cannot show. */
+mpt_status budget_check_resolution(const workload *w, int64_t judged, double alpha, int pairs,
                                    mpt_error *error);
 
 #endif

@@ -269,7 +269,8 @@ mpt_status search_open(search *s, const workload *w, const tuner_options *option
                     (long long)w->batch, (long long)dataset_get_info(s->data)->training);
   if (owner)
     MPT_RETURN_IF_FAILED(budget_check_resolution(w, budget_judged(w, dataset_get_info(s->data)),
-                                                 options->alpha * VERIFY_MOST_WEIGHT, error));
+                                                 options->alpha * VERIFY_MOST_WEIGHT,
+                                                 options->pairs, error));
   MPT_RETURN_IF_FAILED(build_graphs(s, error));
   MPT_RETURN_IF_FAILED(place_open(w, options, &s->place, &s->profile, error));
   const profile *p = s->profile;
