@@ -1,5 +1,6 @@
 /* A report is whole whatever the search came to, and nothing in a run can get out of its text. */
 #include "report_fixture.h"
+#include <sqlite3.h>
 
 static char *text_of(const char *directory, fixture_case c, report_kind kind) {
   char *text = NULL;
@@ -60,6 +61,35 @@ static void no_gain_in_a_sentence(void **state) {
                   "stays, at <b>982 ms</b> a step (predicted); of <b>8</b> policies trained, none "
                   "that is faster was verified to keep the loss within <b>0.5%</b> of the "
                   "reference’s with <b>95%</b> confidence.");
+}
+
+/* The pairs of the search were far apart, so that those of verification are not believed to be as
+ * close as they lie: its table of looks says so as the other tables do. */
+static void looks_are_judged_by_the_rule_of_the_verdict(void **state) {
+  char path[300], bounds[2][32], interval[80];
+  char *page = NULL;
+  sqlite3 *database = NULL;
+  fixture_fill(*state, FIXTURE_FULL);
+  snprintf(path, sizeof path, "%s/run.sqlite", (char *)*state);
+  assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
+  assert_int_equal(
+      sqlite3_exec(database,
+                   "UPDATE evaluations SET policy = 'a7', seed = 2, metric = metric * 1.05 "
+                   "WHERE policy = 'a6' AND seed = 1;"
+                   "UPDATE evaluations SET policy = 'a7', seed = 3, metric = metric * 1.1 "
+                   "WHERE policy = 'a8' AND seed = 1",
+                   NULL, NULL, NULL),
+      SQLITE_OK);
+  sqlite3_close(database);
+  assert_int_equal(report_text(*state, REPORT_HTML, &page, NULL), MPT_OK);
+  char *look = between(page, "<tr><th>candidate 8<td>4<td>", "</tr>");
+  assert_int_equal(sscanf(look, "%*[^<]<td>%31[^<]<td>%31[^<]", bounds[0], bounds[1]), 2);
+  assert_true(strtod(bounds[1], NULL) > 1); /* of 0.285% that the fresh pairs alone give */
+  has_not(look, "pass");
+  snprintf(interval, sizeof interval, "%s to %s", bounds[0], bounds[1]);
+  has(page, interval);
+  free(look);
+  free(page);
 }
 
 static void a_budget_not_met_in_a_sentence(void **state) {
@@ -238,6 +268,7 @@ int main(void) {
       TEST(a_winner_in_a_sentence_with_four_numbers),
       TEST(no_gain_in_a_sentence),
       TEST(a_budget_not_met_in_a_sentence),
+      TEST(looks_are_judged_by_the_rule_of_the_verdict),
       TEST(a_search_that_has_only_the_reference),
       TEST(a_search_that_wrote_no_policy),
       TEST(a_search_that_has_nothing),

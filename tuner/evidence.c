@@ -122,14 +122,41 @@ static verify_pair pair_of(const evidence_records *r, const store_evaluation *re
   return pair;
 }
 
-verify_rule evidence_rule(const evidence_records *r, const store_attempt *attempt) {
-  verify_rule rule = r->rule;
-  if (attempt != NULL)
-    rule.alpha *= attempt->weight;
-  return rule;
+/* ---- verification ---- */
+
+static double difference_of(const verify_rule *rule, const verify_pair *pair) {
+  return (rule->higher_is_better ? -1 : 1) * (pair->candidate - pair->reference);
 }
 
-/* ---- verification ---- */
+/* The deviation of D in the pairs that the search had trained before the attempt's first one; those
+ * that came later must not change a verdict that was given. */
+static double earlier_deviation(const evidence_records *r, const store_attempt *attempt) {
+  const store_evaluation *first = find(r, attempt->policy, attempt->first_seed);
+  const verify_rule rule = r->rule;
+  double sum = 0, squares = 0;
+  int n = 0;
+  for (int i = 0; i < r->evaluation_count && first != NULL; i++) {
+    const store_evaluation *e = &r->evaluations[i];
+    const store_evaluation *reference =
+        e->id < first->id && is_like(r, e, attempt->policy) ? find(r, r->reference, e->seed) : NULL;
+    if (reference == NULL || !finished(reference) || !finished(e))
+      continue;
+    const verify_pair pair = pair_of(r, reference, e);
+    const double d = difference_of(&rule, &pair) -
+                     (rule.relative ? rule.budget * fabs(pair.reference) : rule.budget);
+    sum += d;
+    squares += d * d;
+    n++;
+  }
+  return n < BELIEVED_PAIRS ? 0 : sqrt(fmax(0, (squares - sum * sum / n) / (n - 1)));
+}
+
+verify_rule evidence_rule(const evidence_records *r, const store_attempt *attempt) {
+  verify_rule rule = r->rule;
+  rule.alpha *= attempt->weight;
+  rule.least_deviation = BELIEVED_SHARE * earlier_deviation(r, attempt);
+  return rule;
+}
 
 const store_attempt *evidence_attempt(const evidence_records *r, const char *policy) {
   for (int i = 0; i < r->attempt_count; i++)
@@ -168,10 +195,6 @@ static bool is_bounded(const evidence_records *r, const verify_pair *pairs, int 
   return count > 0;
 }
 
-static double difference_of(const verify_rule *rule, const verify_pair *pair) {
-  return (rule->higher_is_better ? -1 : 1) * (pair->candidate - pair->reference);
-}
-
 static double deviation_of(const verify_rule *rule, const verify_pair *pairs, int n) {
   double mean = 0, squares = 0;
   for (int i = 0; i < n; i++)
@@ -190,42 +213,17 @@ static void take_means(const evidence_records *r, const verify_pair *pairs, evid
   }
   if (n == 0)
     return;
-  const verify_rule rule = evidence_rule(r, NULL);
-  out->worse = (rule.higher_is_better ? -1 : 1) * (candidate - reference) + 0.0; /* no -0 */
-  out->deviation = deviation_of(&rule, pairs, n);
+  out->worse = sign(r) * (candidate - reference) + 0.0; /* no -0 */
+  out->deviation = deviation_of(&r->rule, pairs, n);
   out->worse_share = reference == 0 ? NAN : out->worse / fabs(reference);
   out->metric = r->of_error ? 1 - candidate : candidate;
   out->reference_metric = r->of_error ? 1 - reference : reference;
 }
 
-/* The deviation of D in the pairs that the search had trained before the attempt's first one; those
- * that came later must not change a verdict that was given. */
-static double earlier_deviation(const evidence_records *r, const store_attempt *attempt) {
-  const store_evaluation *first = find(r, attempt->policy, attempt->first_seed);
-  const verify_rule rule = evidence_rule(r, attempt);
-  double sum = 0, squares = 0;
-  int n = 0;
-  for (int i = 0; i < r->evaluation_count && first != NULL; i++) {
-    const store_evaluation *e = &r->evaluations[i];
-    const store_evaluation *reference =
-        e->id < first->id && is_like(r, e, attempt->policy) ? find(r, r->reference, e->seed) : NULL;
-    if (reference == NULL || !finished(reference) || !finished(e))
-      continue;
-    const verify_pair pair = pair_of(r, reference, e);
-    const double d = difference_of(&rule, &pair) -
-                     (rule.relative ? rule.budget * fabs(pair.reference) : rule.budget);
-    sum += d;
-    squares += d * d;
-    n++;
-  }
-  return n < BELIEVED_PAIRS ? 0 : sqrt(fmax(0, (squares - sum * sum / n) / (n - 1)));
-}
-
 static void judge(const evidence_records *r, const store_attempt *attempt, evidence *out) {
   verify_pair pairs[VERIFY_MOST_TRIED];
   const int tried = evidence_fresh_pairs(r, attempt, pairs);
-  verify_rule rule = evidence_rule(r, attempt);
-  rule.least_deviation = BELIEVED_SHARE * earlier_deviation(r, attempt);
+  const verify_rule rule = evidence_rule(r, attempt);
   out->attempted = tried > 0;
   out->weight = attempt->weight;
   out->first_seed = attempt->first_seed;
@@ -279,8 +277,7 @@ mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *
     out->interval = out->verified.bound;
     out->confidence = 1 - r->rule.alpha;
   } else if (is_bounded(r, pairs, out->pairs)) {
-    const verify_rule rule = evidence_rule(r, NULL);
-    out->interval = verify_mean_interval(&rule, pairs, out->pairs, level);
+    out->interval = verify_mean_interval(&r->rule, pairs, out->pairs, level);
   }
   free(pairs);
   return MPT_OK;

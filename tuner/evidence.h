@@ -63,7 +63,8 @@ const store_attempt *evidence_attempt(const evidence_records *records, const cha
 /* The pairs of an attempt, in the order of their seeds: pairs[VERIFY_MOST_TRIED]; how many. */
 int evidence_fresh_pairs(const evidence_records *records, const store_attempt *attempt,
                          verify_pair *pairs);
-/* The rule by which an attempt is judged. */
+/* The rule by which an attempt is judged: its share of alpha, and the least deviation that the
+ * pairs of the search let one believe. */
 verify_rule evidence_rule(const evidence_records *records, const store_attempt *attempt);
 
 #endif
