@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/median.h"
 #include "base/number.h"
 #include "base/progress.h"
 #include "base/random.h"
@@ -26,6 +27,16 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+static void half_of_the_values_lie_below_the_median(void **state) {
+  (void)state;
+  double odd[] = {3, -1, INFINITY, 0.5, 2}, even[] = {4, 1, 1e300, -2}, one[] = {7};
+  assert_true(isnan(mpt_median(one, 0)));
+  assert_true(mpt_median(one, 1) == 7);
+  assert_true(mpt_median(odd, 5) == 2);
+  assert_true(mpt_median(even, 4) == 2.5);
+  assert_true(even[0] == -2 && even[1] == 1 && even[2] == 4 && even[3] == 1e300);
+}
 
 /* draft-eastlake-fnv, appendix C. */
 static void hashes_are_those_that_are_published(void **state) {
@@ -537,6 +548,7 @@ int main(void) {
       cmocka_unit_test(what_a_killed_writer_left_is_taken_away),
       cmocka_unit_test(a_pipe_is_read_to_its_limit),
       cmocka_unit_test(philox_gives_the_published_numbers),
+      cmocka_unit_test(half_of_the_values_lie_below_the_median),
       cmocka_unit_test(hashes_are_those_that_are_published),
       cmocka_unit_test(the_clock_goes_on_with_the_time),
       cmocka_unit_test(the_cache_has_a_place_without_HOME),

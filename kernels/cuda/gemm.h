@@ -174,7 +174,6 @@ mpt_status gemm_graph_make(cuda_context *c, const gemm_plan *plan,
 /* Seconds that a graph takes, between two events on g->stream. */
 mpt_status gemm_graph_time(cuda_context *c, cudaGraphExec_t graph, cudaEvent_t events[2],
                            double *seconds, mpt_error *error);
-double gemm_median(double *values, int count); /* sorts them */
 
 static inline size_t gemm_element_bytes(int32_t format) {
   return (size_t)mpt_format_get((mpt_format)format)->bits / 8;

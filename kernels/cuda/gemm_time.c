@@ -1,6 +1,7 @@
 /* The time of a product, for whoever prices networks: the algorithm that a queue would use, on
  * random operands in turn that are not in cache together, replayed as a graph for so long that
  * clocks are those of long work. */
+#include "base/median.h"
 #include "kernels/cuda/gemm.h"
 
 enum { REPLAYS = 5, MOST_PRODUCTS = 50 };
@@ -33,7 +34,7 @@ static mpt_status time_plan(cuda_context *c, const gemm_plan *plan, const gemm_b
   }
   for (int i = 0; i < REPLAYS; i++)
     MPT_TRY(gemm_graph_time(c, graph, events, &times[i], error));
-  *seconds = gemm_median(times, REPLAYS) / products;
+  *seconds = mpt_median(times, REPLAYS) / products;
 fail:
   if (graph != NULL)
     cudaGraphExecDestroy(graph);

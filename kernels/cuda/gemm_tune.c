@@ -6,6 +6,7 @@
  * that clocks and temperature meet all alike, the best of them again for longer, and the one to be
  * used is checked. The heuristic's first is kept unless another is faster by more than noise,
  * twice. MPTUNE_GEMM_TUNE=0 leaves out the timing: the first that is right is used. */
+#include "base/median.h"
 #include "kernels/cuda/gemm.h"
 #include <math.h>
 #include <stdlib.h>
@@ -22,16 +23,6 @@ static const double graph_seconds = 300e-6, /* a graph's length, for short produ
     first_seconds = 10e-3,                  /* of all candidates: fewer rounds for long products */
     final_seconds = 20e-3,                  /* of the best of them, and of the last two */
     noise = 0.01;                           /* shorter by less is not shorter */
-
-double gemm_median(double *values, int count) {
-  for (int i = 1; i < count; i++)
-    for (int j = i; j > 0 && values[j] < values[j - 1]; j--) {
-      double swap = values[j];
-      values[j] = values[j - 1];
-      values[j - 1] = swap;
-    }
-  return count % 2 != 0 ? values[count / 2] : 0.5 * (values[count / 2 - 1] + values[count / 2]);
-}
 
 /* ---- buffers ---- */
 static size_t whole(size_t bytes) {
@@ -197,7 +188,7 @@ static mpt_status time_rounds(search *s, const int *which, int count, int rounds
   }
   for (int i = 0; i < count; i++)
     s->candidates[which[i]].seconds =
-        gemm_median(times[i], rounds) / s->candidates[which[i]].products;
+        mpt_median(times[i], rounds) / s->candidates[which[i]].products;
   return MPT_OK;
 }
 

@@ -3,6 +3,7 @@
 #include "bench/measure.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/median.h"
 #include "base/text.h"
 #include <math.h>
 #include <stdio.h>
@@ -19,28 +20,19 @@ void measured_add(measured *m, double value) {
     m->values[m->count++] = value;
 }
 
-static void sort(const measured *m, double sorted[MEASURE_ROUNDS]) {
-  memcpy(sorted, m->values, sizeof m->values);
-  for (int i = 1; i < m->count; i++)
-    for (int j = i; j > 0 && sorted[j] < sorted[j - 1]; j--) {
-      double swap = sorted[j];
-      sorted[j] = sorted[j - 1];
-      sorted[j - 1] = swap;
-    }
-}
-
 double measured_median(const measured *m) {
-  double sorted[MEASURE_ROUNDS];
-  sort(m, sorted);
-  if (m->count == 0)
-    return NAN;
-  return 0.5 * (sorted[(m->count - 1) / 2] + sorted[m->count / 2]);
+  double values[MEASURE_ROUNDS];
+  memcpy(values, m->values, sizeof values);
+  return mpt_median(values, m->count);
 }
 
 double measured_spread(const measured *m) {
-  double sorted[MEASURE_ROUNDS];
-  sort(m, sorted);
-  return m->count < 2 ? 0.0 : (sorted[m->count - 1] - sorted[0]) / measured_median(m);
+  double least = INFINITY, most = -INFINITY;
+  for (int i = 0; i < m->count; i++) {
+    least = fmin(least, m->values[i]);
+    most = fmax(most, m->values[i]);
+  }
+  return m->count < 2 ? 0.0 : (most - least) / measured_median(m);
 }
 
 /* ---- the session ---- */

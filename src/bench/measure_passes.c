@@ -1,6 +1,7 @@
 /* What is not a matrix product: a copy, a small kernel, and the passes of a training step at five
  * sizes. */
 #include "base/error.h"
+#include "base/median.h"
 #include "base/random.h"
 #include "bench/measure.h"
 #include <math.h>
@@ -77,11 +78,6 @@ static small *small_of(const bench *b) {
 }
 
 /* ---- timing ---- */
-static int compare_doubles(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 static mpt_status call(bench *b, work run, mpt_error *error) {
   b->call++;
   return run(b, error);
@@ -132,8 +128,7 @@ static mpt_status time_work(bench *b, work run, double *seconds, mpt_error *erro
   MPT_TRY(record(b, run, calls, &recording, error));
   for (int i = -1; i < REPLAYS; i++)
     MPT_TRY(time_between(b, run, calls, recording, &times[i < 0 ? 0 : i], error));
-  qsort(times, REPLAYS, sizeof times[0], compare_doubles);
-  *seconds = times[REPLAYS / 2];
+  *seconds = mpt_median(times, REPLAYS);
 fail:
   mpt_recording_free(b->queue, recording);
   return status;
@@ -412,8 +407,7 @@ static mpt_status time_copies(bench *b, measure_passes *passes, mpt_error *error
   MPT_RETURN_IF_FAILED(copy_region(b, error));
   for (int i = 0; i < REPLAYS; i++)
     MPT_RETURN_IF_FAILED(time_between(b, copy_region, 10, NULL, &times[i], error));
-  qsort(times, REPLAYS, sizeof times[0], compare_doubles);
-  measured_add(&passes->copy_bandwidth, 2.0 * (double)b->region / times[REPLAYS / 2]);
+  measured_add(&passes->copy_bandwidth, 2.0 * (double)b->region / mpt_median(times, REPLAYS));
   return add_seconds(b, copy_little, &passes->floor, error);
 }
 

@@ -1,6 +1,7 @@
 #include "train/trainer.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/median.h"
 #include "train/training.h"
 #include <math.h>
 #include <stdio.h>
@@ -372,18 +373,6 @@ static mpt_status train_steps(training *t, train_result *result, mpt_error *erro
   return MPT_OK;
 }
 
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double median(double *values, int64_t count) {
-  if (count == 0)
-    return NAN;
-  qsort(values, (size_t)count, sizeof *values, by_value);
-  return 0.5 * (values[(count - 1) / 2] + values[count / 2]);
-}
-
 static mpt_status report(training *t, train_result *result, mpt_error *error) {
   int layers = t->g->layer_count;
   /* what was wrong with ids or labels, a GPU says when it is waited for */
@@ -401,7 +390,7 @@ static mpt_status report(training *t, train_result *result, mpt_error *error) {
   result->report.skipped = t->skipped;
   result->memory_bytes = t->net->memory_bytes;
   result->steps_done = t->step;
-  result->step_seconds = median(t->seconds, t->timed);
+  result->step_seconds = mpt_median(t->seconds, t->timed);
   result->losses = t->losses;
   t->losses = NULL;
   return MPT_OK;
