@@ -8,6 +8,7 @@
 #include "base/number.h"
 #include "base/progress.h"
 #include "base/random.h"
+#include "base/shape_text.h"
 #include "base/text.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -27,6 +28,17 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+static void shapes_are_shown_as_lists(void **state) {
+  (void)state;
+  const int64_t shape[] = {64, 3, 28, 7}, wide[] = {INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN};
+  assert_string_equal(mpt_shape_print(NULL, 4, shape).text, "[64, 3, 28, 7]");
+  assert_string_equal(mpt_shape_print("batch", 2, shape).text, "[batch, 3]");
+  assert_string_equal(mpt_shape_print(NULL, 0, shape).text, "[]");
+  assert_string_equal(mpt_shape_print(NULL, 4, wide).text,
+                      "[-9223372036854775808, -9223372036854775808, -9223372036854775808, "
+                      "-9223372036854775808]");
+}
 
 static void half_of_the_values_lie_below_the_median(void **state) {
   (void)state;
@@ -548,6 +560,7 @@ int main(void) {
       cmocka_unit_test(what_a_killed_writer_left_is_taken_away),
       cmocka_unit_test(a_pipe_is_read_to_its_limit),
       cmocka_unit_test(philox_gives_the_published_numbers),
+      cmocka_unit_test(shapes_are_shown_as_lists),
       cmocka_unit_test(half_of_the_values_lie_below_the_median),
       cmocka_unit_test(hashes_are_those_that_are_published),
       cmocka_unit_test(the_clock_goes_on_with_the_time),

@@ -1,5 +1,6 @@
 /* A policy against a model: are these its layers, which rule takes which, can the device do it. */
 #include "base/error.h"
+#include "base/shape_text.h"
 #include "policy/policy_data.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -54,25 +55,15 @@ static void warn(const mpt_resolve_options *options, const char *format, ...) {
 }
 
 /* ---- the layers it was made for ---- */
-static void shape_text(const mpt_layer_info *layer, char *text, size_t size) {
-  size_t used = (size_t)snprintf(text, size, "[");
-  for (int i = 0; i < layer->rank && used < size; i++)
-    used += (size_t)snprintf(text + used, size - used, "%s%lld", i > 0 ? ", " : "",
-                             (long long)layer->shape[i]);
-  if (used < size)
-    snprintf(text + used, size - used, "]");
-}
-
 /* What is unknown on either side differs from nothing. */
 static void compare_layer(const mpt_layer_info *own, const mpt_layer_info *given,
                           name_list *differences, name_list *rows) {
-  char own_shape[96], given_shape[96];
+  const mpt_shape_text own_shape = mpt_shape_print(NULL, own->rank, own->shape);
+  const mpt_shape_text given_shape = mpt_shape_print(NULL, given->rank, given->shape);
   if (own->kind[0] != '\0' && given->kind[0] != '\0' && strcmp(own->kind, given->kind) != 0)
     list_add(differences, "'%s' is %s, not %s", own->name, given->kind, own->kind);
-  shape_text(own, own_shape, sizeof own_shape);
-  shape_text(given, given_shape, sizeof given_shape);
-  if (own->rank > 0 && given->rank > 0 && strcmp(own_shape, given_shape) != 0)
-    list_add(differences, "'%s' is %s, not %s", own->name, given_shape, own_shape);
+  if (own->rank > 0 && given->rank > 0 && strcmp(own_shape.text, given_shape.text) != 0)
+    list_add(differences, "'%s' is %s, not %s", own->name, given_shape.text, own_shape.text);
   if (own->rows > 0 && given->rows > 0 && own->rows != given->rows)
     list_add(rows, "'%s' has %lld, not %lld", own->name, (long long)given->rows,
              (long long)own->rows);

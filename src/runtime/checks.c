@@ -1,4 +1,5 @@
 #include "runtime/checks.h"
+#include "base/shape_text.h"
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -23,23 +24,9 @@ void op_require(op_check *c, bool good, const char *format, ...) {
   c->status = mpt_fail(c->error, MPT_ERROR_ARGUMENT, "%s: %s", c->name, text);
 }
 
-typedef struct shape_text {
-  char text[96];
-} shape_text;
-
-static shape_text shape_print(int rank, const int64_t *shape) {
-  shape_text s = {"["};
-  int used = 1;
-  for (int i = 0; i < rank; i++)
-    used += snprintf(s.text + used, sizeof s.text - (size_t)used, i == 0 ? "%lld" : ", %lld",
-                     (long long)shape[i]);
-  snprintf(s.text + used, sizeof s.text - (size_t)used, "]");
-  return s;
-}
-
 static void fail_shape(op_check *c, const char *what, mpt_t t, const char *expected) {
   c->status = mpt_fail(c->error, MPT_ERROR_SHAPE, "%s: %s has shape %s, expected %s", c->name, what,
-                       shape_print(t->rank, t->shape).text, expected);
+                       mpt_shape_print(NULL, t->rank, t->shape).text, expected);
 }
 
 static bool countable(mpt_t t) {
@@ -68,7 +55,7 @@ void op_tensor(op_check *c, const char *what, mpt_t t) {
   for (int i = 0; i < t->rank; i++)
     if (t->shape[i] < 1) {
       c->status = mpt_fail(c->error, MPT_ERROR_SHAPE, "%s: %s is empty: its shape is %s", c->name,
-                           what, shape_print(t->rank, t->shape).text);
+                           what, mpt_shape_print(NULL, t->rank, t->shape).text);
       return;
     }
   if (!countable(t))
@@ -116,7 +103,7 @@ void op_shape(op_check *c, const char *what, mpt_t t, int rank, const int64_t *s
   for (int i = 0; same && i < rank; i++)
     same = t->shape[i] == shape[i];
   if (!same)
-    fail_shape(c, what, t, shape_print(rank, shape).text);
+    fail_shape(c, what, t, mpt_shape_print(NULL, rank, shape).text);
 }
 
 void op_same_shape(op_check *c, const char *what, mpt_t t, mpt_t other) {

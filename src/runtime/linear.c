@@ -3,8 +3,8 @@
  * An fp8 operand holds round(x * 2^e); the product of two is divided by 2^(ea + eb), which is exact
  * in fp32. Beyond fp32's exponents that factor is 0 or infinite, and so would the product be. The
  * factors stay on the device: the GEMM reads them there. */
+#include "base/shape_text.h"
 #include "runtime/plan.h"
-#include <stdio.h>
 
 static const char *layer_name(const mpt_session *session, int layer) {
   return session->layers[layer].given.info.name;
@@ -44,12 +44,8 @@ static mpt_status check_known(const mpt_session *session, int layer, mpt_operand
                       error);
 }
 
-static void shape_text(const mpt_tensor *t, char text[96]) {
-  int used = snprintf(text, 96, "[");
-  for (int i = 0; i < t->rank && i < MPT_MAX_RANK; i++)
-    used += snprintf(text + used, 96 - (size_t)used, i == 0 ? "%lld" : ", %lld",
-                     (long long)t->shape[i]);
-  snprintf(text + used, 96 - (size_t)used, "]");
+static mpt_shape_text shape_of(const mpt_tensor *t) {
+  return mpt_shape_print(NULL, t->rank < MPT_MAX_RANK ? t->rank : MPT_MAX_RANK, t->shape);
 }
 
 /* The tensor as a matrix: dimensions before the `split`-th become rows, the others columns. False
@@ -87,10 +83,8 @@ static mpt_status see(const mpt_session *session, int layer, const char *what, c
       (rows < 0 ? matrix->shape[0] > 0 && matrix->shape[0] <= -rows : matrix->shape[0] == rows);
   if (good)
     return MPT_OK;
-  char got[96];
-  shape_text(t, got);
   return mpt_fail(error, MPT_ERROR_SHAPE, "layer '%s': %s has shape %s, expected [%s%lld, %lld]",
-                  layer_name(session, layer), what, got, rows < 0 ? "at most " : "",
+                  layer_name(session, layer), what, shape_of(t).text, rows < 0 ? "at most " : "",
                   (long long)(rows < 0 ? -rows : rows), (long long)columns);
 }
 
@@ -100,10 +94,8 @@ static mpt_status check_bias(const mpt_session *session, int layer, const char *
     return MPT_OK;
   int64_t n = session->layers[layer].n;
   if (bias->data == NULL || bias->rank != 1 || bias->shape[0] != n) {
-    char got[96];
-    shape_text(bias, got);
     return mpt_fail(error, MPT_ERROR_SHAPE, "layer '%s': %s has shape %s, expected [%lld]",
-                    layer_name(session, layer), what, got, (long long)n);
+                    layer_name(session, layer), what, shape_of(bias).text, (long long)n);
   }
   return check_format(session, layer, what, bias->format, MPT_FP32, error);
 }

@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "base/shape_text.h"
 #include "train/layer.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,10 +39,7 @@ static mpt_status fail_syntax(const graph *g, const layer_spec *spec, mpt_error 
 }
 
 void graph_shape_text(const graph_tensor *tensor, char text[96]) {
-  int used = snprintf(text, 96, "[batch");
-  for (int i = 1; i < tensor->rank; i++)
-    used += snprintf(text + used, 96 - (size_t)used, ", %lld", (long long)tensor->shape[i]);
-  snprintf(text + used, 96 - (size_t)used, "]");
+  snprintf(text, 96, "%s", mpt_shape_print("batch", tensor->rank, tensor->shape).text);
 }
 
 int64_t graph_sample_size(const graph_tensor *tensor) {
