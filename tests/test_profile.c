@@ -1,4 +1,8 @@
 /* Device profiles: interpolation, what lies outside the table, and bad files. */
+#include "base/json.h"
+#include "bench/measure.h"
+#include "cli/commands.h"
+#include "cli/json_document.h"
 #include "profile/profile.h"
 #include <math.h>
 #include <setjmp.h>
@@ -460,6 +464,18 @@ static int make_path(void **state) {
   return 0;
 }
 
+/* bench needs a GPU; what it prints is made of any profile. */
+static void bench_prints_what_its_document_names(void **state) {
+  (void)state;
+  profile *p = load("nvidia-h200");
+  const profile_provenance provenance = {.warning = ""};
+  json_t *json = cli_bench_json(p, &provenance, path);
+  mpt_json_set(&json, "schema", json_string(CLI_BENCH_SCHEMA));
+  assert_int_equal(document_compare(MPTUNE_SOURCE_DIR "/docs/json.md", json), 0);
+  json_decref(json);
+  profile_free(p);
+}
+
 static int remove_path(void **state) {
   (void)state;
   return unlink(path);
@@ -480,6 +496,7 @@ int main(void) {
       cmocka_unit_test(bad_profiles_are_refused_at_their_place),
       cmocka_unit_test(bad_tables_are_refused_at_their_place),
       cmocka_unit_test(profiles_are_found_by_name_file_and_folder),
+      cmocka_unit_test(bench_prints_what_its_document_names),
       cmocka_unit_test(a_profile_of_another_device_or_version_is_told_from_this),
   };
   return cmocka_run_group_tests(tests, make_path, remove_path);

@@ -86,6 +86,11 @@ double evidence_difference(const evidence_records *r, const store_evaluation *e)
   return pair != NULL ? sign(r) * (compared(r, e) - compared(r, pair)) : NAN;
 }
 
+double evidence_difference_share(const evidence_records *r, const store_evaluation *e) {
+  const store_evaluation *pair = evidence_pair(r, e);
+  return pair != NULL ? evidence_difference(r, e) / fabs(compared(r, pair)) : NAN;
+}
+
 static bool is_right(const store_evaluation *e, int64_t sample) {
   return (e->right[sample / 8] >> sample % 8 & 1) != 0;
 }
@@ -250,6 +255,7 @@ mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *
                     .worse = NAN,
                     .deviation = NAN,
                     .worse_share = NAN,
+                    .relative = r->rule.relative,
                     .interval = {-INFINITY, INFINITY},
                     .confidence = 1 - level};
   verify_pair *pairs = calloc((size_t)r->evaluation_count + 1, sizeof *pairs);

@@ -38,6 +38,7 @@ typedef struct evidence {
   double metric, reference_metric; /* means over the pairs */
   double worse;                    /* mean difference in the metric's units, worse is positive */
   double deviation;                /* of the differences; NaN for fewer than two */
+  bool relative;                   /* the interval is of worse_share, else of worse */
   double worse_share;              /* the same over the mean of what a relative budget is of */
   verify_interval interval;        /* 95%, as the budget is given; of verified policies its bound */
   double confidence;               /* of the upper end: one-sided */
@@ -57,6 +58,8 @@ struct json_t *evidence_json(const evidence *e);
 const store_evaluation *evidence_pair(const evidence_records *records, const store_evaluation *e);
 /* metric - reference's, worse is positive; NaN where there is no such pair. */
 double evidence_difference(const evidence_records *records, const store_evaluation *e);
+/* The same over what a relative budget is of. */
+double evidence_difference_share(const evidence_records *records, const store_evaluation *e);
 
 /* The attempt at a policy under the records' condition; NULL. */
 const store_attempt *evidence_attempt(const evidence_records *records, const char *policy);

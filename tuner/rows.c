@@ -58,8 +58,9 @@ const char *tuner_row_verdict(const tuner_row *row) {
 }
 
 json_t *evidence_json(const evidence *e) {
-  json_t *interval = mpt_json_pack("{s:f,s:f,s:f}", "lower", e->interval.lower, "upper",
-                                   e->interval.upper, "confidence", e->confidence);
+  json_t *interval =
+      mpt_json_pack("{s:f,s:f,s:b,s:f}", "lower", e->interval.lower, "upper", e->interval.upper,
+                    "relative", (int)e->relative, "confidence", e->confidence);
   return mpt_json_pack("{s:f,s:f,s:f,s:f,s:f,s:o,s:i,s:b,s:i,s:i,s:i}", "metric", e->metric,
                        "reference_metric", e->reference_metric, "worse_by_absolute", e->worse,
                        "worse_by_relative", e->worse_share, "deviation_of_pairs", e->deviation,

@@ -22,6 +22,7 @@ void tuner_summary_clear(tuner_summary *summary) {
 }
 
 #define DRY_STEPS      8    /* trained to see how long a step takes here */
+#define DRY_CANDIDATES 8    /* trainings of candidates in a short search */
 #define DRY_OPERATIONS 1e12 /* of a step that is not even tried on a CPU */
 
 /* Multiplications and additions in the GEMMs of a step. */
@@ -55,43 +56,62 @@ static void add_seconds(mpt_text *text, double seconds) {
 }
 
 /* Emulated formats take up to twice as long as the reference's. */
-static void add_times(const search *s, double run, mpt_text *text) {
+static void plan_seconds(const search *s, double run, tuner_plan *p) {
   const bool emulated = strcmp(s->place.backend, "cpu") == 0;
-  const int references = s->w->reference_seeds, most = s->options->max_evaluations;
+  p->training_seconds = run;
+  p->least_seconds = run * (p->references + DRY_CANDIDATES + 2 * p->least_pairs);
+  p->most_seconds = (emulated ? 2 : 1) * run * (p->references + p->candidates + 2 * p->most_pairs);
+}
+
+static void add_times(const search *s, const tuner_plan *p, mpt_text *text) {
+  const bool emulated = strcmp(s->place.backend, "cpu") == 0;
   mpt_text_add(text, "a training takes about ");
-  add_seconds(text, run);
+  add_seconds(text, p->training_seconds);
   mpt_text_addf(text, " s here in the reference's format%s: ",
                 emulated ? ", up to twice that in emulated ones" : "");
-  add_seconds(text, run * (references + 8 + 6));
+  add_seconds(text, p->least_seconds);
   mpt_text_add(text, " to ");
-  add_seconds(text, (emulated ? 2 : 1) * run * (references + most + 24));
-  mpt_text_add(text, " s in all");
+  add_seconds(text, p->most_seconds);
+  mpt_text_add(text, " s in all, where one policy is verified");
+}
+
+static mpt_status plan_text(const search *s, const tuner_plan *p, char **message,
+                            mpt_error *error) {
+  mpt_text text = {0};
+  mpt_text_addf(&text, "%d layers, %d of them with a format to choose; %lld steps a training\n",
+                p->layers, p->units, (long long)p->steps);
+  mpt_text_addf(&text, "%d trainings of the reference, at most %d of candidates\n", p->references,
+                p->candidates);
+  mpt_text_addf(&text, "then %d to %d pairs for each policy that is verified\n", p->least_pairs,
+                p->most_pairs);
+  if (isnan(p->training_seconds))
+    mpt_text_addf(&text,
+                  "a step has %.2g operations: too many to try it on this processor (a GPU: "
+                  "--backend cuda)",
+                  operations(s));
+  else
+    add_times(s, p, &text);
+  if (text.failed)
+    return mpt_fail_memory(error, "the plan", 0);
+  *message = text.data;
+  return MPT_OK;
 }
 
 /* What would be evaluated and about how long that takes; writes nothing. */
 static mpt_status dry_run(search *s, tuner_summary *summary, mpt_error *error) {
   double run;
   MPT_RETURN_IF_FAILED(dry_seconds(s, &run, error));
-  const int references = s->w->reference_seeds, most = s->options->max_evaluations;
-  mpt_text text = {0};
-  mpt_text_addf(&text, "%d layers, %d of them with a format to choose; %lld steps a training\n",
-                s->graph->layer_count, s->space->unit_count, (long long)s->steps);
-  mpt_text_addf(&text, "%d trainings of the reference, at most %d of candidates\n", references,
-                most);
-  mpt_text_addf(&text, "then %d to %d pairs for each policy that is verified\n",
-                verify_look_sizes[0], s->options->pairs);
-  if (isnan(run))
-    mpt_text_addf(&text,
-                  "a step has %.2g operations: too many to try it on this processor (a GPU: "
-                  "--backend cuda)",
-                  operations(s));
-  else
-    add_times(s, run, &text);
-  if (text.failed)
-    return mpt_fail_memory(error, "the plan", 0);
-  summary->message = text.data;
+  tuner_plan *p = &summary->plan;
+  *p = (tuner_plan){.layers = s->graph->layer_count,
+                    .units = s->space->unit_count,
+                    .steps = s->steps,
+                    .references = s->w->reference_seeds,
+                    .candidates = s->options->max_evaluations,
+                    .least_pairs = verify_look_sizes[0],
+                    .most_pairs = s->options->pairs};
+  plan_seconds(s, run, p);
   summary->found = true;
-  return MPT_OK;
+  return plan_text(s, p, &summary->message, error);
 }
 
 mpt_status tuner_run(const workload *w, const tuner_options *options, tuner_summary *summary,

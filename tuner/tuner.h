@@ -44,6 +44,16 @@ const char *tuner_row_verdict(const tuner_row *row);
 /* The row as an object, as reports and --json have it. */
 json_t *tuner_row_json(const tuner_row *row);
 
+/* What a dry run says: what would be trained, and about how long that takes here. */
+typedef struct tuner_plan {
+  int layers, units;           /* units: layers whose format is chosen */
+  int64_t steps;               /* of a training */
+  int references, candidates;  /* trainings; of candidates at most */
+  int least_pairs, most_pairs; /* of each policy that is verified */
+  /* NaN where a step is too long to be tried. */
+  double training_seconds, least_seconds, most_seconds;
+} tuner_plan;
+
 typedef struct tuner_summary {
   tuner_row *rows;
   int row_count;
@@ -59,7 +69,8 @@ typedef struct tuner_summary {
   char otherwise[64];
   int evaluations; /* distinct candidate trainings before verification */
   char policy_path[512], report_path[512];
-  char *message; /* a paragraph for people: what was found, what blocks */
+  tuner_plan plan; /* of a dry run */
+  char *message;   /* a paragraph for people: what was found, what blocks */
 } tuner_summary;
 
 mpt_status tuner_run(const workload *w, const tuner_options *options, tuner_summary *summary,

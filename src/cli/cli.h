@@ -109,7 +109,9 @@ mpt_status cli_load_policy(const char *word, mpt_policy **policy, bool *uniform,
 /* Seconds as people read them: "3.1 hours", "128 ms". */
 void cli_duration(double seconds, char *text, size_t size);
 void cli_bytes(double bytes, char *text, size_t size);
-void cli_print_json(json_t *object); /* one object on standard output; takes the reference */
+/* One object on standard output, its first member the schema: mptune/NAME@VERSION, as docs/json.md
+ * describes it. Takes the reference. */
+void cli_print_json(const char *schema, json_t *members);
 void cli_print_shown(const char *text, int columns); /* a name on standard output, padded */
 void cli_print_path(const char *path); /* a line: as it is for programs, as shown on a terminal */
 /* A result that could not be printed whole: the command then fails. */

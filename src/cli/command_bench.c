@@ -83,16 +83,16 @@ static void print_result(const profile *p, const char *path) {
              1e-12 * best_rate(p, (gemm_column)c));
 }
 
-static void print_json(const profile *p, const profile_provenance *provenance, const char *path) {
+json_t *cli_bench_json(const profile *p, const profile_provenance *provenance, const char *path) {
   json_t *rates = json_object();
   for (int c = 0; c < GEMM_COLUMN_COUNT; c++)
     mpt_json_set(&rates, gemm_column_name((gemm_column)c),
                  mpt_json_real(best_rate(p, (gemm_column)c)));
-  cli_print_json(mpt_json_pack(
-      "{s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:s}", "profile", path, "device", p->device, "driver",
-      p->driver, "cuda", p->cuda, "cublaslt", p->cublaslt, "copy_bandwidth",
-      mpt_json_real(p->copy_bandwidth), "pass_floor", mpt_json_real(p->pass_floor), "pass_shares",
-      passes_json(p), "largest_rates", rates, "warning", provenance->warning));
+  return mpt_json_pack("{s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:o,s:o,s:s}", "profile", path, "device",
+                       p->device, "driver", p->driver, "cuda", p->cuda, "cublaslt", p->cublaslt,
+                       "copy_bandwidth", p->copy_bandwidth, "pass_floor", p->pass_floor,
+                       "pass_shares", passes_json(p), "largest_rates", rates, "warning",
+                       provenance->warning);
 }
 
 static int bench_failed(const mpt_error *error) {
@@ -145,7 +145,7 @@ static int run(const cli_values *values) {
   if (profile_save(p, &provenance, path, &error) != MPT_OK)
     code = cli_failed(&error);
   else if (values->json)
-    print_json(p, &provenance, path);
+    cli_print_json(CLI_BENCH_SCHEMA, cli_bench_json(p, &provenance, path));
   else
     print_result(p, path);
   if (provenance.warning[0] != '\0')

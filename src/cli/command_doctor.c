@@ -90,12 +90,10 @@ static json_t *json_gpu(const mpt_device_info *d) {
 }
 
 static json_t *json_cpu(const mpt_device_info *d) {
-  return mpt_json_pack("{s:s,s:s,s:i,s:s,s:s,s:i,s:o}", "name", "cpu", "device", d->name, "cores",
-                       d->processors, "vectors", vector_width(), "blas", d->blas, "numerics",
-                       MPTUNE_CPU_NUMERICS, "formats", json_formats(d));
+  return mpt_json_pack("{s:s,s:i,s:s,s:s,s:o}", "device", d->name, "cores", d->processors,
+                       "vectors", vector_width(), "blas", d->blas, "formats", json_formats(d));
 }
 
-/* A CPU is its backend's only device; a GPU is one of several. */
 static json_t *json_backend(const char *backend) {
   mpt_error error = {0};
   mpt_device_info info;
@@ -107,12 +105,7 @@ static json_t *json_backend(const char *backend) {
     if (status == MPT_OK)
       mpt_json_append(&devices, is_cpu(backend) ? json_cpu(&info) : json_gpu(&info));
   }
-  if (is_cpu(backend)) {
-    json_t *cpu = json_incref(json_array_get(devices, 0));
-    json_decref(devices);
-    return cpu;
-  }
-  return mpt_json_pack("{s:s,s:i,s:o,s:s*}", "name", backend, "numerics", numerics(backend),
+  return mpt_json_pack("{s:s,s:i,s:o,s:s}", "name", backend, "numerics", numerics(backend),
                        "devices", devices, "why_none", status == MPT_OK ? NULL : error.message);
 }
 
@@ -120,7 +113,8 @@ static void print_json(void) {
   json_t *backends = json_array();
   for (int i = 0; mpt_backend_name(i) != NULL; i++)
     mpt_json_append(&backends, json_backend(mpt_backend_name(i)));
-  cli_print_json(mpt_json_pack("{s:s,s:o,s:{s:s,s:s,s:s,s:s,s:s}}", "mptune", MPTUNE_VERSION,
+  cli_print_json("mptune/doctor@1",
+                 mpt_json_pack("{s:s,s:o,s:{s:s,s:s,s:s,s:s,s:s}}", "mptune", MPTUNE_VERSION,
                                "backends", backends, "libraries", "gsl", GSL_VERSION, "sqlite",
                                sqlite3_libversion(), "libyaml", yaml_get_version_string(),
                                "jansson", JANSSON_VERSION, "zlib", zlibVersion()));

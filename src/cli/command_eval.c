@@ -38,7 +38,7 @@ static int evaluate(const cli_values *values, const workload *w, const tuner_pol
   if (tuner_evaluate(w, &o, policies, values->policy_count, seeds, &summary, &error) != MPT_OK)
     return cli_failed(&error);
   if (values->json)
-    cli_print_json(cli_summary_json("mptune/eval@1", &summary));
+    cli_print_json("mptune/eval@1", cli_summary_json(&summary));
   else
     cli_print_summary(&summary, metrics[w->metric]);
   tuner_summary_clear(&summary);

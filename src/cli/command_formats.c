@@ -41,7 +41,7 @@ static mpt_status print_json(const shown_value *value, mpt_error *error) {
     }
     mpt_json_append(&rows, row);
   }
-  cli_print_json(mpt_json_pack("{s:o}", "formats", rows));
+  cli_print_json("mptune/formats@1", mpt_json_pack("{s:o}", "formats", rows));
   return MPT_OK;
 }
 

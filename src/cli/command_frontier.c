@@ -4,6 +4,7 @@
 #include "store/notes.h"
 #include "tuner/change.h"
 #include "tuner/evidence.h"
+#include "tuner/formats_json.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,10 +43,11 @@ static void mark_dominated(point *points, int count) {
   }
 }
 
-static json_t *point_json(const point *p) {
-  json_t *json = mpt_json_pack("{s:s,s:s,s:f,s:b,s:s}", "label", p->policy->label, "policy",
-                               p->policy->hash, "step_seconds", p->seconds, "measured",
-                               (int)p->measured, "assignment", p->policy->assignment);
+static json_t *point_json(const point *p, const json_t *layers) {
+  json_t *json =
+      mpt_json_pack("{s:s,s:s,s:f,s:b,s:o}", "label", p->policy->label, "policy", p->policy->hash,
+                    "step_seconds", p->seconds, "measured", (int)p->measured, "assignment",
+                    assignment_json(p->policy->assignment, layers));
   mpt_json_set(&json, "accuracy", evidence_json(&p->seen));
   return json;
 }
@@ -66,7 +68,7 @@ static void add_row(const evidence_records *r, const point *p, cli_table *table)
 }
 
 static void print(const cli_values *values, const evidence_records *r, const point *points,
-                  int count, bool measured) {
+                  int count, bool measured, const json_t *layers) {
   json_t *rows = json_array();
   cli_table table = {.columns = 5};
   cli_table_row(&table,
@@ -76,11 +78,11 @@ static void print(const cli_values *values, const evidence_records *r, const poi
     if (points[i].dominated || !placed(&points[i]))
       continue;
     add_row(r, &points[i], &table);
-    mpt_json_append(&rows, point_json(&points[i]));
+    mpt_json_append(&rows, point_json(&points[i], layers));
   }
   if (values->json) {
     cli_table_clear(&table);
-    cli_print_json(mpt_json_pack("{s:s,s:o}", "schema", "mptune/frontier@1", "frontier", rows));
+    cli_print_json("mptune/frontier@1", mpt_json_pack("{s:o}", "frontier", rows));
   } else {
     json_decref(rows);
     cli_table_print(&table);
@@ -119,11 +121,13 @@ static mpt_status show(const cli_values *values, store *s, mpt_error *error) {
   evidence_records r = {0};
   store_policy *policies = NULL;
   point *points = NULL;
+  json_t *layers = NULL;
   char device[256];
   int count = 0;
   mpt_status status = MPT_OK;
   MPT_TRY(find_device(s, device, error));
   MPT_TRY(evidence_load(s, &r, error));
+  MPT_TRY(store_read_note(s, "layers", &layers, error));
   MPT_TRY(store_all_policies(s, &policies, &count, error));
   if ((points = calloc((size_t)count + 1, sizeof *points)) == NULL) {
     status = mpt_fail_memory(error, "the frontier", 0);
@@ -137,12 +141,13 @@ static mpt_status show(const cli_values *values, store *s, mpt_error *error) {
   }
   mark_dominated(points, count);
   qsort(points, (size_t)count, sizeof *points, by_time);
-  print(values, &r, points, count, device[0] != '\0');
+  print(values, &r, points, count, device[0] != '\0', layers);
 fail:
   for (int i = 0; i < count; i++)
     free(policies[i].assignment);
   free(points);
   free(policies);
+  json_decref(layers);
   evidence_clear(&r);
   return status;
 }

@@ -151,7 +151,7 @@ static void print_json(const observed *all, int count) {
                                   "amax", mpt_json_real((double)mpt_statistics_amax(x)), "binades",
                                   mpt_statistics_dynamic_range(x), "formats", formats));
   }
-  cli_print_json(mpt_json_pack("{s:o}", "statistics", rows));
+  cli_print_json("mptune/observe@1", mpt_json_pack("{s:o}", "statistics", rows));
 }
 
 static mpt_status show(const cli_values *values, const char *directory,

@@ -3,6 +3,7 @@
 #include "base/progress.h"
 #include "cli/commands.h"
 #include "train/graph.h"
+#include "tuner/formats_json.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,13 +92,8 @@ static void scale_text(const mpt_policy *policy, char *text, size_t size) {
 }
 
 static json_t *scale_json(const mpt_policy *policy) {
-  const mpt_loss_scale_policy scale = mpt_policy_loss_scale(policy);
-  if (!mpt_policy_has_loss_scale(policy))
-    return json_null();
-  json_t *json = mpt_json_pack("{s:s}", "mode", mpt_loss_scale_mode_name(scale.mode));
-  if (scale.mode != MPT_LOSS_SCALE_NONE)
-    mpt_json_set(&json, "initial", mpt_json_real((double)scale.initial));
-  return json;
+  return mpt_policy_has_loss_scale(policy) ? loss_scale_json(mpt_policy_loss_scale(policy))
+                                           : json_null();
 }
 
 static void show_scale(const mpt_policy *policy) {
@@ -127,6 +123,24 @@ static void show_result(const mpt_policy_result *r) {
            r->verdict == MPT_VERDICT_UNVERIFIED ? "trained" : "verified", (long long)r->steps);
 }
 
+static json_t *result_json(const mpt_policy_result *r) {
+  return mpt_json_pack("{s:s,s:f,s:f,s:f,s:f,s:b,s:o}", "verdict", mpt_verdict_name(r->verdict),
+                       "worse_by_relative", r->worse_by, "upper_bound", r->upper_bound,
+                       "confidence", isfinite(r->upper_bound) ? r->confidence : NAN,
+                       "step_time_ratio", r->step_time_ratio, "time_measured",
+                       (int)r->time_measured, "steps",
+                       r->steps > 0 ? json_integer((json_int_t)r->steps) : json_null());
+}
+
+static json_t *policy_json(const mpt_policy *policy, int layers) {
+  const mpt_policy_result result = mpt_policy_get_result(policy);
+  const mpt_layer_policy formats = mpt_layer_policy_of(mpt_policy_default(policy));
+  return mpt_json_pack("{s:s,s:o,s:i,s:i,s:o,s:o}", "name", mpt_policy_name(policy), "default",
+                       formats_json(&formats, true), "rules", mpt_policy_rule_count(policy),
+                       "layers", layers, "loss_scale", scale_json(policy), "result",
+                       result_json(&result));
+}
+
 static int run_show(const cli_values *values) {
   mpt_error error = {0};
   mpt_policy *policy = NULL;
@@ -136,13 +150,7 @@ static int run_show(const cli_values *values) {
   int layers = 0;
   mpt_policy_layers(policy, &layers);
   if (values->json) {
-    cli_print_json(mpt_json_pack(
-        "{s:s,s:s,s:i,s:i,s:o,s:s,s:o,s:o,s:o,s:b}", "name", mpt_policy_name(policy), "default",
-        mpt_precision_name(mpt_policy_default(policy)), "rules", mpt_policy_rule_count(policy),
-        "layers", layers, "loss_scale", scale_json(policy), "verdict",
-        mpt_verdict_name(result.verdict), "worse_by", mpt_json_real(result.worse_by), "upper_bound",
-        mpt_json_real(result.upper_bound), "step_time_ratio", mpt_json_real(result.step_time_ratio),
-        "time_measured", result.time_measured));
+    cli_print_json("mptune/policy-show@1", policy_json(policy, layers));
   } else {
     printf("policy   ");
     cli_print_shown(mpt_policy_name(policy)[0] != '\0' ? mpt_policy_name(policy) : "(no name)", 0);
@@ -156,9 +164,35 @@ static int run_show(const cli_values *values) {
 }
 
 /* ---- check and resolve ---- */
-static void print_layer(const char *name, const char *formats) {
-  cli_print_shown(name, 32);
-  printf(" %s\n", formats);
+static void print_layers(const layer_list *list, const mpt_layer_policy *assignment) {
+  for (int i = 0; i < list->count; i++) {
+    char text[160];
+    mpt_layer_policy_text(&assignment[i], text, sizeof text);
+    cli_print_shown(list->layers[i].name, 32);
+    printf(" %s\n", text);
+  }
+}
+
+static json_t *layer_json(const mpt_layer_info *layer, const mpt_layer_policy *formats) {
+  return formats_json(formats, mpt_layer_has_gemm(layer->kind));
+}
+
+static json_t *resolved_json(const mpt_policy *policy, const layer_list *list,
+                             const mpt_layer_policy *assignment) {
+  json_t *layers = json_object();
+  for (int i = 0; i < list->count; i++)
+    mpt_json_set(&layers, list->layers[i].name, layer_json(&list->layers[i], &assignment[i]));
+  return mpt_json_pack("{s:o,s:o}", "layers", layers, "loss_scale", scale_json(policy));
+}
+
+static void print_checked(const cli_values *values, const layer_list *list, int warnings) {
+  if (values->json) {
+    cli_print_json("mptune/policy-check@1", mpt_json_pack("{s:b,s:i,s:i}", "good", true, "layers",
+                                                          list->count, "warnings", warnings));
+    return;
+  }
+  cli_print_shown(values->arguments[0], 0);
+  printf(": good for %d layers, %d warnings\n", list->count, warnings);
 }
 
 static int with_assignment(const cli_values *values, bool print) {
@@ -167,29 +201,17 @@ static int with_assignment(const cli_values *values, bool print) {
   layer_list list = {0};
   mpt_layer_policy *assignment = NULL;
   int warnings = 0;
-  mpt_status status = mpt_policy_load(values->arguments[0], &policy, &error);
-  if (status == MPT_OK)
-    status = find_layers(argument(values, 1), policy, &list, &error);
-  if (status == MPT_OK)
-    status = resolve(values, policy, &list, &assignment, &warnings, &error);
-  json_t *rows = json_object();
-  for (int i = 0; status == MPT_OK && print && i < list.count; i++) {
-    char text[160];
-    mpt_layer_policy_text(&assignment[i], text, sizeof text);
-    if (values->json)
-      mpt_json_set(&rows, list.layers[i].name, mpt_json_text(text));
-    else
-      print_layer(list.layers[i].name, text);
-  }
-  if (status == MPT_OK && !print && !values->json) {
-    cli_print_shown(values->arguments[0], 0);
-    printf(": good for %d layers, %d warnings\n", list.count, warnings);
-  }
-  if (status == MPT_OK && values->json)
-    cli_print_json(print ? mpt_json_pack("{s:O}", "layers", rows)
-                         : mpt_json_pack("{s:b,s:i,s:i}", "good", true, "layers", list.count,
-                                         "warnings", warnings));
-  json_decref(rows);
+  mpt_status status = MPT_OK;
+  MPT_TRY(mpt_policy_load(values->arguments[0], &policy, &error));
+  MPT_TRY(find_layers(argument(values, 1), policy, &list, &error));
+  MPT_TRY(resolve(values, policy, &list, &assignment, &warnings, &error));
+  if (!print)
+    print_checked(values, &list, warnings);
+  else if (values->json)
+    cli_print_json("mptune/policy-resolve@1", resolved_json(policy, &list, assignment));
+  else
+    print_layers(&list, assignment);
+fail:
   free(assignment);
   free(list.layers);
   mpt_policy_free(policy);
@@ -204,9 +226,18 @@ static int run_resolve(const cli_values *values) {
 }
 
 /* ---- diff ---- */
-static int print_difference(const cli_values *values, const layer_list *list,
-                            mpt_policy *const policy[2], const mpt_layer_policy *a,
-                            const mpt_layer_policy *b) {
+static void print_difference(const mpt_layer_info *layer, const mpt_layer_policy *a,
+                             const mpt_layer_policy *b) {
+  char left[160], right[160];
+  mpt_layer_policy_text(a, left, sizeof left);
+  mpt_layer_policy_text(b, right, sizeof right);
+  cli_print_shown(layer->name, 32);
+  printf(" %s -> %s\n", left, right);
+}
+
+static void print_differences(const cli_values *values, const layer_list *list,
+                              mpt_policy *const policy[2], const mpt_layer_policy *a,
+                              const mpt_layer_policy *b) {
   json_t *rows = json_array();
   char from[48], to[48];
   scale_text(policy[0], from, sizeof from);
@@ -214,29 +245,27 @@ static int print_difference(const cli_values *values, const layer_list *list,
   const bool scales = strcmp(from, to) != 0;
   int different = scales;
   for (int i = 0; i < list->count; i++) {
-    char left[160], right[160];
+    const mpt_layer_info *layer = &list->layers[i];
     if (mpt_layer_policy_equal(&a[i], &b[i]))
       continue;
     different++;
-    mpt_layer_policy_text(&a[i], left, sizeof left);
-    mpt_layer_policy_text(&b[i], right, sizeof right);
-    if (!values->json) {
-      cli_print_shown(list->layers[i].name, 32);
-      printf(" %s -> %s\n", left, right);
-    }
-    mpt_json_append(&rows, mpt_json_pack("{s:s,s:s,s:s}", "layer", list->layers[i].name, "from",
-                                         left, "to", right));
+    if (!values->json)
+      print_difference(layer, &a[i], &b[i]);
+    mpt_json_append(&rows, mpt_json_pack("{s:s,s:o,s:o}", "layer", layer->name, "from",
+                                         layer_json(layer, &a[i]), "to", layer_json(layer, &b[i])));
   }
-  if (scales && !values->json)
+  if (values->json) {
+    json_t *scale = scales ? mpt_json_pack("{s:o,s:o}", "from", scale_json(policy[0]), "to",
+                                           scale_json(policy[1]))
+                           : json_null();
+    cli_print_json("mptune/policy-diff@1",
+                   mpt_json_pack("{s:O,s:o}", "different", rows, "loss_scale", scale));
+  } else if (scales) {
     printf("%-32s %s -> %s\n", "loss_scale", from, to);
-  if (values->json)
-    cli_print_json(
-        mpt_json_pack("{s:O,s:o*}", "different", rows, "loss_scale",
-                      scales ? mpt_json_pack("{s:s,s:s}", "from", from, "to", to) : NULL));
-  else if (different == 0)
+  } else if (different == 0) {
     printf("the policies give every layer the same formats\n");
+  }
   json_decref(rows);
-  return EXIT_DONE;
 }
 
 static int run_diff(const cli_values *values) {
@@ -253,7 +282,7 @@ static int run_diff(const cli_values *values) {
   for (int i = 0; i < 2 && status == MPT_OK; i++)
     status = resolve(values, policy[i], &list, &assignment[i], &warnings, &error);
   if (status == MPT_OK)
-    code = print_difference(values, &list, policy, assignment[0], assignment[1]);
+    print_differences(values, &list, policy, assignment[0], assignment[1]);
   else
     code = cli_failed(&error);
   for (int i = 0; i < 2; i++) {

@@ -106,7 +106,8 @@ static json_t *result_json(const train_result *r) {
       mpt_json_real(r->held_out_loss), "output_difference", mpt_json_real(r->output_difference),
       "step_seconds", mpt_json_real(r->step_seconds), "total_seconds",
       mpt_json_real(r->total_seconds), "memory_bytes", (json_int_t)r->memory_bytes, "skipped",
-      (json_int_t)r->report.skipped, "failure", r->failure, "losses", losses);
+      (json_int_t)r->report.skipped, "failure", r->failure[0] == '\0' ? NULL : r->failure, "losses",
+      losses);
 }
 
 static void print_result(const workload *w, const train_result *r) {
@@ -126,7 +127,7 @@ static void print_result(const workload *w, const train_result *r) {
 
 static int finish(const cli_values *values, const workload *w, const train_result *r) {
   if (values->json)
-    cli_print_json(result_json(r));
+    cli_print_json("mptune/train@1", result_json(r));
   if (r->diverged) {
     const mpt_error failed = {.status = MPT_ERROR_NONFINITE};
     mpt_error error = failed;

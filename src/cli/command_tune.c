@@ -30,10 +30,21 @@ static const cli_option options[] = {
      "accept this GPU's profile though made with other versions", 0, 0},
 };
 
+static json_t *plan_json(const tuner_summary *summary) {
+  const tuner_plan *p = &summary->plan;
+  return mpt_json_pack("{s:i,s:i,s:I,s:i,s:i,s:i,s:i,s:f,s:f,s:f,s:s}", "layers", p->layers,
+                       "layers_to_choose", p->units, "steps", (json_int_t)p->steps,
+                       "reference_trainings", p->references, "candidate_trainings_at_most",
+                       p->candidates, "pairs_at_least", p->least_pairs, "pairs_at_most",
+                       p->most_pairs, "training_seconds", p->training_seconds, "seconds_at_least",
+                       p->least_seconds, "seconds_at_most", p->most_seconds, "message",
+                       summary->message == NULL ? "" : summary->message);
+}
+
 static int finish(const cli_values *values, const workload *w, const tuner_summary *summary) {
   static const char *const metrics[] = {"loss", "accuracy", "f1"};
   if (values->json) {
-    cli_print_json(cli_summary_json("mptune/tune@1", summary));
+    cli_print_json("mptune/tune@1", cli_summary_json(summary));
   } else {
     char cost[32], payback[32];
     cli_print_summary(summary, metrics[w->metric]);
@@ -112,7 +123,7 @@ static int run(const cli_values *values) {
     code = cli_failed(&error);
   else if (values->dry_run) {
     if (values->json)
-      cli_print_json(cli_summary_json("mptune/tune@1", &summary));
+      cli_print_json("mptune/tune-dry-run@1", plan_json(&summary));
     else
       printf("%s\n", summary.message);
     code = EXIT_DONE;

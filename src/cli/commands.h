@@ -10,4 +10,11 @@ extern const cli_command command_policy_show, command_policy_check, command_poli
 extern const cli_command command_frontier, command_bench, command_report, command_doctor,
     command_formats;
 
+/* What bench says of the profile that it wrote: for tests, where there is no GPU. */
+#define CLI_BENCH_SCHEMA "mptune/bench@1"
+struct profile;
+struct profile_provenance;
+json_t *cli_bench_json(const struct profile *p, const struct profile_provenance *provenance,
+                       const char *path);
+
 #endif

@@ -113,9 +113,15 @@ static void fail_output(void) {
   output_failed = true;
 }
 
-void cli_print_json(json_t *object) {
+void cli_print_json(const char *schema, json_t *members) {
   char *text = NULL;
-  if (mpt_json_dump(object, JSON_INDENT(2), "the result", &text, NULL) == MPT_OK)
+  json_t *whole = members == NULL ? NULL : mpt_json_pack("{s:s}", "schema", schema);
+  if (whole != NULL && json_object_update(whole, members) != 0) {
+    json_decref(whole);
+    whole = NULL;
+  }
+  json_decref(members);
+  if (mpt_json_dump(whole, JSON_INDENT(2), "the result", &text, NULL) == MPT_OK)
     puts(text);
   else
     fail_output();

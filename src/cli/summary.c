@@ -70,15 +70,15 @@ void cli_print_summary(const tuner_summary *summary, const char *metric) {
   cli_table_print(&table);
 }
 
-json_t *cli_summary_json(const char *schema, const tuner_summary *summary) {
+json_t *cli_summary_json(const tuner_summary *summary) {
   json_t *rows = json_array();
   for (int i = 0; i < summary->row_count; i++)
     mpt_json_append(&rows, tuner_row_json(&summary->rows[i]));
   return mpt_json_pack(
-      "{s:s,s:o,s:b,s:b,s:b,s:b,s:f,s:f,s:s,s:i,s:s,s:s,s:s}", "schema", schema, "policies", rows,
-      "gain", (int)summary->gain, "found", (int)summary->found, "predicted",
-      (int)summary->predicted, "proxy", (int)summary->proxy, "tuning_seconds",
-      summary->tuning_seconds, "payback_seconds", summary->payback_seconds, "otherwise",
-      summary->otherwise, "evaluations", summary->evaluations, "policy", summary->policy_path,
+      "{s:o,s:b,s:b,s:b,s:b,s:f,s:f,s:s,s:i,s:s,s:s,s:s}", "policies", rows, "gain",
+      (int)summary->gain, "found", (int)summary->found, "predicted", (int)summary->predicted,
+      "proxy", (int)summary->proxy, "tuning_seconds", summary->tuning_seconds, "payback_seconds",
+      summary->payback_seconds, "otherwise", summary->otherwise, "evaluations",
+      summary->evaluations, "policy", summary->policy_path[0] == '\0' ? NULL : summary->policy_path,
       "report", summary->report_path, "message", summary->message == NULL ? "" : summary->message);
 }

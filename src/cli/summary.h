@@ -8,6 +8,6 @@
 /* A table on standard output; `metric` heads its column. */
 void cli_print_summary(const tuner_summary *summary, const char *metric);
 /* One object, "mptune/tune@1" or "mptune/eval@1". */
-json_t *cli_summary_json(const char *schema, const tuner_summary *summary);
+json_t *cli_summary_json(const tuner_summary *summary);
 
 #endif

@@ -33,11 +33,8 @@ double report_change(const report_data *data, const evidence *seen) {
 }
 
 double report_change_of(const report_data *data, const store_evaluation *e) {
-  const store_evaluation *pair = evidence_pair(&data->records, e);
-  const double difference = evidence_difference(&data->records, e);
-  if (!data->records.rule.relative || pair == NULL)
-    return difference;
-  return difference / fabs(data->records.of_error ? 1 - pair->metric : pair->metric);
+  return data->records.rule.relative ? evidence_difference_share(&data->records, e)
+                                     : evidence_difference(&data->records, e);
 }
 
 static const store_condition *find_condition(const report_data *d, const char *hash) {

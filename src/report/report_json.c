@@ -1,17 +1,20 @@
 /* The report as JSON: for programs, and what the page's charts are drawn from. Times in seconds. */
 #include "base/json.h"
 #include "report/report_data.h"
+#include "tuner/formats_json.h"
 #include <math.h>
 #include <string.h>
 
 static json_t *verified_json(const evidence *e) {
   const verify_result *v = &e->verified;
-  return mpt_json_pack("{s:i,s:i,s:i,s:i,s:f,s:f,s:f,s:f,s:i,s:f,s:f}", "tried", v->tried,
-                       "finished", v->finished, "diverged", v->candidate_diverged,
-                       "reference_diverged", v->reference_diverged, "diverged_at_most",
-                       v->diverged_bound, "lower", v->bound.lower, "upper", v->bound.upper, "level",
-                       v->level, "within_budget", v->within, "within_share_at_least",
-                       v->within_share, "worse_by", v->worse_as_budget);
+  json_t *interval = mpt_json_pack("{s:f,s:f,s:b,s:f}", "lower", v->bound.lower, "upper",
+                                   v->bound.upper, "relative", (int)e->relative, "level", v->level);
+  return mpt_json_pack("{s:i,s:i,s:i,s:i,s:f,s:o,s:i,s:f,s:f,s:f}", "tried", v->tried, "finished",
+                       v->finished, "diverged", v->candidate_diverged, "reference_diverged",
+                       v->reference_diverged, "diverged_at_most", v->diverged_bound, "interval",
+                       interval, "within_budget", v->within, "within_share_at_least",
+                       v->within_share, "worse_by_absolute", v->worse, "worse_by_relative",
+                       v->worse / fabs(v->reference));
 }
 
 static json_t *points_json(const report_data *d) {
@@ -19,11 +22,12 @@ static json_t *points_json(const report_data *d) {
   for (int i = 0; i < d->policy_count; i++) {
     const report_point *p = &d->points[i];
     json_t *json = mpt_json_pack(
-        "{s:s,s:s,s:f,s:f,s:s,s:b,s:b,s:b,s:b,s:b,s:s,s:s}", "policy", p->policy->hash, "label",
+        "{s:s,s:s,s:f,s:f,s:s,s:b,s:b,s:b,s:b,s:b,s:s,s:o}", "policy", p->policy->hash, "label",
         p->policy->label, "step_seconds", p->seconds, "predicted_seconds", p->predicted_seconds,
         "times", report_times_of(p), "uniform", (int)p->uniform, "reference", (int)p->reference,
         "written", (int)p->written, "winner", (int)p->winner, "frontier", (int)p->frontier,
-        "verdict", p->verdict, "assignment", p->policy->assignment);
+        "verdict", p->verdict, "assignment",
+        assignment_json(p->policy->assignment, d->layers_note));
     mpt_json_set(&json, "accuracy", evidence_json(&p->seen));
     mpt_json_append(&all, json);
   }
@@ -56,12 +60,13 @@ static json_t *evaluations_json(const report_data *d) {
     mpt_json_append(
         &all,
         mpt_json_pack(
-            "{s:s,s:s,s:s,s:I,s:I,s:I,s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:o,s:I,s:o}", "key",
-            e->key, "policy", e->policy, "purpose", e->purpose, "seed", (json_int_t)e->seed,
+            "{s:s,s:s,s:s,s:I,s:I,s:I,s:b,s:b,s:o,s:o,s:o,s:f,s:f,s:o,s:o,s:o,s:I,s:o,s:I,s:o}",
+            "key", e->key, "policy", e->policy, "purpose", e->purpose, "seed", (json_int_t)e->seed,
             "steps", (json_int_t)e->steps, "steps_done", (json_int_t)e->steps_done, "diverged",
             e->diverged, "stopped", e->stopped, "metric", mpt_json_real(e->metric), "metric_plain",
             mpt_json_real(e->metric_plain), "held_out_loss", mpt_json_real(e->held_out_loss),
-            "change", mpt_json_real(report_change_of(d, e)), "output_difference",
+            "worse_by_absolute", evidence_difference(&d->records, e), "worse_by_relative",
+            evidence_difference_share(&d->records, e), "output_difference",
             mpt_json_real(e->output_difference), "host_seconds", mpt_json_real(e->host_seconds),
             "total_seconds", mpt_json_real(e->total_seconds), "memory_bytes",
             (json_int_t)e->memory_bytes, "failure", mpt_json_text(e->failure), "time",
@@ -92,7 +97,7 @@ static json_t *layers_json(const report_data *d) {
     mpt_json_append(&all, mpt_json_pack("{s:s,s:s,s:s,s:b,s:b,s:o,s:o,s:o,s:o}", "name",
                                         layer->name, "kind", layer->kind, "shape", layer->shape,
                                         "unit", layer->unit, "gemm", layer->gemm, "formats",
-                                        mpt_json_text(layer->formats_text), "reason",
+                                        formats_json_of(layer->formats_text, layer->gemm), "reason",
                                         mpt_json_text(layer->reason), "flip",
                                         mpt_json_text(layer->flip), "statistics", seen));
   }
@@ -115,13 +120,35 @@ static json_t *verdict_json(const report_data *d) {
   return json;
 }
 
+/* The winner's note, with formats as everywhere. */
+static json_t *winner_json(const report_data *d) {
+  json_t *winner = json_copy(d->winner), *reasons = json_array();
+  const report_point *p = report_find(d, member_text(d->winner, "policy", ""));
+  size_t i;
+  json_t *row;
+  if (json_object_get(d->winner, "assignment") != NULL)
+    mpt_json_set(&winner, "assignment",
+                 p == NULL ? json_null() : assignment_json(p->policy->assignment, d->layers_note));
+  json_array_foreach(json_object_get(d->winner, "reasons"), i, row) {
+    json_t *reason = json_copy(row);
+    const bool gemm = formats_has_gemm(d->layers_note, member_text(row, "layer", ""));
+    mpt_json_set(&reason, "formats", formats_json_of(member_text(row, "formats", NULL), gemm));
+    mpt_json_append(&reasons, reason);
+  }
+  if (json_object_get(d->winner, "reasons") == NULL)
+    json_decref(reasons);
+  else
+    mpt_json_set(&winner, "reasons", reasons);
+  return winner;
+}
+
 json_t *report_json(const report_data *d) {
-  return mpt_json_pack("{s:s,s:o,s:O,s:O,s:f,s:O,s:o,s:o,s:o,s:O,s:o,s:O}", "schema",
+  return mpt_json_pack("{s:s,s:o,s:O,s:O,s:f,s:o,s:o,s:o,s:o,s:O,s:o,s:O}", "schema",
                        "mptune/report@2", "verdict", verdict_json(d), "definition", d->definition,
                        "reference", d->reference, "reference_metric", d->reference_mean, "winner",
-                       d->winner, "policies", points_json(d), "evaluations", evaluations_json(d),
-                       "layers", layers_json(d), "trajectory", d->trajectory, "verification",
-                       attempts_json(d), "sensitivity", d->sensitivity);
+                       winner_json(d), "policies", points_json(d), "evaluations",
+                       evaluations_json(d), "layers", layers_json(d), "trajectory", d->trajectory,
+                       "verification", attempts_json(d), "sensitivity", d->sensitivity);
 }
 
 /* ---- charts ---- */

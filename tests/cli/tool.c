@@ -1,7 +1,9 @@
 /* What the tests of the command line need and a shell does not have:
  *   tool json               whether standard input is one JSON object
  *   tool json KEY...        and the value at that path, a number counting into a list
+ *   tool documented FILE    whether FILE, docs/json.md, says what standard input has; its schema
  *   tool version FILE N     gives a run store the version N */
+#include "json_document.h"
 #include <jansson.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -27,6 +29,13 @@ static int look(int count, char **keys) {
   return 0;
 }
 
+static int documented(const char *document) {
+  json_t *root = json_loadf(stdin, JSON_REJECT_DUPLICATES, NULL);
+  const int code = document_compare(document, root);
+  json_decref(root);
+  return code;
+}
+
 static int set_version(const char *file, const char *version) {
   sqlite3 *db = NULL;
   char command[64];
@@ -41,6 +50,8 @@ static int set_version(const char *file, const char *version) {
 int main(int count, char **words) {
   if (count > 1 && strcmp(words[1], "json") == 0)
     return look(count - 2, words + 2);
+  if (count == 3 && strcmp(words[1], "documented") == 0)
+    return documented(words[2]);
   if (count == 4 && strcmp(words[1], "version") == 0)
     return set_version(words[2], words[3]);
   return 2;

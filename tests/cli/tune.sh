@@ -23,7 +23,7 @@ mptune frontier run --json | tool json frontier 0 label
 mptune observe -q "$w" -o evaluated --json | tool json statistics 0 layer
 mptune report run --json | tool json
 mptune train -q "$w" --steps 3 --json | tool json steps
-mptune policy show run/policy.yaml --json | tool json default
+mptune policy show run/policy.yaml --json | tool json default text
 mptune policy check run/policy.yaml "$w" --json | tool json
 mptune policy diff run/policy.yaml first.yaml "$w" --json | tool json
 mptune policy resolve run/policy.yaml "$w" --json | tool json
