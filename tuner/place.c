@@ -179,8 +179,8 @@ static mpt_status open_processor(const workload *w, const char *target, bool her
   snprintf(out->backend_key, sizeof out->backend_key, "cpu");
   snprintf(out->numerics, sizeof out->numerics, "backend cpu %d\nthreads %d\nblas %s",
            MPTUNE_CPU_NUMERICS, w->threads, info.blas);
-  snprintf(out->text, sizeof out->text, "cpu, numerics %d, %d threads, %s", MPTUNE_CPU_NUMERICS,
-           w->threads, info.blas);
+  snprintf(out->text, sizeof out->text, "cpu, numerics %d, %d thread%s, %s", MPTUNE_CPU_NUMERICS,
+           w->threads, w->threads == 1 ? "" : "s", info.blas);
   if (here)
     snprintf(out->device, sizeof out->device, "emulated on this processor");
   return profile_load(here ? w->target : target, p, error);
