@@ -92,15 +92,19 @@ void html_verification(const report_data *d, mpt_text *page) {
     mpt_text_add(page, "<p>No policy was verified.</p></section>");
     return;
   }
+  const double steps = member_number(d->definition, "evaluation_steps");
+  char length[40] = "";
+  if (isfinite(steps))
+    snprintf(length, sizeof length, " of %.0f steps", steps);
   html_add(
       page,
-      "<p>Measured in fresh training runs of full length, each paired with one of the "
+      "<p>Measured in fresh training runs%s, each paired with one of the "
       "reference by seed: the same initial weights, the same batches. The list of policies and "
       "their shares of the error were written down before the first of these runs. A policy "
       "passes when the upper bound is below the budget of %s, fails when the lower bound is "
       "above it; the level is that of a look’s bound. Bounds assume that the differences of "
       "pairs are near normal.</p>",
-      report_budget(d));
+      length, report_budget(d));
   table_begin(page);
   mpt_text_add(page, "<thead><tr><th>policy<th>pairs<th>worse by<th>lower bound<th>upper bound"
                      "<th>level<th>within budget<th class=\"word\">verdict</tr></thead><tbody>");
