@@ -359,6 +359,41 @@ static void a_search_does_not_begin_among_the_seeds_of_verification(void **state
   workload_free(w);
 }
 
+/* The note of the definition with a member of it changed. */
+static void redefine(const char *run, const char *member, json_t *value) {
+  store *s = NULL;
+  char *text = NULL;
+  assert_int_equal(store_open(run, STORE_WRITE, &s, NULL), MPT_OK);
+  assert_int_equal(store_get(s, "definition", &text, NULL), MPT_OK);
+  json_t *json = json_loads(text, 0, NULL);
+  free(text);
+  assert_int_equal(json_object_set_new(json, member, value), 0);
+  text = json_dumps(json, 0);
+  assert_int_equal(store_set(s, "definition", text, NULL), MPT_OK);
+  free(text);
+  json_decref(json);
+  store_close(s);
+}
+
+/* Of a run of schema 1 it is not known: that mptune may have read the same file otherwise. */
+static void a_run_of_other_data_is_not_continued(void **state) {
+  char run[600];
+  mpt_error error = {0};
+  tuner_summary summary;
+  workload *w = tiny(*state, MLP ADAM LARGE);
+  tuner_options options = options_in(*state, "other-data", run);
+  summary = tune(w, &options);
+  tuner_summary_clear(&summary);
+  redefine(run, "data_hash", json_string("another"));
+  assert_int_equal(tuner_run(w, &options, &summary, &error), MPT_ERROR_MISMATCH);
+  fixture_contains(&error, "the data has changed since the search");
+  fixture_contains(&error, "began: its results");
+  redefine(run, "from_schema", json_integer(1));
+  assert_int_equal(tuner_run(w, &options, &summary, &error), MPT_ERROR_MISMATCH);
+  fixture_contains(&error, "began, or that earlier mptune read it otherwise: its results");
+  workload_free(w);
+}
+
 #define IN_A_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -377,6 +412,7 @@ int main(void) {
       IN_A_DIRECTORY(the_same_command_again_trains_nothing),
       IN_A_DIRECTORY(what_is_observed_later_changes_no_winner),
       IN_A_DIRECTORY(what_is_written_though_it_does_not_pass_has_a_row),
+      IN_A_DIRECTORY(a_run_of_other_data_is_not_continued),
       IN_A_DIRECTORY(a_search_does_not_begin_among_the_seeds_of_verification),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

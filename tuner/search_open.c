@@ -169,6 +169,7 @@ static mpt_status check_definition(search *s, mpt_error *error) {
     return MPT_OK;
   const char *training = json_string_value(json_object_get(json, "training_hash"));
   const char *data = json_string_value(json_object_get(json, "data_hash"));
+  const bool earlier = json_object_get(json, "from_schema") != NULL;
   const char *backend = json_string_value(json_object_get(json, "backend"));
   const bool same_training = training != NULL && strcmp(training, s->training_hash) == 0;
   const bool same_data = data != NULL && strcmp(data, dataset_get_info(s->data)->hash) == 0;
@@ -183,10 +184,10 @@ static mpt_status check_definition(search *s, mpt_error *error) {
                     s->options->run);
   if (!same_data)
     return mpt_fail(error, MPT_ERROR_MISMATCH,
-                    "the data has changed since the search in '%s' began: its results are not "
+                    "the data has changed since the search in '%s' began%s: its results are not "
                     "compared with new ones; put the data back, choose another directory (-o), or "
                     "start anew beside it (--fresh)",
-                    s->options->run);
+                    s->options->run, earlier ? ", or that earlier mptune read it otherwise" : "");
   if (strcmp(before, s->place.backend_key) != 0)
     return mpt_fail(error, MPT_ERROR_MISMATCH,
                     "'%s' holds a search on %s, and this one is on %s: their results are not "
