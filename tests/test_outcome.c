@@ -104,6 +104,23 @@ static void divergence_is_named_where_it_is_to_blame(void **state) {
            "(95%), and 1 of the reference's");
 }
 
+/* The reference diverged under seed 3, and another was taken. */
+static void seeds_that_were_left_out_are_not_claimed(void **state) {
+  (void)state;
+  char text[OUTCOME_SEEDS_SIZE];
+  search s = nothing_passed(told_by(10));
+  undecided.seen.first_seed = 1001;
+  s.reference_seeds = 3;
+  for (uint64_t i = 0; i < 3; i++)
+    s.reference_seed[i] = i + 1;
+  outcome_seeds(&s, &undecided, text);
+  assert_string_equal(text, "1 to 3 in the search, 9 fresh pairs from 1001");
+  s.reference_seed[2] = 4;
+  undecided.seen.fresh = false;
+  outcome_seeds(&s, &undecided, text);
+  assert_string_equal(text, "3 of 1 to 4 in the search");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(pairs_are_counted_up_to_a_look),
@@ -111,6 +128,7 @@ int main(void) {
       cmocka_unit_test(better_is_not_worse_by_less_than_nothing),
       cmocka_unit_test(a_share_of_what_may_be_zero_asks_for_an_absolute_budget),
       cmocka_unit_test(divergence_is_named_where_it_is_to_blame),
+      cmocka_unit_test(seeds_that_were_left_out_are_not_claimed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,6 +38,18 @@ const candidate *outcome_otherwise(const search *s, const candidate *winner) {
   return best != NULL && best->seconds < s->reference.seconds ? best : &s->reference;
 }
 
+void outcome_seeds(const search *s, const candidate *c, char text[OUTCOME_SEEDS_SIZE]) {
+  const size_t size = OUTCOME_SEEDS_SIZE;
+  const int n = s->reference_seeds;
+  const unsigned long long first = s->reference_seed[0], last = s->reference_seed[n - 1];
+  const bool gaps = last - first >= (unsigned long long)n;
+  const int used = gaps ? snprintf(text, size, "%d of %llu to %llu in the search", n, first, last)
+                        : snprintf(text, size, "%llu to %llu in the search", first, last);
+  if (c->seen.fresh && used > 0 && (size_t)used < size)
+    snprintf(text + used, size - (size_t)used, ", %d fresh pairs from %llu", c->seen.pairs,
+             (unsigned long long)c->seen.first_seed);
+}
+
 /* Of what a sentence calls worse or better already: without the sign. */
 static void add_size(mpt_text *text, const char change[CHANGE_SIZE]) {
   mpt_text_add(text, change[0] == '+' || change[0] == '-' ? change + 1 : change);

@@ -247,6 +247,10 @@ tuner_row search_row(const search *s, const candidate *c);
  * that nothing speaks against, the winner itself where it is one; the reference where there is
  * none. */
 const candidate *outcome_otherwise(const search *s, const candidate *winner);
+/* What was trained on: "1 to 3 in the search, 9 fresh pairs from 1001". Seeds under which the
+ * reference diverged are not among the search's: "3 of 1 to 4". */
+#define OUTCOME_SEEDS_SIZE 120
+void outcome_seeds(const search *s, const candidate *c, char text[OUTCOME_SEEDS_SIZE]);
 /* The fastest that verification could not settle; NULL. */
 const candidate *outcome_undecided(const search *s);
 /* A paragraph for people; NULL when there is no memory. */

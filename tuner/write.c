@@ -24,16 +24,6 @@ static mpt_policy_result result_of(const search *s, const candidate *c, mpt_verd
   return r;
 }
 
-/* What was trained on: the search's seeds, and the fresh ones of verification. */
-static void describe_seeds(const search *s, const candidate *c, char *text, size_t size) {
-  const unsigned long long first = s->options->seed;
-  const int used = snprintf(text, size, "%llu to %llu in the search", first,
-                            first + (unsigned long long)s->reference_seeds - 1);
-  if (c->seen.fresh && used > 0 && (size_t)used < size)
-    snprintf(text + used, size - (size_t)used, ", %d fresh pairs from %llu", c->seen.pairs,
-             (unsigned long long)c->seen.first_seed);
-}
-
 /* "measured: 36.0 ms a step, predicted 35.1 ms" */
 static void describe_times(const search *s, const candidate *c, char *text, size_t size) {
   if (c->timed.count > 0)
@@ -46,12 +36,12 @@ static void describe_times(const search *s, const candidate *c, char *text, size
 
 static mpt_status set_provenance(search *s, const candidate *c, mpt_verdict verdict,
                                  mpt_policy *policy, mpt_error *error) {
-  char budget[64], seeds[96], accuracy[64], stamp[32];
+  char budget[64], seeds[OUTCOME_SEEDS_SIZE], accuracy[64], stamp[32];
   const time_t now = time(NULL);
   struct tm utc;
   gmtime_r(&now, &utc);
   strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  describe_seeds(s, c, seeds, sizeof seeds);
+  outcome_seeds(s, c, seeds);
   snprintf(accuracy, sizeof accuracy, "%s on the %s",
            verdict == MPT_VERDICT_PASS ? "verified" : "measured, not verified,",
            s->w->priced.present ? "proxy" : "model");
