@@ -1,5 +1,5 @@
 #include "tuner/step_times.h"
-#include "tuner/evaluators/timed_steps.h"
+#include "base/median.h"
 #include <gsl/gsl_statistics_double.h>
 #include <math.h>
 
@@ -27,7 +27,7 @@ double timing_seconds(const timing *t) {
     return NAN;
   for (int i = 0; i < count; i++)
     seconds[i] = runs[i]->seconds;
-  return timing_median(seconds, count);
+  return mpt_median(seconds, count);
 }
 
 /* For a normal distribution the deviation is 1.4826 median absolute deviations, and the standard

@@ -1,16 +1,6 @@
 #include "tuner/evaluators/timed_steps.h"
+#include "base/median.h"
 #include <math.h>
-#include <stdlib.h>
-
-static int by_value(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-double timing_median(double *values, int64_t count) {
-  qsort(values, (size_t)count, sizeof *values, by_value);
-  return 0.5 * (values[(count - 1) / 2] + values[count / 2]);
-}
 
 timing_run timing_of_steps(double *seconds, int64_t count, int64_t skip) {
   timing_run run = {.seconds = NAN, .deviation = NAN};
@@ -20,9 +10,9 @@ timing_run timing_of_steps(double *seconds, int64_t count, int64_t skip) {
   if (run.steps < 1)
     return run;
   seconds += skip;
-  run.seconds = timing_median(seconds, run.steps);
+  run.seconds = mpt_median(seconds, run.steps);
   for (int64_t i = 0; i < run.steps; i++)
     seconds[i] = fabs(seconds[i] - run.seconds);
-  run.deviation = timing_median(seconds, run.steps);
+  run.deviation = mpt_median(seconds, run.steps);
   return run;
 }

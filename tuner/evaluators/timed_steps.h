@@ -7,7 +7,5 @@
 /* The median step and the median absolute deviation of `count` step times, which are sorted; what
  * comes before `skip` is warming up. */
 timing_run timing_of_steps(double *seconds, int64_t count, int64_t skip);
-/* Of count > 0 values, which are sorted. */
-double timing_median(double *values, int64_t count);
 
 #endif
