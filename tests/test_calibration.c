@@ -112,11 +112,17 @@ static double corrected(const calibration *c, const cost_parts *p) {
   return c->gemms * p->gemms + c->copies * p->copies + c->passes * p->passes;
 }
 
+static calibration fitted(const calibration_point *points, int count) {
+  calibration c;
+  assert_int_equal(calibration_fit(points, count, &c, NULL), MPT_OK);
+  return c;
+}
+
 static void one_measurement_scales_everything_alike(void **state) {
   (void)state;
   const cost_parts p = parts_of(30e-3, 1e-3, 10e-3);
   const calibration_point point = {&p, 1.2 * 41e-3};
-  const calibration c = calibration_fit(&point, 1), none = calibration_fit(NULL, 0);
+  const calibration c = fitted(&point, 1), none = fitted(NULL, 0);
   assert_near(c.gemms, 1.2, 1e-9);
   assert_near(c.copies, 1.2, 1e-9);
   assert_near(c.passes, 1.2, 1e-9);
@@ -133,11 +139,30 @@ static void parts_are_told_apart(void **state) {
   for (int i = 0; i < 3; i++)
     points[i] =
         (calibration_point){&p[i], 1.05 * p[i].gemms + 1.6 * p[i].copies + 1.3 * p[i].passes};
-  const calibration c = calibration_fit(points, 3);
+  const calibration c = fitted(points, 3);
   const double truth = 1.05 * p[3].gemms + 1.6 * p[3].copies + 1.3 * p[3].passes;
   assert_true(fabs(corrected(&c, &p[3]) / truth - 1) < 0.01);
   assert_true(fabs(cost_uncorrected(&p[3]) / truth - 1) > 0.1);
   assert_true(c.copies > c.passes && c.passes > c.gemms);
+}
+
+/* At the posterior means the derivative of what calibration.h states is zero. */
+static void factors_are_the_posterior_means(void **state) {
+  (void)state;
+  const cost_parts p[] = {parts_of(30e-3, 1e-3, 9e-3), parts_of(20e-3, 6e-3, 9e-3)};
+  const calibration_point points[] = {{&p[0], 48e-3}, {&p[1], 44e-3}};
+  const calibration c = fitted(points, 2);
+  const double ratio = sqrt(48.0 / 40.0 * 44.0 / 35.0), factors[] = {c.gemms, c.copies, c.passes};
+  for (int f = 0; f < 3; f++) {
+    const double prior = (factors[f] - ratio) / pow(0.3 * ratio, 2);
+    double measured = 0;
+    for (int i = 0; i < 2; i++) {
+      const double part[] = {p[i].gemms, p[i].copies, p[i].passes}, seconds = points[i].seconds;
+      measured += part[f] / seconds * (corrected(&c, &p[i]) / seconds - 1) / (0.01 * 0.01);
+    }
+    assert_true(fabs(prior) > 0.01);
+    assert_near(measured, -prior, 1e-9);
+  }
 }
 
 /* A single measurement that is far off moves no factor beyond what makes sense. */
@@ -145,7 +170,7 @@ static void factors_stay_positive(void **state) {
   (void)state;
   const cost_parts p[] = {parts_of(30e-3, 1e-3, 9e-3), parts_of(30e-3, 1.1e-3, 9e-3)};
   const calibration_point points[] = {{&p[0], 40e-3}, {&p[1], 80e-3}};
-  const calibration c = calibration_fit(points, 2);
+  const calibration c = fitted(points, 2);
   assert_true(c.gemms > 0 && c.copies > 0 && c.passes > 0);
   assert_true(isfinite(c.gemms + c.copies + c.passes));
 }
@@ -159,6 +184,7 @@ int main(void) {
       cmocka_unit_test(runs_that_differ_are_noise_too),
       cmocka_unit_test(one_measurement_scales_everything_alike),
       cmocka_unit_test(parts_are_told_apart),
+      cmocka_unit_test(factors_are_the_posterior_means),
       cmocka_unit_test(factors_stay_positive),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

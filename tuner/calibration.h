@@ -23,6 +23,7 @@ typedef struct calibration {
   double gemms, copies, passes;
   int points;
 } calibration;
-calibration calibration_fit(const calibration_point *points, int count);
+mpt_status calibration_fit(const calibration_point *points, int count, calibration *c,
+                           mpt_error *error);
 
 #endif

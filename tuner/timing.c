@@ -74,8 +74,9 @@ mpt_status timing_refresh(search *s, mpt_error *error) {
   for (int i = 0; i < s->candidate_count; i++)
     if (strcmp(s->candidates[i]->hash, s->reference.hash) != 0)
       count = add_point(s->candidates[i], points, count);
-  s->calibration = calibration_fit(points, count);
+  mpt_status status = calibration_fit(points, count, &s->calibration, error);
   free(points);
+  MPT_RETURN_IF_FAILED(status);
   s->profile->gemm_factor = s->calibration.gemms;
   s->profile->copy_factor = s->calibration.copies;
   s->profile->pass_factor = s->calibration.passes;
