@@ -1,4 +1,5 @@
 /* A report is whole whatever the search came to, and nothing in a run can get out of its text. */
+#include "report/report_data.h"
 #include "report_fixture.h"
 #include <sqlite3.h>
 
@@ -91,6 +92,22 @@ static void looks_are_judged_by_the_rule_of_the_verdict(void **state) {
   has(page, interval);
   free(look);
   free(page);
+}
+
+static void times_have_three_digits(void **state) {
+  (void)state;
+  static const struct {
+    double seconds;
+    const char *text;
+  } cases[] = {{7.684e-9, "0.00768 µs"}, {0.684e-6, "0.684 µs"},
+               {0.9996e-6, "1.00 µs"},   {1.672e-6, "1.67 µs"},
+               {44.91e-6, "44.9 µs"},    {0.99951e-3, "1.00 ms"},
+               {131.22e-3, "131 ms"},    {0, "0 µs"}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char text[FIGURE_SIZE];
+    figure_time(cases[i].seconds, text);
+    assert_string_equal(text, cases[i].text);
+  }
 }
 
 static void a_budget_not_met_in_a_sentence(void **state) {
@@ -268,6 +285,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_winner_in_a_sentence_with_four_numbers),
       TEST(no_gain_in_a_sentence),
+      TEST(times_have_three_digits),
       TEST(a_budget_not_met_in_a_sentence),
       TEST(looks_are_judged_by_the_rule_of_the_verdict),
       TEST(a_search_that_has_only_the_reference),

@@ -5,6 +5,10 @@
 
 static void three_digits(double value, const char *unit, char text[FIGURE_SIZE]) {
   const double size = fabs(value);
+  if (size < 0.9995) { /* of the smallest unit */
+    snprintf(text, FIGURE_SIZE, "%.3g %s", value, unit);
+    return;
+  }
   const int decimals = size >= 99.95 ? 0 : size >= 9.995 ? 1 : 2;
   snprintf(text, FIGURE_SIZE, "%.*f %s", decimals, value, unit);
 }
