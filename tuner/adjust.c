@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "tuner/baseline.h"
 #include "tuner/search.h"
+#include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,8 +49,7 @@ static void update_noise(search *s) {
     const double mean = candidate_mean(c);
     if (c->seed_count < 2 || !isfinite(mean) || mean > 3 * s->margin)
       continue;
-    for (int j = 0; j < c->seed_count; j++)
-      squares += pow(c->difference[j] - mean, 2);
+    squares += gsl_stats_tss_m(c->difference, 1, (size_t)c->seed_count, mean);
     freedom += c->seed_count - 1;
   }
   s->noise = sqrt(squares / freedom);

@@ -25,6 +25,7 @@ void candidate_clear(candidate *c) {
   *c = (candidate){0};
 }
 
+/* Infinite where one diverged: the mean that GSL updates value by value is NaN behind infinity. */
 double candidate_mean(const candidate *c) {
   if (c->seed_count == 0)
     return NAN;

@@ -1,6 +1,7 @@
 #include "tuner/evidence.h"
 #include "base/error.h"
 #include "store/notes.h"
+#include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,26 +201,22 @@ static bool is_bounded(const evidence_records *r, const verify_pair *pairs, int 
   return count > 0;
 }
 
-static double deviation_of(const verify_rule *rule, const verify_pair *pairs, int n) {
-  double mean = 0, squares = 0;
-  for (int i = 0; i < n; i++)
-    mean += difference_of(rule, &pairs[i]) / n;
-  for (int i = 0; i < n; i++)
-    squares += pow(difference_of(rule, &pairs[i]) - mean, 2);
-  return n < 2 ? NAN : sqrt(squares / (n - 1));
-}
-
-static void take_means(const evidence_records *r, const verify_pair *pairs, evidence *out) {
-  double reference = 0, candidate = 0;
-  const int n = out->pairs;
-  for (int i = 0; i < n; i++) {
-    reference += pairs[i].reference / n;
-    candidate += pairs[i].candidate / n;
-  }
+/* `values` is room for one of each pair. */
+static void take_means(const evidence_records *r, const verify_pair *pairs, double *values,
+                       evidence *out) {
+  const size_t n = (size_t)out->pairs;
   if (n == 0)
     return;
+  for (size_t i = 0; i < n; i++)
+    values[i] = pairs[i].reference;
+  const double reference = gsl_stats_mean(values, 1, n);
+  for (size_t i = 0; i < n; i++)
+    values[i] = pairs[i].candidate;
+  const double candidate = gsl_stats_mean(values, 1, n);
+  for (size_t i = 0; i < n; i++)
+    values[i] = pairs[i].candidate - pairs[i].reference;
   out->worse = sign(r) * (candidate - reference) + 0.0; /* no -0 */
-  out->deviation = deviation_of(&r->rule, pairs, n);
+  out->deviation = n < 2 ? NAN : gsl_stats_sd(values, 1, n);
   out->worse_share = reference == 0 ? NAN : out->worse / fabs(reference);
   out->metric = r->of_error ? 1 - candidate : candidate;
   out->reference_metric = r->of_error ? 1 - reference : reference;
@@ -259,8 +256,12 @@ mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *
                     .interval = {-INFINITY, INFINITY},
                     .confidence = 1 - level};
   verify_pair *pairs = calloc((size_t)r->evaluation_count + 1, sizeof *pairs);
-  if (pairs == NULL)
+  double *values = calloc((size_t)r->evaluation_count + 1, sizeof *values);
+  if (pairs == NULL || values == NULL) {
+    free(pairs);
+    free(values);
     return mpt_fail_memory(error, "pairs of trainings", 0);
+  }
   if (attempt != NULL)
     judge(r, attempt, out);
   /* Pairs beyond the look that decided were not trained for it; those up to it are. */
@@ -276,7 +277,7 @@ mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *
     if (finished(reference) && finished(e))
       pairs[out->pairs++] = pair_of(r, reference, e);
   }
-  take_means(r, pairs, out);
+  take_means(r, pairs, values, out);
   if (strcmp(policy, r->reference) == 0) {
     out->interval = (verify_interval){0, 0};
   } else if (out->fresh) {
@@ -286,6 +287,7 @@ mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *
     out->interval = verify_mean_interval(&r->rule, pairs, out->pairs, level);
   }
   free(pairs);
+  free(values);
   return MPT_OK;
 }
 

@@ -5,6 +5,7 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "tuner/search.h"
+#include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,14 +70,9 @@ static mpt_status check_share(const search *s, mpt_error *error) {
 }
 
 static void measure_noise(search *s) {
-  const int n = s->reference_seeds;
-  double sum = 0, squares = 0;
-  for (int i = 0; i < n; i++)
-    sum += s->reference_metric[i];
-  s->reference_mean = sum / n;
-  for (int i = 0; i < n; i++)
-    squares += pow(s->reference_metric[i] - s->reference_mean, 2);
-  s->reference_deviation = n > 1 ? sqrt(squares / (n - 1)) : 0;
+  const size_t n = (size_t)s->reference_seeds;
+  s->reference_mean = gsl_stats_mean(s->reference_metric, 1, n);
+  s->reference_deviation = n > 1 ? gsl_stats_sd(s->reference_metric, 1, n) : 0;
   s->margin = margin_of(s);
   s->ceiling = s->margin;
   /* Until pairs have been seen: pairing takes out at least half of the variance of a difference,

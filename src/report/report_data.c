@@ -2,6 +2,7 @@
 #include "report/report_data.h"
 #include "base/error.h"
 #include "store/notes.h"
+#include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,9 +93,11 @@ static mpt_status load_notes(store *s, report_data *d, mpt_error *error) {
 
 /* The mean and deviation of the reference: as the search noted them, or, before it did, from its
  * evaluations. */
-static void find_reference(report_data *d) {
-  double sum = 0, squares = 0;
-  int count = 0;
+static mpt_status find_reference(report_data *d, mpt_error *error) {
+  double *metrics = calloc((size_t)d->evaluation_count + 1, sizeof *metrics);
+  size_t count = 0;
+  if (metrics == NULL)
+    return mpt_fail_memory(error, "the reference's metrics", 0);
   snprintf(d->observed, sizeof d->observed, "%s", member_text(d->reference, "observed", ""));
   for (int i = 0; i < d->evaluation_count; i++) {
     const store_evaluation *e = &d->evaluations[i];
@@ -102,16 +105,16 @@ static void find_reference(report_data *d) {
     d->elsewhere += !here;
     if (!here || strcmp(e->purpose, "reference") != 0 || !isfinite(e->metric))
       continue;
-    sum += e->metric;
-    squares += e->metric * e->metric;
-    count++;
+    metrics[count++] = e->metric;
   }
-  d->reference_mean = count > 0 ? sum / count : member_number(d->reference, "metric_mean");
-  d->reference_deviation = member_number(d->reference, "metric_deviation");
-  if (count > 1)
-    d->reference_deviation = sqrt(fmax(0, (squares - sum * sum / count) / (count - 1)));
+  d->reference_mean =
+      count > 0 ? gsl_stats_mean(metrics, 1, count) : member_number(d->reference, "metric_mean");
+  d->reference_deviation =
+      count > 1 ? gsl_stats_sd(metrics, 1, count) : member_number(d->reference, "metric_deviation");
+  free(metrics);
   d->predicted =
       !json_is_false(json_object_get(json_object_get(d->definition, "target"), "predicted"));
+  return MPT_OK;
 }
 
 static const char *verdict_of(const report_point *p) {
@@ -287,7 +290,7 @@ static mpt_status load(store *s, report_data *d, mpt_error *error) {
   MPT_RETURN_IF_FAILED(evidence_load(s, &d->records, error));
   d->evaluations = d->records.evaluations;
   d->evaluation_count = d->records.evaluation_count;
-  find_reference(d);
+  MPT_RETURN_IF_FAILED(find_reference(d, error));
   MPT_RETURN_IF_FAILED(load_times(s, d, error));
   MPT_RETURN_IF_FAILED(make_points(d, error));
   MPT_RETURN_IF_FAILED(make_layers(d, error));

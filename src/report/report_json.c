@@ -2,6 +2,7 @@
 #include "base/json.h"
 #include "report/report_data.h"
 #include "tuner/formats_json.h"
+#include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <string.h>
 
@@ -189,11 +190,9 @@ static json_t *curve(const store_evaluation *e, const char *label, int64_t stret
   json_t *points = json_array();
   for (int64_t from = 0; from < e->loss_count; from += stretch) {
     const int64_t to = from + stretch < e->loss_count ? from + stretch : e->loss_count;
-    double sum = 0;
-    for (int64_t i = from; i < to; i++)
-      sum += e->losses[i];
-    mpt_json_append(&points, mpt_json_pack("[f,o]", (double)(from + to + 1) / 2,
-                                           mpt_json_real(sum / (double)(to - from))));
+    const double mean = gsl_stats_mean(e->losses + from, 1, (size_t)(to - from));
+    mpt_json_append(&points,
+                    mpt_json_pack("[f,o]", (double)(from + to + 1) / 2, mpt_json_real(mean)));
   }
   return mpt_json_pack("{s:s,s:I,s:o}", "label", label, "seed", (json_int_t)e->seed, "points",
                        points);
