@@ -359,6 +359,33 @@ static void a_search_does_not_begin_among_the_seeds_of_verification(void **state
   workload_free(w);
 }
 
+/* Searches under several budgets propose different policies, some of them again. */
+static void no_two_policies_of_a_run_have_one_label(void **state) {
+  static const double budgets[] = {0.02, 0.007, 0.05, 0.003, 0.1};
+  char run[600];
+  store *s = NULL;
+  store_policy *all = NULL;
+  int count = 0;
+  workload *w = tiny(*state, MLP ADAM LARGE);
+  tuner_options options = options_in(*state, "labels", run);
+  for (size_t i = 0; i < sizeof budgets / sizeof budgets[0]; i++) {
+    w->budget.worse_by = budgets[i];
+    tuner_summary summary = tune(w, &options);
+    tuner_summary_clear(&summary);
+  }
+  assert_int_equal(store_open(run, STORE_READ, &s, NULL), MPT_OK);
+  assert_int_equal(store_all_policies(s, &all, &count, NULL), MPT_OK);
+  assert_true(count > 5 + 2);
+  for (int i = 0; i < count; i++) {
+    for (int k = 0; k < i; k++)
+      assert_string_not_equal(all[i].label, all[k].label);
+    free(all[i].assignment);
+  }
+  free(all);
+  store_close(s);
+  workload_free(w);
+}
+
 /* The note of the definition with a member of it changed. */
 static void redefine(const char *run, const char *member, json_t *value) {
   store *s = NULL;
@@ -413,6 +440,7 @@ int main(void) {
       IN_A_DIRECTORY(what_is_observed_later_changes_no_winner),
       IN_A_DIRECTORY(what_is_written_though_it_does_not_pass_has_a_row),
       IN_A_DIRECTORY(a_run_of_other_data_is_not_continued),
+      IN_A_DIRECTORY(no_two_policies_of_a_run_have_one_label),
       IN_A_DIRECTORY(a_search_does_not_begin_among_the_seeds_of_verification),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -298,7 +298,7 @@ static mpt_status propose(search *s, double optimism, double budget, mpt_layer_p
   frontier_clear(&certificate);
   MPT_RETURN_IF_FAILED(settle_ties(s, budget, assignment, choice, error));
   char label[64];
-  snprintf(label, sizeof label, "candidate %d", s->trainings + 1);
+  snprintf(label, sizeof label, LABEL_CANDIDATE "%d", s->trainings + 1);
   MPT_RETURN_IF_FAILED(search_candidate(s, assignment, s->w->loss_scale, label, out, error));
   if ((*out)->seed_count > 0)
     return MPT_OK;

@@ -95,6 +95,8 @@ static mpt_status own_label(search *s, candidate *c, mpt_error *error) {
 static mpt_status note_price(search *s, candidate *c, char *text, mpt_error *error) {
   if (!s->owner)
     MPT_RETURN_IF_FAILED(own_label(s, c, error));
+  else if (strncmp(c->label, LABEL_CANDIDATE, strlen(LABEL_CANDIDATE)) == 0)
+    MPT_RETURN_IF_FAILED(label_candidate(s->store, c->hash, s->trainings + 1, c->label, error));
   const double seconds = cost_uncorrected(&c->cost);
   store_policy policy = {
       .assignment = text, .predicted_increase = c->predicted, .predicted_seconds = seconds};

@@ -1,5 +1,7 @@
 #include "tuner/label.h"
+#include "base/error.h"
 #include "base/shown.h"
+#include <stdlib.h>
 #include <string.h>
 
 #define ELLIPSIS "…"
@@ -47,4 +49,21 @@ void label_paths(const tuner_policy *policies, int count, char (*labels)[LABEL_S
       label_path(policies[i].label, ++number, labels[i]);
     while (taken(policies, labels, i));
   }
+}
+
+mpt_status label_candidate(store *s, const char *hash, int number, char label[LABEL_SIZE],
+                           mpt_error *error) {
+  char *known = NULL;
+  bool taken = true;
+  MPT_RETURN_IF_FAILED(store_policy_label(s, hash, &known, error));
+  if (known != NULL && strncmp(known, LABEL_CANDIDATE, strlen(LABEL_CANDIDATE)) == 0) {
+    mpt_copy_text(label, LABEL_SIZE, known);
+    taken = false;
+  }
+  free(known);
+  for (; taken; number++) {
+    snprintf(label, LABEL_SIZE, LABEL_CANDIDATE "%d", number);
+    MPT_RETURN_IF_FAILED(store_label_taken(s, label, hash, &taken, error));
+  }
+  return MPT_OK;
 }

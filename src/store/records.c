@@ -33,6 +33,20 @@ mpt_status store_add_policy(store *s, const store_policy *policy, mpt_error *err
   return put_policy(s, INSERT_POLICY "NOTHING", policy, error);
 }
 
+mpt_status store_policy_label(store *s, const char *hash, char **label, mpt_error *error) {
+  query q = query_begin(s, "SELECT label FROM policies WHERE hash = ?");
+  bind_text(&q, hash);
+  *label = NULL;
+  if (query_row(&q))
+    *label = column_text(&q);
+  const mpt_status status = query_end(&q, error);
+  if (status != MPT_OK) {
+    free(*label);
+    *label = NULL;
+  }
+  return status;
+}
+
 mpt_status store_label_taken(store *s, const char *label, const char *hash, bool *taken,
                              mpt_error *error) {
   query q = query_begin(s, "SELECT count(*) FROM policies WHERE label = ? AND hash <> ?");

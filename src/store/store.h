@@ -37,6 +37,8 @@ typedef struct store_policy {
 mpt_status store_put_policy(store *s, const store_policy *policy, mpt_error *error);
 /* The same, but one that is there keeps its label and what was predicted of it. */
 mpt_status store_add_policy(store *s, const store_policy *policy, mpt_error *error);
+/* The label that a policy has; *label is NULL where there is no such policy, else the caller's. */
+mpt_status store_policy_label(store *s, const char *hash, char **label, mpt_error *error);
 /* Whether a policy of another hash has that label. */
 mpt_status store_label_taken(store *s, const char *label, const char *hash, bool *taken,
                              mpt_error *error);
