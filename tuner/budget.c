@@ -13,40 +13,6 @@ verify_rule budget_rule(const workload *w, double alpha) {
                        .most_diverged = b->max_diverged > 0.0 ? b->max_diverged : NAN};
 }
 
-double budget_metric(const workload *w, double metric) {
-  return w->budget.of_error ? 1.0 - metric : metric;
-}
-
-static double contribution(const workload *w, const budget_run *run, int64_t i) {
-  const double x =
-      run->right != NULL ? run->right[i / 8] >> (i % 8) & 1 : (double)run->contributions[i];
-  return budget_metric(w, x);
-}
-
-static bool is_known(const budget_run *run) {
-  return run->judged > 0 && (run->right != NULL || run->contributions != NULL);
-}
-
-verify_pair budget_pair(const workload *w, const budget_run *reference,
-                        const budget_run *candidate) {
-  verify_pair pair = {.reference = budget_metric(w, reference->metric),
-                      .candidate = budget_metric(w, candidate->metric)};
-  if (!is_known(reference) || !is_known(candidate) || reference->judged != candidate->judged)
-    return pair;
-  pair.samples = reference->judged;
-  pair.unit = fmax(reference->unit, candidate->unit);
-  for (int64_t i = 0; i < pair.samples; i++) {
-    const double x = contribution(w, reference, i), y = contribution(w, candidate, i);
-    pair.xx += x * x, pair.xy += x * y, pair.yy += y * y;
-  }
-  return pair;
-}
-
-void budget_contributions(const workload *w, const budget_run *run, float *contributions) {
-  for (int64_t i = 0; i < run->judged; i++)
-    contributions[i] = (float)contribution(w, run, i);
-}
-
 int64_t budget_judged(const workload *w, const dataset_info *info) {
   if (w->metric == METRIC_LOSS)
     return 0;

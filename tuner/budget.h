@@ -8,24 +8,6 @@
 /* `alpha` is what this policy may spend: verify_rule. */
 verify_rule budget_rule(const workload *w, double alpha);
 
-/* What a budget of the error looks at: 1 - metric; else the metric itself. */
-double budget_metric(const workload *w, double metric);
-
-/* A training's metric and what it is the mean of (train_result); judged 0: not known. */
-typedef struct budget_run {
-  double metric; /* not finite: it diverged */
-  int64_t judged;
-  const uint8_t *right;       /* bits, or NULL */
-  const float *contributions; /* or NULL */
-  double unit;
-} budget_run;
-
-/* The pair as the budget sees it; its x and y are NULL. Samples are known where both are. */
-verify_pair budget_pair(const workload *w, const budget_run *reference,
-                        const budget_run *candidate);
-/* [judged]: what verify_pair's x or y may point to. */
-void budget_contributions(const workload *w, const budget_run *run, float *contributions);
-
 /* How many samples the metric will be a mean of; 0 for the loss. */
 int64_t budget_judged(const workload *w, const dataset_info *info);
 
