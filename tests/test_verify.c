@@ -33,6 +33,22 @@ static void levels_are_those_of_the_table(void **state) {
 
 /* Of the spending itself, by Monte Carlo: at each look, of those that went on, as many pass as it
  * may spend. */
+/* Those that were found are kept, and asked for in turn they are still each its own. */
+static void levels_asked_for_in_turn_are_the_same(void **state) {
+  (void)state;
+  enum { MANY = 20 };
+  double first[MANY][VERIFY_LOOKS], again[VERIFY_LOOKS];
+  for (int i = 0; i < MANY; i++)
+    verify_levels(0.01 + 0.001 * i, first[i]);
+  for (int i = 1; i < MANY; i++)
+    assert_true(first[i][0] > first[i - 1][0] && first[i][5] > first[i - 1][5]);
+  const int asked[] = {MANY - 1, 0, MANY - 2, 0, 1, MANY - 1};
+  for (size_t k = 0; k < sizeof asked / sizeof asked[0]; k++) {
+    verify_levels(0.01 + 0.001 * asked[k], again);
+    assert_memory_equal(again, first[asked[k]], sizeof again);
+  }
+}
+
 static void levels_spend_what_they_may_at_every_look(void **state) {
   (void)state;
   gsl_rng *random = gsl_rng_alloc(gsl_rng_mt19937);
@@ -361,6 +377,7 @@ static void a_known_least_deviation_tames_heavy_tails(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(levels_are_those_of_the_table),
+      cmocka_unit_test(levels_asked_for_in_turn_are_the_same),
       cmocka_unit_test(levels_spend_what_they_may_at_every_look),
       cmocka_unit_test(levels_are_accurate_for_every_alpha),
       cmocka_unit_test(at_the_limit_of_a_relative_budget_at_most_alpha_pass),

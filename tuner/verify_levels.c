@@ -152,13 +152,26 @@ static void find_levels(double alpha, double levels[VERIFY_LOOKS]) {
   }
 }
 
+/* A search asks for those of the policies that it set out to verify again and again, in turn, and
+ * each takes some 20 milliseconds: as many are kept as there are such policies in most searches. */
+#define KEPT_LEVELS 16
+
+typedef struct known_levels {
+  double alpha, levels[VERIFY_LOOKS];
+} known_levels;
+
 void verify_levels(double alpha, double levels[VERIFY_LOOKS]) {
-  /* A search asks for the same ones again and again, and they take some 20 milliseconds. */
-  static _Thread_local double known_alpha, known[VERIFY_LOOKS];
+  static _Thread_local known_levels known[KEPT_LEVELS];
+  static _Thread_local int oldest;
   assert(alpha >= VERIFY_LEAST_ALPHA && alpha <= 0.5);
-  if (alpha != known_alpha) {
-    find_levels(alpha, known);
-    known_alpha = alpha;
+  int k = 0;
+  while (k < KEPT_LEVELS && known[k].alpha != alpha)
+    k++;
+  if (k == KEPT_LEVELS) {
+    k = oldest;
+    oldest = (oldest + 1) % KEPT_LEVELS;
+    find_levels(alpha, known[k].levels);
+    known[k].alpha = alpha;
   }
-  memcpy(levels, known, sizeof known);
+  memcpy(levels, known[k].levels, sizeof known[k].levels);
 }
