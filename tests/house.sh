@@ -36,7 +36,7 @@ allowed() {
 
 # Calls of Jansson that drop a row without a word: for a text that is not UTF-8, a number that is not
 # finite, for lack of memory; or characters. base/json.h has their like that do not.
-refused_json='(^|[^a-z_])json_(pack|string|real|array_append_new|object_set_new|load[a-z]*|dump[a-z]*)[(]'
+refused_json='(^|[^a-z_])json_(pack|string|real|array_append_new|object_set_new|(deep_)?copy|load[a-z]*|dump[a-z]*)[(]'
 
 # C's readers of numbers, which take blanks, hexadecimal, inf, and stop where they like: what people
 # write is read by base/number.h. The files that may use them read what programs wrote.

@@ -45,6 +45,15 @@ void mpt_json_set(json_t **object, const char *name, json_t *value) {
   *object = NULL;
 }
 
+json_t *mpt_json_copy(json_t *object) {
+  json_t *copy = json_object(), *value;
+  const char *name;
+  json_object_foreach(object, name, value) {
+    mpt_json_set(&copy, name, json_incref(value));
+  }
+  return copy;
+}
+
 /* ---- packing ---- */
 
 typedef struct packer {

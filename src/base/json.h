@@ -23,6 +23,9 @@ json_t *mpt_json_real(double value);     /* null where it is not finite */
 void mpt_json_append(json_t **array, json_t *value);
 void mpt_json_set(json_t **object, const char *name, json_t *value);
 
+/* As json_copy, which leaves out what it has no memory for: NULL then. */
+json_t *mpt_json_copy(json_t *object);
+
 /* Jansson 2.14 drops characters when a buffer cannot grow, and goes on, reading and writing. From
  * this call on, which the command makes first, its allocations are watched, and mpt_json_parse and
  * mpt_json_dump fail where one did. It is for a program of one's own: a host's Jansson is left as

@@ -123,7 +123,7 @@ static json_t *verdict_json(const report_data *d) {
 
 /* The winner's note, with formats as everywhere. */
 static json_t *winner_json(const report_data *d) {
-  json_t *winner = json_copy(d->winner), *reasons = json_array();
+  json_t *winner = mpt_json_copy(d->winner), *reasons = json_array();
   const report_point *p = report_find(d, member_text(d->winner, "policy", ""));
   size_t i;
   json_t *row;
@@ -131,7 +131,7 @@ static json_t *winner_json(const report_data *d) {
     mpt_json_set(&winner, "assignment",
                  p == NULL ? json_null() : assignment_json(p->policy->assignment, d->layers_note));
   json_array_foreach(json_object_get(d->winner, "reasons"), i, row) {
-    json_t *reason = json_copy(row);
+    json_t *reason = mpt_json_copy(row);
     const bool gemm = formats_has_gemm(d->layers_note, member_text(row, "layer", ""));
     mpt_json_set(&reason, "formats", formats_json_of(member_text(row, "formats", NULL), gemm));
     mpt_json_append(&reasons, reason);
