@@ -160,6 +160,7 @@ static mpt_status try_candidate(search *s, candidate *c, mpt_error *error) {
   do {
     MPT_RETURN_IF_FAILED(search_try(s, c, error));
     update_noise(s);
+    s->best = search_best(s);
     MPT_RETURN_IF_FAILED(note_step(s, c, error));
     if (!isfinite(candidate_mean(c)))
       MPT_RETURN_IF_FAILED(veto_blamed(s, c, error));

@@ -17,16 +17,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct observation {
+typedef struct measured {
   int *choice;
   double mean, deviation;
-} observation;
+} measured;
 
 struct predictor {
   const space *space;
   int features;          /* units * GEMMs * precisions */
   double *mean, *spread; /* prior mean and deviation, [features] */
-  observation *seen;
+  measured *seen;
   int count, capacity;
 };
 
@@ -78,7 +78,7 @@ mpt_status predictor_observe(predictor *p, const int *choice, double mean, doubl
   if (i == p->count) {
     if (p->count == p->capacity) {
       const int capacity = 2 * p->capacity + 16;
-      observation *grown = realloc(p->seen, (size_t)capacity * sizeof *grown);
+      measured *grown = realloc(p->seen, (size_t)capacity * sizeof *grown);
       if (grown == NULL)
         return mpt_fail_memory(error, "observations", bytes);
       p->seen = grown;
@@ -132,7 +132,7 @@ static double prior_mean(const predictor *p, const int *choice) {
 static mpt_status factor(const predictor *p, gsl_matrix *k, gsl_vector *residual,
                          mpt_error *error) {
   for (int i = 0; i < p->count; i++) {
-    const observation *o = &p->seen[i];
+    const measured *o = &p->seen[i];
     for (int j = 0; j < p->count; j++)
       gsl_matrix_set(k, (size_t)i, (size_t)j, covariance(p, o->choice, p->seen[j].choice));
     const double variance = o->deviation * o->deviation;

@@ -3,8 +3,9 @@
 #define SEARCH_H
 
 #include "store/notes.h"
-#include "train/trainer.h"
+#include "train/graph.h"
 #include "tuner/calibration.h"
+#include "tuner/evaluators/evaluator.h"
 #include "tuner/evidence.h"
 #include "tuner/label.h"
 #include "tuner/place.h"
@@ -55,8 +56,11 @@ typedef struct search {
   graph *priced; /* as priced; the same layers */
   profile *profile;
   space *space;
-  store *store; /* NULL in a dry run */
-  bool owner;   /* of the run's notes */
+  evaluator *evaluator; /* who carries out the requests */
+  bool owns_evaluator;
+  int64_t requests; /* made so far: the last one's id */
+  store *store;     /* NULL in a dry run */
+  bool owner;       /* of the run's notes */
 
   int64_t steps; /* of every evaluation */
   double sign;   /* +1: a larger metric is worse (loss); -1 */
@@ -78,6 +82,7 @@ typedef struct search {
   candidate **candidates;
   int candidate_count, candidate_capacity;
   int trainings;           /* distinct (policy, seed) candidate trainings before verification */
+  const candidate *best;   /* search_best at the last decision, for the progress line */
   int trained_now;         /* of any purpose, in this process */
   int finished;            /* evaluations, trained or found in the store */
   int planned;             /* how many there may be in all, for the progress line */
@@ -91,40 +96,78 @@ typedef struct search {
   double earlier_seconds; /* spent by earlier processes of the same run */
 } search;
 
-/* ---- evaluate.c: one training, or its record ---- */
+/* ---- search_open.c ---- */
 /* `owner`: a search, whose notes ("definition", "reference") the run's report is about. Others that
  * use the run leave them as they are. */
 mpt_status search_open(search *s, const workload *w, const tuner_options *options, bool owner,
                        mpt_error *error);
 void search_close(search *s);
+/* store_set, but a note that is there stays unless this is the run's owner. */
+mpt_status search_note(search *s, const char *name, const char *json, mpt_error *error);
+
+/* ---- search_clock.c ---- */
+bool search_interrupted(const search *s);
 /* Wall time of the search, by this process and earlier ones; kept in the store at every call. */
 mpt_status search_spent(search *s, double *seconds, mpt_error *error);
-/* What an instrumented run calls: at sampled steps, and once it is done, before its record. */
-typedef struct run_hooks {
-  int64_t statistics_every, probe_every;
-  mpt_statistics_sink *on_statistics;
-  train_layer_probe *on_layer;
-  mpt_status (*on_done)(void *context, const char *key, mpt_error *error);
-  /* Whether the run with that key was instrumented: one that was not is trained again. */
-  mpt_status (*is_done)(void *context, const char *key, bool *done, mpt_error *error);
-  void *context;
-} run_hooks;
-/* Trains `c` under `seed` unless the store has it, and times it where times are measured; the
- * record is cleared by the caller. `hooks` may be NULL. Hopeless runs are stopped early for purpose
- * "candidate" alone. MPT_ERROR_INTERRUPTED after a signal. */
-mpt_status search_train(search *s, candidate *c, uint64_t seed, const char *purpose,
-                        const run_hooks *hooks, store_evaluation *evaluation, mpt_error *error);
-/* What a training of `c` under that seed is given, without callbacks. */
-train_options search_train_options(const search *s, const candidate *c, uint64_t seed);
-/* A failure of the device ends the process: says that the same command continues. */
-mpt_status search_failed_device(mpt_status status, mpt_error *error);
+
+/* ---- candidate_identity.c ---- */
+/* Without fp16 no loss is scaled, so that all scales are one: the workload's. */
+mpt_loss_scale_policy candidate_scale(const search *s, const mpt_layer_policy *assignment,
+                                      mpt_loss_scale_policy scale);
+/* One line for each layer that has a format: "name formats"; and one for the loss scale where it is
+ * not the workload's, which all policies of a search have. Freed by the caller; NULL without
+ * memory. */
+char *candidate_text(const search *s, const mpt_layer_policy *assignment,
+                     mpt_loss_scale_policy scale);
+
+/* ---- candidate_price.c ---- */
 /* Fills hash, cost and the stored policy of a candidate whose assignment is set. */
 mpt_status search_price(search *s, candidate *c, mpt_error *error);
+
+/* ---- candidate.c ---- */
 /* A candidate with that assignment and loss scale (s->w->loss_scale in a search): the one there is,
  * or a new one. */
 mpt_status search_candidate(search *s, const mpt_layer_policy *assignment,
                             mpt_loss_scale_policy loss_scale, const char *label, candidate **out,
                             mpt_error *error);
+double candidate_mean(const candidate *c); /* of difference[]; NaN when none */
+void candidate_clear(candidate *c);
+
+/* ---- evaluation_key.c ---- */
+void evaluation_key(const search *s, const candidate *c, uint64_t seed, char key[65]);
+/* The store's record of that training. */
+mpt_status evaluation_find(search *s, const candidate *c, uint64_t seed, const char *key,
+                           bool *found, store_evaluation *e, mpt_error *error);
+
+/* ---- carry_out.c: requests to the evaluator ---- */
+/* Of full length. An empty purpose shows no progress. */
+evaluation_request search_request(search *s, const candidate *c, request_kind kind, uint64_t seed,
+                                  const char *purpose);
+/* Submits it and waits for its record, whose status is returned, MPT_ERROR_INTERRUPTED after a
+ * signal; the caller clears it where that is MPT_OK. */
+mpt_status search_carry_out(search *s, const evaluation_request *request, const char *label,
+                            evaluation_record *record, mpt_error *error);
+void progress_show(const search *s, const evaluation_request *r, const char *label, int64_t step,
+                   int64_t steps); /* progress_line.c */
+
+/* ---- faults.c ---- */
+/* A failure of the device ends the process: says that the same command continues. */
+mpt_status search_failed_device(mpt_status status, mpt_error *error);
+/* A candidate that does not fit into the device's memory failed; without the reference there is
+ * nothing to compare with. */
+mpt_status fault_memory(search *s, const candidate *c, store_evaluation *evaluation,
+                        mpt_error *error);
+/* An evaluation in which the device failed: the second time it is recorded as failed. */
+mpt_status fault_note(search *s, const candidate *c, const evaluation_request *r,
+                      const mpt_error *why, mpt_error *error);
+
+/* ---- evaluate.c: one training, or its record ---- */
+/* Trains `c` under `seed` unless the store has it, and times it where times are measured; the
+ * record is cleared by the caller. `instruments` may be NULL. Hopeless runs are stopped early for
+ * purpose "candidate" alone. MPT_ERROR_INTERRUPTED after a signal. */
+mpt_status search_train(search *s, candidate *c, uint64_t seed, const char *purpose,
+                        const request_instruments *instruments, store_evaluation *evaluation,
+                        mpt_error *error);
 /* Trains it under its next search seed and notes the difference. */
 mpt_status search_try(search *s, candidate *c, mpt_error *error);
 typedef enum standing { STANDING_UNKNOWN, STANDING_MEETS, STANDING_FAILS, STANDING_CLOSE } standing;
@@ -135,12 +178,6 @@ standing candidate_standing(const search *s, const candidate *c);
 double search_limit(const search *s);
 /* The fastest that meets the budget so far, or NULL: adjust.c. */
 candidate *search_best(const search *s);
-double candidate_mean(const candidate *c); /* of difference[]; NaN when none */
-void candidate_clear(candidate *c);
-bool search_interrupted(const search *s);
-
-/* store_set, but a note that is there stays unless this is the run's owner. */
-mpt_status search_note(search *s, const char *name, const char *json, mpt_error *error);
 
 /* ---- timing.c: measured step times; nothing where times are predicted ---- */
 /* A few steps of a policy that was not timed yet. One that does not fit says so in c->untimed. */
@@ -181,8 +218,16 @@ mpt_status stage_write(search *s, candidate *winner, tuner_summary *summary,
 /* Statistics and sensitivity measurements of the reference under its first seed, into the store;
  * does nothing when they are there. *evaluation is the run's record. */
 mpt_status observe_reference(search *s, store_evaluation *evaluation, mpt_error *error);
+/* Puts what the run with that key saw into the store; whether it is there: a run that was not
+ * instrumented is trained again. */
+mpt_status observation_keep(search *s, const char *key, const observation *seen, mpt_error *error);
+mpt_status observation_kept(search *s, const char *key, bool *kept, mpt_error *error);
 
-/* ---- sensitivity.c: what rounding costs each layer, from probe.c's measurements ---- */
+/* ---- dry_run.c ---- */
+mpt_status search_dry_run(search *s, tuner_summary *summary, mpt_error *error);
+
+/* ---- sensitivity.c: what rounding costs each layer, from what evaluators/score_probe.c measured
+ * ---- */
 typedef struct layer_score {
   double forward;  /* expected increase of the training loss; fprop only */
   double backward; /* gradient variance by rounding over variance across batches; the others */
@@ -206,18 +251,6 @@ const char *sensitivity_choice_veto(const search *s, int unit, int choice);
 const char *sensitivity_veto_of(const search *s, const candidate *c);
 /* INFINITY in s->increase where a choice is vetoed; 0 elsewhere. */
 void sensitivity_vetoes(search *s);
-
-/* ---- probe.c ---- */
-/* The accumulator that the trainer's probe feeds during the reference run. */
-typedef struct score_probe score_probe;
-mpt_status score_probe_open(const space *s, const mpt_loss_scale_policy *loss_scale,
-                            score_probe **out, mpt_error *error);
-void score_probe_close(score_probe *p);
-void score_probe_layer(score_probe *p, mpt_queue *queue, int64_t step, int layer,
-                       const mpt_tensor *input, const mpt_tensor *weight,
-                       const mpt_tensor *grad_output);
-/* JSON text of what was measured, and back. *json is freed by the caller. */
-mpt_status score_probe_json(const score_probe *p, char **json, mpt_error *error);
 
 /* ---- predictor.c: increases by Bayesian linear regression on what was measured ---- */
 typedef struct predictor predictor;

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/shown.h"
 #include "tuner/budget.h"
+#include "tuner/evaluators/builtin.h"
 #include "tuner/search.h"
 #include "tuner/verify_plan.h"
 #include <gsl/gsl_version.h>
@@ -230,10 +231,40 @@ static mpt_status open_reference(search *s, mpt_error *error) {
   return search_price(s, r, error);
 }
 
-mpt_status search_spent(search *s, double *seconds, mpt_error *error) {
-  const double own = mpt_clock_seconds() - s->started;
-  *seconds = s->earlier_seconds + own;
-  return s->owner ? store_put_process(s->store, s->process, own, error) : MPT_OK;
+/* The built-in trainer, unless another was given. */
+static mpt_status open_evaluator(search *s, mpt_error *error) {
+  s->evaluator = s->options->evaluator;
+  if (s->evaluator != NULL)
+    return MPT_OK;
+  const int layers = s->graph->layer_count, units = s->space->unit_count;
+  int *probed = calloc((size_t)units + 1, sizeof *probed);
+  int *blamed = calloc((size_t)layers + 1, sizeof *blamed);
+  mpt_status status = MPT_OK;
+  if (probed == NULL || blamed == NULL) {
+    status = mpt_fail_memory(error, "the built-in trainer", 0);
+    goto fail;
+  }
+  for (int u = 0; u < units; u++)
+    probed[u] = s->space->units[u].layer;
+  /* The unit that the layer is or follows, whose format it has. */
+  for (int i = 0; i < layers; i++) {
+    const int leader = s->space->leader_of_layer[i];
+    blamed[i] = leader >= 0 ? s->space->units[leader].layer : -1;
+  }
+  const builtin_options options = {.workload = s->w,
+                                   .graph = s->graph,
+                                   .data = s->data,
+                                   .backend = s->place.backend,
+                                   .device_index = s->place.device_index,
+                                   .probed_layers = probed,
+                                   .probed_count = units,
+                                   .blamed = blamed};
+  status = builtin_open(&options, &s->evaluator, error);
+  s->owns_evaluator = status == MPT_OK;
+fail:
+  free(probed);
+  free(blamed);
+  return status;
 }
 
 static mpt_status open_store(search *s, mpt_error *error) {
@@ -282,6 +313,7 @@ mpt_status search_open(search *s, const workload *w, const tuner_options *option
              "%.60s, %.60s, driver %.40s, CUDA %.20s, %.30s", p->name, p->device, p->driver,
              p->cuda, p->measured);
   MPT_RETURN_IF_FAILED(space_build(w, s->graph, p, s->place.fast, &s->space, error));
+  MPT_RETURN_IF_FAILED(open_evaluator(s, error));
   MPT_RETURN_IF_FAILED(workload_training_hash(w, s->training_hash, error));
   MPT_RETURN_IF_FAILED(open_store(s, error));
   return open_reference(s, error);
@@ -300,6 +332,8 @@ void search_close(search *s) {
   candidate_clear(&s->reference);
   predictor_close(s->predictor);
   sensitivity_free(s->sensitivity);
+  if (s->owns_evaluator)
+    evaluator_close(s->evaluator);
   store_close(s->store);
   space_free(s->space);
   profile_free(s->profile);

@@ -2,19 +2,16 @@
  * nothing is timed twice, and apart from predictions, which have the profile's identity. A search
  * that is continued takes its runs in the order in which they were made, and so decides as it did.
  */
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/progress.h"
-#include "tuner/evaluators/timed_steps.h"
 #include "tuner/search.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WARM_UP = 2, LEAST_STEPS = 3, MOST_STEPS = 24, ROUNDS = 3, MAX_FINALISTS = 4 };
+enum { ROUNDS = 3, MAX_FINALISTS = 4 };
 
-#define ENOUGH_SECONDS 2.0  /* of steps, where the most are not reached before */
 #define FINALIST_SHARE 0.03 /* slower than the fastest: timed in turn with it */
 #define NOISY          0.03 /* relative deviation of steps that is worth a word */
 
@@ -105,51 +102,22 @@ void timing_warn_of_noise(const search *s, const candidate *c) {
 
 /* ---- measuring ---- */
 
-typedef struct stopwatch {
-  const search *s;
-  const candidate *c;
-  double started, seconds[WARM_UP + MOST_STEPS];
-  int count;
-} stopwatch;
-
-static bool clock_step(void *context, const train_step *step) {
-  stopwatch *w = context;
-  if (w->count == WARM_UP)
-    w->started = mpt_clock_seconds();
-  if (isfinite(step->seconds) && w->count < WARM_UP + MOST_STEPS)
-    w->seconds[w->count++] = step->seconds;
-  mpt_progress_update("timing", "%s, step %lld", w->c->label, (long long)step->step + 1);
-  const bool enough =
-      w->count >= WARM_UP + LEAST_STEPS && mpt_clock_seconds() - w->started > ENOUGH_SECONDS;
-  return !enough && w->count < WARM_UP + MOST_STEPS && !search_interrupted(w->s);
-}
-
-static mpt_status time_steps(search *s, candidate *c, timing_run *run, mpt_error *error) {
-  stopwatch watch = {.s = s, .c = c};
-  train_options o = search_train_options(s, c, s->options->seed);
-  train_result result = {0};
-  mpt_error why = {0};
-  o.steps = WARM_UP + MOST_STEPS + 2;
-  o.on_step = clock_step;
-  o.context = &watch;
+static mpt_status time_steps(search *s, candidate *c, const char *name, timing_run *run,
+                             mpt_error *error) {
+  evaluation_request r = search_request(s, c, REQUEST_TIME, s->options->seed, "timing");
+  evaluation_record record;
+  snprintf(r.key, sizeof r.key, "%s", name);
+  const mpt_status status = search_carry_out(s, &r, c->label, &record, error);
   *run = (timing_run){.seconds = NAN};
-  if (search_interrupted(s))
-    return mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted");
-  mpt_status status = train_run(&o, &result, &why);
-  train_result_clear(&result);
-  if (status == MPT_OK && search_interrupted(s))
-    return mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted");
   if (status == MPT_ERROR_DEVICE_MEMORY) { /* of this policy alone: the others go on */
-    snprintf(c->untimed, sizeof c->untimed, "%.255s", why.message);
-    mpt_log_warning("%s cannot be timed: %s", c->label, why.message);
+    snprintf(c->untimed, sizeof c->untimed, "%.255s", record.error.message);
+    mpt_log_warning("%s cannot be timed: %s", c->label, record.error.message);
     return MPT_OK;
   }
-  if (status != MPT_OK) {
-    if (error != NULL)
-      *error = why;
+  if (status != MPT_OK)
     return search_failed_device(status, error);
-  }
-  *run = timing_of_steps(watch.seconds, watch.count, WARM_UP);
+  *run = record.time;
+  evaluation_record_clear(&record);
   return MPT_OK;
 }
 
@@ -169,7 +137,7 @@ static mpt_status time_as(search *s, candidate *c, const char *name, bool in_tur
     return MPT_OK;
   }
   timing_run run;
-  const mpt_status status = time_steps(s, c, &run, error);
+  const mpt_status status = time_steps(s, c, name, &run, error);
   if (status == MPT_ERROR_DEVICE)
     MPT_RETURN_IF_FAILED(store_set(s->store, fault, "1", NULL));
   MPT_RETURN_IF_FAILED(status);
@@ -188,7 +156,7 @@ mpt_status timing_of_training(search *s, candidate *c, const char *key, const ti
                               mpt_error *error) {
   if (!s->place.measures)
     return MPT_OK;
-  if (run != NULL && run->steps >= LEAST_STEPS) {
+  if (run != NULL && run->steps >= TIMING_LEAST_STEPS) {
     MPT_RETURN_IF_FAILED(note_run(s, c, key, run, error));
     return timing_refresh(s, error);
   }

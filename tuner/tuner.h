@@ -22,6 +22,7 @@ typedef struct tuner_options {
   int64_t evaluation_steps; /* horizon of the search's evaluations, 0: the workload's steps */
   bool emulated_times;      /* for tests: `here` on the cpu backend too, whose times mean nothing */
   const volatile int *interrupted; /* set by a signal: save and return MPT_ERROR_INTERRUPTED */
+  struct evaluator *evaluator;     /* who trains, or NULL: the built-in trainer */
   bool dry_run;
 } tuner_options;
 tuner_options tuner_options_default(void);

@@ -49,6 +49,7 @@ static mpt_status look(search *s, candidate *c, mpt_error *error) {
     status = evidence_of(&r, c->hash, &c->seen, error);
   if (status == MPT_OK)
     c->verdict = c->seen.verified.verdict;
+  s->best = search_best(s);
   evidence_clear(&r);
   return status;
 }

@@ -10,9 +10,9 @@
  *             below it
  * Scores rank layers. They prove nothing: what a policy costs is measured by training.
  */
+#include "tuner/evaluators/score_probe.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "tuner/search.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +52,9 @@ typedef struct findings {
 } findings;
 
 struct score_probe {
-  const space *space;
+  const graph *graph;
+  const int *layers; /* [unit_count] */
+  int unit_count;
   int gradient_scale; /* exponent of the loss scale that fp16 gradients may have */
   unit_sums *units;
   void *scratch[SCRATCH_COUNT]; /* device */
@@ -64,16 +66,19 @@ struct score_probe {
   mpt_error error; /* the first that a probe met; reported by score_probe_json */
 };
 
-mpt_status score_probe_open(const space *s, const mpt_loss_scale_policy *loss_scale,
-                            score_probe **out, mpt_error *error) {
+mpt_status score_probe_open(const graph *g, const int *layers, int layer_count,
+                            const mpt_loss_scale_policy *loss_scale, score_probe **out,
+                            mpt_error *error) {
   score_probe *p = calloc(1, sizeof *p);
   if (p != NULL)
-    p->units = calloc((size_t)s->unit_count + 1, sizeof *p->units);
+    p->units = calloc((size_t)layer_count + 1, sizeof *p->units);
   if (p == NULL || p->units == NULL) {
     free(p);
     return mpt_fail_memory(error, "sensitivity measurements", sizeof *p);
   }
-  p->space = s;
+  p->graph = g;
+  p->layers = layers;
+  p->unit_count = layer_count;
   p->gradient_scale =
       loss_scale->mode == MPT_LOSS_SCALE_NONE ? 0 : ilogb((double)loss_scale->initial);
   *out = p;
@@ -92,7 +97,7 @@ static void release_scratch(score_probe *p) {
 void score_probe_close(score_probe *p) {
   if (p == NULL)
     return;
-  for (int u = 0; u < p->space->unit_count; u++)
+  for (int u = 0; u < p->unit_count; u++)
     free(p->units[u].grad_weight_sum);
   free(p->units);
   free(p->gradient);
@@ -321,9 +326,9 @@ void score_probe_layer(score_probe *p, mpt_queue *queue, int64_t step, int layer
   if (p->error.status != MPT_OK)
     return;
   int unit = 0;
-  while (unit < p->space->unit_count && p->space->units[unit].layer != layer)
+  while (unit < p->unit_count && p->layers[unit] != layer)
     unit++;
-  if (unit == p->space->unit_count)
+  if (unit == p->unit_count)
     return;
   p->queue = queue;
   mpt_tensor wide[MPT_OPERAND_COUNT];
@@ -394,7 +399,7 @@ static json_t *unit_json(const score_probe *p, int unit, int q) {
   const double forward = forward_score(s, q);
   const double dgrad = relative * signal / noise, wgrad = s->wgrad_error[q] / n / noise;
   return mpt_json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:o}", "layer",
-                       p->space->graph->layers[p->space->units[unit].layer].info.name, "precision",
+                       p->graph->layers[p->layers[unit]].info.name, "precision",
                        mpt_precision_name((mpt_precision)q), "forward", mpt_json_real(forward),
                        "dgrad", mpt_json_real(dgrad), "wgrad", mpt_json_real(wgrad), "output_amax",
                        mpt_json_real(output), "operands", operand_json(s, q));
@@ -407,7 +412,7 @@ mpt_status score_probe_json(const score_probe *p, char **json, mpt_error *error)
     return p->error.status;
   }
   json_t *all = json_array();
-  for (int u = 0; u < p->space->unit_count; u++)
+  for (int u = 0; u < p->unit_count; u++)
     for (int q = MPT_PRECISION_TF32; q < MPT_PRECISION_COUNT && p->units[u].probes > 0; q++)
       mpt_json_append(&all, unit_json(p, u, q));
   return mpt_json_dump(all, JSON_COMPACT, "sensitivity measurements", json, error);

@@ -1,0 +1,19 @@
+/* The accumulator that the trainer's probe feeds during an instrumented run. */
+#ifndef SCORE_PROBE_H
+#define SCORE_PROBE_H
+
+#include "train/graph.h"
+
+typedef struct score_probe score_probe;
+/* Of the layers `layers`; graph and layers must outlive it. */
+mpt_status score_probe_open(const graph *g, const int *layers, int layer_count,
+                            const mpt_loss_scale_policy *loss_scale, score_probe **out,
+                            mpt_error *error);
+void score_probe_close(score_probe *p); /* NULL is allowed */
+void score_probe_layer(score_probe *p, mpt_queue *queue, int64_t step, int layer,
+                       const mpt_tensor *input, const mpt_tensor *weight,
+                       const mpt_tensor *grad_output);
+/* JSON text of what was measured. *json is freed by the caller. */
+mpt_status score_probe_json(const score_probe *p, char **json, mpt_error *error);
+
+#endif

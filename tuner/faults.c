@@ -1,0 +1,59 @@
+/* Devices that fail, or are too small: what that says of the policy that was trained. */
+#include "base/error.h"
+#include "base/progress.h"
+#include "tuner/search.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+mpt_status search_failed_device(mpt_status status, mpt_error *error) {
+  if (status != MPT_ERROR_DEVICE || error == NULL)
+    return status;
+  const size_t length = strlen(error->message);
+  snprintf(error->message + length, sizeof error->message - length,
+           "; what was learned is saved, the same command continues");
+  return status;
+}
+
+/* A candidate that does not fit into the device's memory failed; without the reference there is
+ * nothing to compare with. The host's memory says nothing of a candidate. */
+mpt_status fault_memory(search *s, const candidate *c, store_evaluation *evaluation,
+                        mpt_error *error) {
+  if (c == &s->reference)
+    return MPT_ERROR_DEVICE_MEMORY;
+  mpt_log_warning("%s: %s", c->label, error == NULL ? "out of memory" : error->message);
+  *evaluation = (store_evaluation){.diverged = true, .metric = NAN};
+  return MPT_OK;
+}
+
+/* An evaluation in which the device failed twice is taken for failed: a search that continues does
+ * not meet the same error for ever. It is tried once more, since the device may be to blame. */
+mpt_status fault_note(search *s, const candidate *c, const evaluation_request *r,
+                      const mpt_error *why, mpt_error *error) {
+  char name[80];
+  json_t *before = NULL;
+  snprintf(name, sizeof name, "fault %s", r->key);
+  MPT_RETURN_IF_FAILED(store_read_note(s->store, name, &before, error));
+  const bool again = before != NULL;
+  json_decref(before);
+  if (!again)
+    return store_set(s->store, name, "1", error);
+  char failure[820];
+  snprintf(failure, sizeof failure, "the device failed twice: %s", why->message);
+  store_evaluation e = {.seed = r->seed,
+                        .steps = s->steps,
+                        .diverged = true,
+                        .metric = NAN,
+                        .metric_plain = NAN,
+                        .held_out_loss = NAN,
+                        .output_difference = NAN,
+                        .host_seconds = NAN,
+                        .failure = failure,
+                        .time = (int64_t)time(NULL)};
+  memcpy(e.key, r->key, sizeof e.key);
+  memcpy(e.policy, c->hash, sizeof e.policy);
+  memcpy(e.condition, s->condition.hash, sizeof e.condition);
+  snprintf(e.purpose, sizeof e.purpose, "%s", r->purpose);
+  return store_put_evaluation(s->store, &e, error);
+}
