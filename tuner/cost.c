@@ -105,10 +105,6 @@ static gemm_column column_of(const mpt_gemm_policy *gemm) {
   }
 }
 
-static bool makes_dgrad(const graph *g, const graph_layer *layer) {
-  return g->tensors[layer->inputs[0]].gradient;
-}
-
 /* cuBLASLt adds to 16 bits a bias of 16 bits only: a small pass rounds it. */
 static double bias_seconds(const profile *p, const graph_layer *l,
                            const mpt_layer_policy *formats) {
@@ -128,7 +124,7 @@ double cost_gemms(const graph *g, const profile *p, int layer, const mpt_layer_p
   if (extrapolated != NULL)
     *extrapolated = 0.0;
   for (int i = 0; l->has_gemm && i < MPT_GEMM_COUNT; i++) {
-    if (i == MPT_DGRAD && !makes_dgrad(g, l))
+    if (i == MPT_DGRAD && !graph_makes_dgrad(g, layer))
       continue;
     const mpt_gemm_policy *gemm = &formats->gemm[i];
     int64_t size[3];
@@ -266,7 +262,7 @@ double cost_gradient_copies(const graph *g, const profile *p, int tensor,
   const graph_layer *l = &g->layers[t->producer];
   const mpt_layer_policy *formats = &assignment[t->producer];
   if (l->has_gemm) {
-    if (makes_dgrad(g, l))
+    if (graph_makes_dgrad(g, t->producer))
       need(&c, formats->gemm[MPT_DGRAD].operand[0], false, formats);
     need(&c, formats->gemm[MPT_WGRAD].operand[0], true, formats);
   } else {
@@ -310,7 +306,7 @@ double cost_weight_copies(const graph *g, const profile *p, const optimizer_spec
   if (!l->has_gemm)
     return 0.0;
   need(&c, formats->gemm[MPT_FPROP].operand[1], false, formats);
-  if (makes_dgrad(g, l))
+  if (graph_makes_dgrad(g, layer))
     need(&c, formats->gemm[MPT_DGRAD].operand[1], true, formats);
   for (int f = 0; f < MPT_FORMAT_COUNT; f++) {
     const bool wanted = f != MPT_FP32 && (c.plain[f] || c.transposed[f]);

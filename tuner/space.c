@@ -1,13 +1,8 @@
 #include "tuner/space.h"
 #include "base/error.h"
 #include <stdlib.h>
-#include <string.h>
 
 /* ---- choices ---- */
-
-static bool makes_dgrad(const graph *g, int layer) {
-  return g->tensors[g->layers[layer].inputs[0]].gradient;
-}
 
 static bool is_native(const profile *p, mpt_precision precision) {
   static const uint32_t formats[MPT_PRECISION_COUNT] = {[MPT_PRECISION_FP32] = 1u << MPT_FP32,
@@ -53,7 +48,7 @@ static void add_choices(const space *s, const graph *g, space_unit *unit,
   for (int a = 0; a < count; a++)
     for (int b = 0; b < count; b++)
       for (int c = 0; c < count; c++)
-        if (makes_dgrad(g, unit->layer) || a == b)
+        if (graph_makes_dgrad(g, unit->layer) || a == b)
           add_choice(unit, mixed(s, precisions[a], precisions[b], precisions[c]));
 }
 

@@ -365,6 +365,10 @@ mpt_layer_info *graph_layer_infos(const graph *g) {
   return infos;
 }
 
+bool graph_makes_dgrad(const graph *g, int layer) {
+  return g->tensors[g->layers[layer].inputs[0]].gradient;
+}
+
 mpt_format graph_tensor_format(const graph *g, const mpt_layer_policy *assignment, int tensor) {
   int producer = g->tensors[tensor].producer;
   return producer < 0 ? MPT_FP32

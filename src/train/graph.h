@@ -74,6 +74,9 @@ mpt_format graph_tensor_format(const graph *g, const mpt_layer_policy *assignmen
  * and rounded to it. The gradient of the output is stored as the output is. */
 mpt_format graph_gradient_format(const graph *g, const mpt_layer_policy *assignment, int tensor);
 
+/* Whether the layer's backward pass makes the gradient of its (first) input. */
+bool graph_makes_dgrad(const graph *g, int layer);
+
 /* Whether the layer has a format of its own: linear, conv2d, attention, embedding, and what a pin
  * of the workload names. Every other layer follows the one that produces its (first) input. */
 bool graph_is_chosen(const workload *w, const graph *g, int layer);

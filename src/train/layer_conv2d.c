@@ -69,7 +69,7 @@ static void memory(const graph *g, const graph_layer *layer, const mpt_layer_pol
   mpt_format output = graph_tensor_format(g, assignment, layer->output);
   mpt_format gradient = graph_gradient_format(g, assignment, layer->output);
   mpt_format dgrad = mpt_layer_policy_storage(&assignment[layer - g->layers], true, MPT_DGRAD);
-  bool wanted = g->tensors[layer->inputs[0]].gradient;
+  bool wanted = graph_makes_dgrad(g, (int)(layer - g->layers));
   m->saved[0] =
       (layer_area){gemm->m * gemm->k, graph_tensor_format(g, assignment, layer->inputs[0])};
   m->scratch[0] = (layer_area){gemm->m * gemm->n, output == MPT_FP32 ? output : gradient};
@@ -90,7 +90,7 @@ static void passes(const graph *g, int layer, const mpt_layer_policy *assignment
            2.0 * pass_tensor(g, assignment, l->output), y);
   pass_add(list, "image to rows", PASS_ELEMENTWISE, layer,
            2.0 * pass_gradient(g, assignment, l->output), grad_y);
-  if (g->tensors[l->inputs[0]].gradient) {
+  if (graph_makes_dgrad(g, layer)) {
     const mpt_format stored = graph_gradient_format(g, assignment, l->inputs[0]);
     pass_add(list, "columns back", PASS_ELEMENTWISE, layer,
              columns * mpt_format_get(stored)->bits / 8 +
