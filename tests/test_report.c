@@ -94,6 +94,19 @@ static void looks_are_judged_by_the_rule_of_the_verdict(void **state) {
   free(page);
 }
 
+/* The reference is compared with nothing; that metrics of two rows may be of other seeds is said.
+ */
+static void the_reference_is_worse_by_nothing(void **state) {
+  char *page = text_of(*state, FIXTURE_FULL, REPORT_HTML);
+  char *row = between(page, "<tr><th>all-fp32<td>", "</tr>");
+  has(row, "<td>–<td>–<td>–<td");
+  has(row, "reference");
+  has_not(row, "0.000%");
+  has(page, "The loss is the mean over a policy’s own pairs");
+  free(row);
+  free(page);
+}
+
 static void times_have_three_digits(void **state) {
   (void)state;
   static const struct {
@@ -288,6 +301,7 @@ int main(void) {
       TEST(times_have_three_digits),
       TEST(a_budget_not_met_in_a_sentence),
       TEST(looks_are_judged_by_the_rule_of_the_verdict),
+      TEST(the_reference_is_worse_by_nothing),
       TEST(a_search_that_has_only_the_reference),
       TEST(a_search_that_wrote_no_policy),
       TEST(a_search_that_has_nothing),

@@ -36,6 +36,12 @@ void html_policies(const report_data *d, mpt_text *page) {
              report_has_memory(rows) ? row.memory : "", row.verdict);
   }
   table_end(page);
+  html_add(
+      page,
+      "<p class=\"beside\">The %s is the mean over a policy’s own pairs, which need not have "
+      "the seeds of another’s; <em>worse by</em> compares it with the reference under the same "
+      "ones.</p>",
+      member_text(d->definition, "metric", "metric"));
 }
 
 /* One look, as verification saw it: over the pairs that there were then. */

@@ -19,7 +19,7 @@ static void add_accuracy(const report_data *d, const report_point *p, report_row
   char lower[FIGURE_SIZE], upper[FIGURE_SIZE];
   const evidence *e = &p->seen;
   figure_value(e->metric, row->metric);
-  figure_change(d, report_change(d, e), row->worse);
+  figure_change(d, p->reference ? NAN : report_change(d, e), row->worse);
   if (e->pairs > 0 && !p->reference)
     snprintf(row->pairs, sizeof row->pairs, "%d%s", e->pairs, e->fresh ? " fresh" : "");
   if (p->reference || !isfinite(e->interval.upper) || !isfinite(e->interval.lower))
