@@ -5,15 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-mpt_status cuda_check(cudaError_t result, const char *what, mpt_error *error) {
-  if (result == cudaSuccess)
-    return MPT_OK;
-  if (result == cudaErrorMemoryAllocation)
-    return mpt_fail(error, MPT_ERROR_DEVICE_MEMORY, "%s: out of device memory", what);
-  return mpt_fail(error, MPT_ERROR_DEVICE, "%s: %s (%s)", what, cudaGetErrorString(result),
-                  cudaGetErrorName(result));
-}
-
 static void cuda_close(void *opaque) {
   cuda_context *c = opaque;
   if (c == NULL)

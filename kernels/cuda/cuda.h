@@ -4,7 +4,7 @@
 #ifndef MPT_KERNELS_CUDA_H
 #define MPT_KERNELS_CUDA_H
 
-#include "base/error.h"
+#include "kernels/cuda/check.h"
 #include "kernels/kernels.h"
 #include <cuda_runtime_api.h>
 
@@ -57,13 +57,6 @@ enum { CUDA_TICKETS = 64 };
 static inline cuda_context *cuda_of(const mpt_queue *queue) {
   return (cuda_context *)queue->context;
 }
-
-/* MPT_OK, or MPT_ERROR_DEVICE (memory: MPT_ERROR_DEVICE_MEMORY) with "what: the runtime's words".
- */
-mpt_status cuda_check(cudaError_t result, const char *what, mpt_error *error);
-
-/* The last launch's error, named after the operation. Call it after every launch. */
-#define CUDA_LAUNCHED(operation, error) cuda_check(cudaGetLastError(), operation, error)
 
 /* device_info.c: without a context on the device */
 mpt_status cuda_device_count(int *count, mpt_error *error);

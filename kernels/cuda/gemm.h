@@ -2,6 +2,7 @@
  *
  * gemm.c         mpt_cuda_gemm: which products make it, and what is done before and after them
  * gemm_plan.c    plans: a product's description and its algorithm, found once for each shape
+ * gemm_run.c     a plan's product, run by one of its algorithms
  * gemm_tune.c    the choice of an algorithm: candidates are run, timed and checked
  * gemm_choice.c  choices kept: for all queues of the process, and in a file for later processes
  * gemm_kernels.cu  operands packed, outputs finished, numbers to time and check with
@@ -130,14 +131,15 @@ struct cuda_gemm {
  * `supported`. */
 mpt_status gemm_plan_find(cuda_context *c, const gemm_key *key, const gemm_plan **plan,
                           mpt_error *error);
-mpt_status gemm_plan_run(cuda_context *c, const gemm_plan *plan, const gemm_data *data,
-                         mpt_error *error);
 void gemm_plan_free(struct cuda_gemm *g, gemm_plan *plan);
 
 /* One algorithm of a plan, on a stream; the library's word. */
 cublasStatus_t gemm_run(cuda_context *c, const gemm_plan *plan,
                         const cublasLtMatmulAlgo_t *algorithm, cudaStream_t stream,
                         const gemm_data *data);
+/* The chosen one, on the queue's stream. */
+mpt_status gemm_plan_run(cuda_context *c, const gemm_plan *plan, const gemm_data *data,
+                         mpt_error *error);
 
 /* Chooses among the heuristic's candidates and sets the plan's algorithm. */
 mpt_status gemm_tune(cuda_context *c, gemm_plan *plan,
