@@ -298,3 +298,16 @@ mpt_status store_find_time(store *s, const char *policy, const char *device, boo
     *time = t;
   return MPT_OK;
 }
+
+mpt_status store_measured_device(store *s, const char *policy, char **device, mpt_error *error) {
+  query q = query_begin(s, "SELECT device FROM times WHERE policy = ? AND measured = 1 "
+                           "ORDER BY device LIMIT 1");
+  bind_text(&q, policy);
+  *device = query_row(&q) ? column_text(&q) : NULL;
+  mpt_status status = query_end(&q, error);
+  if (status != MPT_OK) {
+    free(*device);
+    *device = NULL;
+  }
+  return status;
+}

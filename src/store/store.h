@@ -127,6 +127,9 @@ typedef struct store_time {
 mpt_status store_put_time(store *s, const store_time *time, mpt_error *error);
 mpt_status store_find_time(store *s, const char *policy, const char *device, bool *found,
                            store_time *time, mpt_error *error);
+/* The device on which the policy's step was measured, of several the first by name; *device is
+ * freed by the caller, and NULL where there is none. */
+mpt_status store_measured_device(store *s, const char *policy, char **device, mpt_error *error);
 
 /* Statistics of one layer, operand and step of the run with that evaluation key. */
 mpt_status store_put_statistics(store *s, const char *key, int64_t step, const char *layer,
