@@ -1,7 +1,8 @@
 . "$(dirname "$0")/common.bash"
 small net.yaml 's/steps: 40/steps: 8000/' 's/2%/95%/'
 # A plain file as standard error: a line for each stage, no escape.
-mptune tune net.yaml -o plain >/dev/null 2>plain.log || echo "exit $?"
+sed 's/steps: 8000/steps: 400/' net.yaml >short.yaml
+mptune tune short.yaml -o plain >/dev/null 2>plain.log || echo "exit $?"
 grep -q "^reference: 0 done, at most [0-9]* left; now all-fp32, seed 1, " plain.log || cat plain.log
 grep -q "^uniform policies: " plain.log || cat plain.log
 grep -q "^verification: .*best so far all-[a-z0-9]* at [0-9.]*%; now " plain.log || cat plain.log
