@@ -25,7 +25,7 @@ cd "$work"
 is_wanted() { [ "$wanted" = '  ' ] || [[ $wanted == *" $1 "* ]]; }
 
 without_clocks() {
-  grep -vE '"(tuning_seconds|payback_seconds)":|^ *time: ' |
+  grep -vE '"(tuning_seconds|payback_seconds|training_seconds|seconds_at_(least|most))":|^ *time: ' |
     sed -E 's/"(tuning|payback)_seconds": ?[^,}]*,? ?//g; s/a training takes about .*/a training takes a while/'
 }
 
