@@ -270,6 +270,22 @@ static void the_frontier_is_what_nothing_beats(void **state) {
   free(text);
 }
 
+/* Where the reference stays, it is the winner here as in the summary. */
+static void the_reference_that_stays_wins(void **state) {
+  char *text = text_of(*state, FIXTURE_NO_GAIN, REPORT_JSON);
+  json_t *report = json_loads(text, 0, NULL), *policy;
+  size_t i;
+  int winners = 0;
+  json_array_foreach(json_object_get(report, "policies"), i, policy) {
+    const bool winner = json_is_true(json_object_get(policy, "winner"));
+    assert_int_equal(winner, json_is_true(json_object_get(policy, "reference")));
+    winners += winner;
+  }
+  assert_int_equal(winners, 1);
+  json_decref(report);
+  free(text);
+}
+
 static void markdown_has_the_same(void **state) {
   char *page = text_of(*state, FIXTURE_FULL, REPORT_MARKDOWN);
   has(page,
@@ -311,6 +327,7 @@ int main(void) {
       TEST(worse_is_positive_for_every_metric),
       TEST(the_frontier_is_what_nothing_beats),
       TEST(markdown_has_the_same),
+      TEST(the_reference_that_stays_wins),
       TEST(it_is_written_beside_the_store),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

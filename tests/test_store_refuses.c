@@ -89,6 +89,19 @@ static void a_newer_schema(void **state) {
   }
 }
 
+static void a_table_that_is_gone(void **state) {
+  mpt_error error = {0};
+  store_attempt *attempts = NULL;
+  int count = 0;
+  fill(*state, 1);
+  run_sql(*state, "DROP TABLE attempts");
+  store *s = fixture_open(*state, STORE_READ);
+  assert_int_equal(store_all_attempts(s, &attempts, &count, &error), MPT_ERROR_DAMAGED);
+  fixture_contains(&error, "no such table: attempts");
+  fixture_contains(&error, "--fresh");
+  store_close(s);
+}
+
 static void another_programs_database(void **state) {
   mpt_error error;
   run_sql(*state, "CREATE TABLE theirs (a); INSERT INTO theirs VALUES (1)");
@@ -301,6 +314,7 @@ int main(void) {
       TEST(a_file_in_the_way),
       TEST(an_empty_file_is_a_new_store),
       TEST(a_newer_schema),
+      TEST(a_table_that_is_gone),
       TEST(another_programs_database),
       TEST(not_a_database),
       TEST(a_damaged_store),

@@ -2,6 +2,7 @@
 #include "base/text.h"
 #include "tuner/change.h"
 #include "tuner/search.h"
+#include <gsl/gsl_cdf.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -147,13 +148,17 @@ static void hopeless_layers(const search *s, mpt_text *text) {
   }
 }
 
+#define Z_POWER 1.2816 /* the normal quantile of 0.9 */
+
 /* How many pairs tell the mean that was seen from the budget: n = ((z_alpha + z_power) deviation /
- * distance)^2 at one-sided 2.5% and power 0.9; then the look that has as many, 0 if none has. */
+ * distance)^2 at the policy's own one-sided level and power 0.9; then the look that has as many, 0
+ * if none has. */
 static int pairs_needed(const search *s, const evidence *e) {
   const double budget = s->w->budget.relative
                             ? s->w->budget.worse_by * fabs(e->worse / mean_of(s, e))
                             : s->w->budget.worse_by;
-  const double needed = pow((1.96 + 1.28) * e->deviation / (budget - e->worse), 2);
+  const double z = gsl_cdf_ugaussian_Qinv(s->options->alpha * e->weight) + Z_POWER;
+  const double needed = pow(z * e->deviation / (budget - e->worse), 2);
   for (int look = 0; look < VERIFY_LOOKS; look++)
     if (verify_look_sizes[look] > e->verified.finished && verify_look_sizes[look] >= needed)
       return verify_look_sizes[look];

@@ -152,7 +152,7 @@ static mpt_status make_points(report_data *d, mpt_error *error) {
     MPT_RETURN_IF_FAILED(evidence_of(&d->records, p->policy->hash, &p->seen, error));
     p->verdict = verdict_of(p);
     p->written = strcmp(p->policy->hash, written) == 0;
-    p->winner = p->written && strcmp(p->verdict, "pass") == 0;
+    p->winner = p->written && (p->reference || strcmp(p->verdict, "pass") == 0);
   }
   qsort(d->points, (size_t)d->policy_count, sizeof *d->points, by_time);
   double least = INFINITY; /* of all that are faster */

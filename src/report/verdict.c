@@ -263,7 +263,7 @@ static void add_notes(const report_data *d, mpt_text *notes) {
                   member_true(d->winner, "gain") ? "verified" : "measured",
                   member_text(proxy, "text", "a larger one"));
   const report_point *p = written_point(d);
-  if (p != NULL && p->winner && isfinite(steps))
+  if (p != NULL && p->winner && !p->reference && isfinite(steps))
     mpt_text_addf(notes, "Verified for %.0f steps.\n", steps);
   if (isfinite(steps) && steps != member_number(d->definition, "steps"))
     mpt_text_addf(notes, "Evaluations were shortened from the workload’s %.0f steps to %.0f.\n",

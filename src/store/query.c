@@ -41,6 +41,7 @@ static mpt_status explain(store *s, int code, mpt_error *error) {
     return mpt_fail(error, MPT_ERROR_SYNTAX,
                     "'%s' is not a run store; move it away, or choose another directory (-o)",
                     s->path);
+  case SQLITE_ERROR: /* a table or column that every store has is not there */
   case SQLITE_CORRUPT:
     return store_damaged(s, error, "%s", text);
   case SQLITE_NOMEM:
