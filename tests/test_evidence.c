@@ -11,7 +11,7 @@
 #define CANDIDATE "candidate-policy"
 
 /* One store for each test; rows have the condition that `steps` and `data` give. */
-static store *s;
+static store *run;
 static int keys;
 
 static store_condition condition_of(int64_t steps, const char *data, const char *numerics) {
@@ -38,7 +38,7 @@ static void put(const char *policy, uint64_t seed, store_evaluation e, const cha
   e.metric_plain = e.held_out_loss = e.output_difference = NAN;
   if (e.judged == 0)
     e.unit = NAN;
-  if (store_put_evaluation(s, &e, &error) != MPT_OK)
+  if (store_put_evaluation(run, &e, &error) != MPT_OK)
     fail_msg("%s", error.message);
 }
 
@@ -65,7 +65,7 @@ static void put_attempt(void) {
   store_attempt a = {.position = 1, .weight = 0.5, .first_seed = FRESH};
   snprintf(a.policy, sizeof a.policy, CANDIDATE);
   memcpy(a.condition, usual().hash, sizeof a.condition);
-  assert_int_equal(store_put_attempts(s, &a, 1, NULL), MPT_OK);
+  assert_int_equal(store_put_attempts(run, &a, 1, NULL), MPT_OK);
 }
 
 static void define(const char *metric, const char *budget, const char *over) {
@@ -78,17 +78,17 @@ static void define(const char *metric, const char *budget, const char *over) {
            "\"budget\": %s, \"alpha\": 0.05, \"pairs\": 13, \"condition\": \"%s\"}",
            metric, strcmp(metric, "loss") == 0 ? "false" : "true", over, budget,
            conditions[0].hash);
-  assert_int_equal(store_set(s, "definition", text, NULL), MPT_OK);
-  assert_int_equal(store_set(s, "reference", "{\"policy\": \"" REFERENCE "\"}", NULL), MPT_OK);
+  assert_int_equal(store_set(run, "definition", text, NULL), MPT_OK);
+  assert_int_equal(store_set(run, "reference", "{\"policy\": \"" REFERENCE "\"}", NULL), MPT_OK);
   for (size_t i = 0; i < sizeof conditions / sizeof conditions[0]; i++)
-    assert_int_equal(store_put_condition(s, &conditions[i], NULL), MPT_OK);
+    assert_int_equal(store_put_condition(run, &conditions[i], NULL), MPT_OK);
 }
 
 static evidence seen_of(const char *policy) {
   evidence_records r;
   evidence e;
   mpt_error error = {0};
-  if (evidence_load(s, &r, &error) != MPT_OK || evidence_of(&r, policy, &e, &error) != MPT_OK)
+  if (evidence_load(run, &r, &error) != MPT_OK || evidence_of(&r, policy, &e, &error) != MPT_OK)
     fail_msg("%s", error.message);
   evidence_clear(&r);
   return e;
@@ -100,13 +100,13 @@ static evidence seen(void) {
 
 static int setup(void **state) {
   fixture_setup(state);
-  s = fixture_open(*state, STORE_WRITE);
+  run = fixture_open(*state, STORE_WRITE);
   keys = 0;
   return 0;
 }
 
 static int teardown(void **state) {
-  store_close(s);
+  store_close(run);
   return fixture_teardown(state);
 }
 
@@ -144,7 +144,7 @@ static void an_unknown_condition_makes_no_pair(void **state) {
   (void)state;
   define("loss", RELATIVE, "held_out");
   assert_int_equal(
-      store_set(s, "definition",
+      store_set(run, "definition",
                 "{\"metric\": \"loss\", \"budget\": " RELATIVE ", \"condition\": \"\"}", NULL),
       MPT_OK);
   for (uint64_t seed = 1; seed <= 3; seed++) {
@@ -250,11 +250,11 @@ static void fresh_failures_are_in_the_verdict(void **state) {
   put(REFERENCE, FRESH + 4, (store_evaluation){.metric = 2}, c.hash);
   put(CANDIDATE, FRESH + 4, (store_evaluation){.metric = NAN, .diverged = true}, c.hash);
   assert_int_equal(seen().verified.candidate_diverged, 0); /* four pairs had decided */
-  store_close(s);
-  s = NULL;
+  store_close(run);
+  run = NULL;
   char *directory = *state;
   fixture_clear(directory);
-  s = fixture_open(directory, STORE_WRITE);
+  run = fixture_open(directory, STORE_WRITE);
   define("loss", RELATIVE, "held_out");
   put_attempt();
   put(REFERENCE, FRESH, (store_evaluation){.metric = 2}, c.hash);
@@ -304,7 +304,7 @@ static void pairs_hold_sums_over_the_samples(void **state) {
   define("accuracy", ABSOLUTE, "held_out");
   put_attempt();
   put_bits(FRESH, 0x7F, 0xF1); /* 7 and 5 right, 4 both */
-  assert_int_equal(evidence_load(s, &r, NULL), MPT_OK);
+  assert_int_equal(evidence_load(run, &r, NULL), MPT_OK);
   assert_int_equal(evidence_fresh_pairs(&r, &r.attempts[0], pairs), 1);
   const verify_pair *p = &pairs[0];
   assert_true(p->samples == 8 && p->unit == 1 && p->xx == 7 && p->xy == 4 && p->yy == 5);
@@ -320,7 +320,7 @@ static void of_the_error_the_error_is_compared(void **state) {
   put_attempt();
   put_bits(FRESH, 0x7F, 0xFC); /* errors 1/8 and 2/8, none in common */
   put_bits(FRESH + 1, 0x7F, 0x7E);
-  assert_int_equal(evidence_load(s, &r, NULL), MPT_OK);
+  assert_int_equal(evidence_load(run, &r, NULL), MPT_OK);
   assert_int_equal(evidence_fresh_pairs(&r, &r.attempts[0], pairs), 2);
   assert_false(r.rule.higher_is_better);
   assert_true(pairs[0].reference == 0.125 && pairs[0].candidate == 0.25);
@@ -339,15 +339,15 @@ static void a_population_lays_out_the_samples(void **state) {
   verify_pair pairs[VERIFY_MOST_TRIED];
   double upper[2];
   for (int population = 0; population < 2; population++) {
-    store_close(s);
+    store_close(run);
     fixture_clear(*state);
-    s = fixture_open(*state, STORE_WRITE);
+    run = fixture_open(*state, STORE_WRITE);
     define("accuracy", "{\"worse_by\": 0.5, \"relative\": false, \"of\": \"error\"}",
            population ? "population" : "held_out");
     put_attempt();
     for (uint64_t i = 0; i < 4; i++)
       put_bits(FRESH + i, 0x7F, i % 2 == 0 ? 0x3F : 0xFF);
-    assert_int_equal(evidence_load(s, &r, NULL), MPT_OK);
+    assert_int_equal(evidence_load(run, &r, NULL), MPT_OK);
     assert_int_equal(evidence_fresh_pairs(&r, &r.attempts[0], pairs), 4);
     assert_true(r.laid_out == population && r.rule.population == population);
     if (population) {
@@ -384,7 +384,7 @@ static void the_difference_of_one_training(void **state) {
   define("accuracy", RELATIVE, "held_out");
   put_pair(1, 0.8, 0.6);
   put(CANDIDATE, 2, (store_evaluation){.metric = 0.5}, usual().hash);
-  assert_int_equal(evidence_load(s, &r, NULL), MPT_OK);
+  assert_int_equal(evidence_load(run, &r, NULL), MPT_OK);
   assert_int_equal(r.evaluation_count, 3);
   assert_near(evidence_difference(&r, &r.evaluations[1]), 0.2, 1e-12);
   assert_near(evidence_difference_share(&r, &r.evaluations[1]), 0.25, 1e-12);

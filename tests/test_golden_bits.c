@@ -140,7 +140,7 @@ static void read_golden(golden *g) {
   char line[128], name[64], expected[64];
   FILE *file = fopen(g->path, "r");
   g->there = file != NULL;
-  if (!g->there)
+  if (file == NULL)
     return;
   if (fscanf(file, "numerics %d\n", &g->numerics_there) != 1)
     fail_msg("%s is damaged", g->path);
