@@ -145,7 +145,7 @@ static void read_golden(golden *g) {
   if (fscanf(file, "numerics %d\n", &g->numerics_there) != 1)
     fail_msg("%s is damaged", g->path);
   for (int i = 0; i < TRAININGS; i++) {
-    unsigned long long hash;
+    unsigned long long hash = 0;
     name_training(i, expected);
     if (fgets(line, sizeof line, file) == NULL || strrchr(line, ' ') == NULL)
       fail_msg("%s is damaged", g->path);

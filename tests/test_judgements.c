@@ -21,7 +21,7 @@ typedef struct sample {
 
 static void draw(gsl_rng *random, int classes, bool rare, sample *s) {
   for (int c = 0; c < classes; c++) {
-    s->targets[c] = gsl_rng_uniform(random) < (rare ? 0.02 : 0.4);
+    s->targets[c] = gsl_rng_uniform(random) < (rare ? 0.02 : 0.4) ? 1.0F : 0.0F;
     s->outputs[c] = (float)(gsl_rng_uniform(random) - 0.5 + (s->targets[c] - 0.4) * 0.5);
   }
   s->label = (int32_t)gsl_rng_uniform_int(random, (unsigned long)(rare ? 2 : classes));

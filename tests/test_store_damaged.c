@@ -258,7 +258,8 @@ static json_t *odd_value(void) {
 static char *mutated(const char *text, bool byte) {
   if (byte) {
     char *copy = strdup(text);
-    copy[below((uint32_t)strlen(text))] ^= (char)(1u << below(7));
+    const uint32_t at = below((uint32_t)strlen(text));
+    copy[at] = (char)(copy[at] ^ (int)(1u << below(7)));
     return copy;
   }
   json_t *json = json_loads(text, JSON_DECODE_ANY, NULL);
@@ -285,7 +286,7 @@ typedef struct whole_run {
 } whole_run;
 
 static void read_file(whole_run *r) {
-  struct stat about;
+  struct stat about = {0};
   const int file = open(r->file, O_RDONLY);
   assert_true(file >= 0 && fstat(file, &about) == 0);
   r->length = (size_t)about.st_size;

@@ -68,7 +68,7 @@ static double leading(const char *digits, long count, long point, long *power) {
 static mpt_status quotient(const decimal *a, const decimal *b, double *relative, mpt_error *error) {
   const long first = -(a->point > b->point ? a->point : b->point);
   const long end = end_of(a) > end_of(b) ? end_of(a) : end_of(b), count = end - first;
-  char *digits = malloc((size_t)count);
+  char *digits = calloc(1, (size_t)count);
   if (digits == NULL)
     return mpt_fail_memory(error, "the digits of a difference", (size_t)count);
   bool less = false;

@@ -70,8 +70,8 @@ mpt_status network_open(const train_options *options, network **out, mpt_error *
   *out = n;
   return MPT_OK;
 fail:
-  const bool full = status == MPT_ERROR_MEMORY || status == MPT_ERROR_DEVICE_MEMORY;
-  if (full && n->session != NULL && error != NULL)
+  if ((status == MPT_ERROR_MEMORY || status == MPT_ERROR_DEVICE_MEMORY) && n->session != NULL &&
+      error != NULL)
     network_advise(n, options, error);
   network_close(n);
   return status;
