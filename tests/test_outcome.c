@@ -23,6 +23,7 @@ static search nothing_passed(double deviation) {
   undecided = (candidate){.label = "candidate 7", .verdict = MPT_VERDICT_INCONCLUSIVE};
   undecided.seen = (evidence){.fresh = true,
                               .attempted = true,
+                              .weight = 0.5,
                               .pairs = 9,
                               .worse = 0.016,
                               .worse_share = 0.008,
