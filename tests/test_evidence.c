@@ -281,6 +281,24 @@ static void accuracy_without_known_samples_bounds_nothing(void **state) {
   assert_true(e.worse == 0 && e.interval.lower == -INFINITY && e.interval.upper == INFINITY);
 }
 
+/* It has no samples, which is not that they are unknown. */
+static void a_diverged_training_fails_an_accuracy_too(void **state) {
+  (void)state;
+  define("accuracy", ABSOLUTE, "held_out");
+  put_attempt();
+  const store_condition c = usual();
+  uint8_t bits = 0x7F;
+  for (uint64_t i = 0; i < 3; i++)
+    put_bits(FRESH + i, 0x7F, 0x7F);
+  put(REFERENCE, FRESH + 3,
+      (store_evaluation){.metric = 7 / 8.0, .judged = 8, .right = &bits, .unit = 1}, c.hash);
+  put(CANDIDATE, FRESH + 3, (store_evaluation){.metric = NAN, .diverged = true}, c.hash);
+  const evidence e = seen();
+  assert_int_equal(e.verified.tried, 4);
+  assert_int_equal(e.verified.candidate_diverged, 1);
+  assert_int_equal(e.verified.verdict, MPT_VERDICT_FAIL);
+}
+
 static void equal_accuracy_has_an_interval_of_some_width(void **state) {
   (void)state;
   define("accuracy", ABSOLUTE, "held_out");
@@ -405,6 +423,7 @@ int main(void) {
       TEST(failures_are_counted_and_not_averaged),
       TEST(fresh_failures_are_in_the_verdict),
       TEST(accuracy_without_known_samples_bounds_nothing),
+      TEST(a_diverged_training_fails_an_accuracy_too),
       TEST(equal_accuracy_has_an_interval_of_some_width),
       TEST(pairs_hold_sums_over_the_samples),
       TEST(of_the_error_the_error_is_compared),

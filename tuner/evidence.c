@@ -193,10 +193,12 @@ static bool is_fresh(const store_attempt *attempt, uint64_t seed, int tried) {
          seed < attempt->first_seed + (uint64_t)tried;
 }
 
-/* Of a metric that moves in steps, pairs whose samples are not known have a mean and no bound. */
+/* Of a metric that moves in steps, pairs whose samples are not known have a mean and no bound. One
+ * that diverged has none to know. */
 static bool is_bounded(const evidence_records *r, const verify_pair *pairs, int count) {
   for (int i = 0; i < count; i++)
-    if (r->in_steps && pairs[i].samples == 0)
+    if (r->in_steps && pairs[i].samples == 0 && isfinite(pairs[i].reference) &&
+        isfinite(pairs[i].candidate))
       return false;
   return count > 0;
 }
