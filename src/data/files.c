@@ -142,6 +142,12 @@ mpt_status files_find(const data_spec *spec, const char *pattern, file_list *fil
                     "no file '/%s' of package %s; install it (apt-get install %s), or look where "
                     "this version of it has its files",
                     pattern, spec->package, spec->package);
+  if (access(root, F_OK) == 0)
+    return mpt_fail(
+        error, MPT_ERROR_NOT_FOUND,
+        "no file '%s' of package %s, which is unpacked in '%s'; look where this version "
+        "of it has its files",
+        pattern, spec->package, root);
   return mpt_fail(error, MPT_ERROR_NOT_FOUND,
                   "no data of package %s: it is not installed, and '%s' is not below '%s'; install "
                   "it (apt-get install %s), or let ./mptune fetch it",

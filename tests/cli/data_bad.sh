@@ -46,4 +46,8 @@ truncate -s 10G huge.csv
 for f in good.csv names.csv quoted.csv short.csv.gz huge.csv; do data "header: true, $csv: $f"; done
 rm huge.csv
 data 'kind: csv, classes: 3, package: nosuch-package, file: good.csv'
+mkdir -p cache/packages/unpacked-package
+export MPTUNE_CACHE=$PWD/cache
+data 'kind: csv, classes: 3, package: unpacked-package, file: good.csv'
+unset MPTUNE_CACHE
 [ ! -e runs ] || echo "a run was left behind"
