@@ -1,8 +1,9 @@
-/* What is said of a policy in a row of a table. */
+/* What is said of a policy in a row of a table, and which policies have one. */
+#include "base/error.h"
 #include "base/json.h"
 #include "tuner/search.h"
-#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *why_untrained(const search *s, const candidate *c) {
@@ -39,6 +40,40 @@ tuner_row search_row(const search *s, const candidate *c) {
   snprintf(row.label, sizeof row.label, "%s", c->label);
   memcpy(row.policy, c->hash, sizeof row.policy);
   return row;
+}
+
+static tuner_row row_of(const search *s, const candidate *c, const candidate *winner) {
+  tuner_row row = search_row(s, c);
+  row.winner = c == winner || (row.reference && winner == NULL && s->reference.permitted);
+  return row;
+}
+
+/* Of those that are not uniform: the winner, or else what was written in its place and what could
+ * not be decided, since the message speaks of them. */
+static bool is_spoken_of(const search *s, const candidate *c, const candidate *winner,
+                         const candidate *written) {
+  return c == written || (winner == NULL && c == outcome_undecided(s));
+}
+
+mpt_status search_rows(const search *s, const candidate *winner, const candidate *written,
+                       tuner_summary *summary, mpt_error *error) {
+  summary->rows = calloc((size_t)s->candidate_count + 2, sizeof *summary->rows);
+  if (summary->rows == NULL)
+    return mpt_fail_memory(error, "the summary", 0);
+  for (int i = 0; i < s->candidate_count; i++)
+    if (!s->candidates[i]->uniform && is_spoken_of(s, s->candidates[i], winner, written))
+      summary->rows[summary->row_count++] = row_of(s, s->candidates[i], winner);
+  bool reference_shown = false;
+  for (int i = 0; i < s->candidate_count; i++) {
+    if (!s->candidates[i]->uniform)
+      continue;
+    tuner_row row = row_of(s, s->candidates[i], winner);
+    reference_shown = reference_shown || row.reference;
+    summary->rows[summary->row_count++] = row;
+  }
+  if (!reference_shown)
+    summary->rows[summary->row_count++] = row_of(s, &s->reference, winner);
+  return MPT_OK;
 }
 
 const char *tuner_row_verdict(const tuner_row *row) {

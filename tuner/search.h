@@ -274,6 +274,10 @@ mpt_status reasons_make(search *s, const candidate *winner, struct json_t **reas
 
 /* ---- rows.c: what is said of a policy in tables ---- */
 tuner_row search_row(const search *s, const candidate *c);
+/* Those of the summary: the policies that its message speaks of, the uniform ones, the reference.
+ */
+mpt_status search_rows(const search *s, const candidate *winner, const candidate *written,
+                       tuner_summary *summary, mpt_error *error);
 
 /* ---- outcome.c: what the search came to ---- */
 /* The policy that most people would train in without a search: the fastest uniform one of 16 bits
@@ -290,8 +294,13 @@ const candidate *outcome_undecided(const search *s);
 char *outcome_message(const search *s, const candidate *winner, const candidate *written,
                       const tuner_summary *summary);
 
-/* ---- write.c ---- */
+/* ---- write_policy.c ---- */
 /* policy.yaml from the moment there is a candidate. */
 mpt_status write_policy(search *s, const candidate *c, mpt_verdict verdict, mpt_error *error);
+
+/* ---- winner_note.c ---- */
+/* `winner` is NULL where nothing is gained, `written` where no policy was written. */
+mpt_status write_winner_note(search *s, const candidate *winner, const candidate *written,
+                             mpt_verdict verdict, const tuner_summary *summary, mpt_error *error);
 
 #endif
