@@ -19,13 +19,15 @@ allowed() {
   kernels) echo "$library format policy" ;;
   kernels/cpu | kernels/cuda) echo "$library format policy kernels" ;;
   src/runtime) echo "$library format policy kernels" ;;
+  src/process) echo "$command" ;;
+  src/contract) echo "$command" ;;
   src/profile) echo "$command" ;;
   src/bench) echo "$command profile" ;;
   src/workload) echo "$command profile/shipped.h" ;;
   src/data) echo "$command workload" ;;
   src/train) echo "$command profile/pass_kind.h workload data" ;;
   src/store) echo "$command workload data train" ;;
-  tuner/evaluators) echo "$command workload data train store" ;;
+  tuner/evaluators) echo "$command process contract workload data train store" ;;
   tuner) echo "$command profile workload data train store tuner/evaluators" ;;
   src/report) echo "$command workload data train store tuner" ;;
   src/cli) echo "$command bench profile workload data train store tuner report" ;;
@@ -77,7 +79,7 @@ breaches() { # of the tree in the working directory, a line for each
         ;;
       esac
       case $from in
-      base | format | policy | runtime | kernels | kernels/* | profile | bench | \
+      base | format | policy | runtime | kernels | kernels/* | process | contract | profile | bench | \
         workload | data | train | store | tuner | tuner/* | report | cli | mptune) ;;
       *) continue ;; # the system's
       esac
