@@ -214,6 +214,40 @@ static void of_sums_that_cannot_share(void **state) {
   check_gradients(&m, 6);
 }
 
+/* The branch is one layer, which reads the stream itself: of each kind that can be one. */
+static void of_branches_of_one_layer(void **state) {
+  (void)state;
+  test_model m;
+  test_model_begin(&m, LOSS_CROSS_ENTROPY);
+  m.info = (dataset_info){.rank = 1, .shape = {6}, .classes = 4};
+  test_linear(&m, "stem", 8);
+  test_linear(&m, "a", 8);
+  test_layer(&m, "residual", "a.sum", "stem", "a", NULL);
+  test_layer(&m, "gelu", "b", NULL);
+  test_layer(&m, "residual", "b.sum", "b", "a.sum", NULL);
+  test_layer(&m, "layernorm", "c", NULL);
+  test_layer(&m, "residual", "c.sum", "b.sum", "c", NULL);
+  test_layer(&m, "tanh", "d", NULL);
+  test_layer(&m, "residual", "d.sum", "c.sum", "d", NULL);
+  test_layer(&m, "softmax", "e", NULL);
+  test_layer(&m, "residual", "e.sum", "d.sum", "e", NULL);
+  test_linear(&m, "head", 4);
+  check_gradients(&m, 7);
+  test_model_begin(&m, LOSS_CROSS_ENTROPY);
+  m.info = (dataset_info){.rank = 3, .shape = {2, 4, 4}, .classes = 3};
+  layer_spec *layer = test_layer(&m, "conv2d", "stem", NULL);
+  layer->channels = 3, layer->kernel = 3, layer->padding = 1;
+  layer = test_layer(&m, "conv2d", "a", NULL);
+  layer->channels = 3, layer->kernel = 3, layer->padding = 1;
+  test_layer(&m, "residual", "a.sum", "stem", "a", NULL);
+  layer = test_layer(&m, "avgpool", "b", NULL);
+  layer->kernel = 3, layer->padding = 1, layer->stride = 1;
+  test_layer(&m, "residual", "b.sum", "a.sum", "b", NULL);
+  test_layer(&m, "flatten", "flatten", NULL);
+  test_linear(&m, "head", 3);
+  check_gradients(&m, 5);
+}
+
 static void of_float_targets(void **state) {
   (void)state;
   test_model m;
@@ -336,6 +370,7 @@ int main(void) {
       cmocka_unit_test(of_a_gpt),
       cmocka_unit_test(of_a_net_with_every_turn),
       cmocka_unit_test(of_sums_that_cannot_share),
+      cmocka_unit_test(of_branches_of_one_layer),
       cmocka_unit_test(of_float_targets),
       cmocka_unit_test(of_binary_labels),
       cmocka_unit_test(of_a_view_at_the_end),

@@ -96,10 +96,10 @@ static bool may_share(const planner *p, int layer, int input) {
              graph_gradient_format(g, p->request->assignment, g->layers[layer].output);
 }
 
-/* Whether another layer than `layer`, behind layer `after`, reads the tensor: its backward pass
- * adds to the tensor's gradient before that of `after` runs. */
-static bool read_between(const graph *g, int tensor, int after, int layer) {
-  for (int i = after + 1; i < layer; i++)
+/* Whether another layer than `layer`, from layer `first` on, reads the tensor: its backward pass
+ * adds to the tensor's gradient when that of `first` runs, or before. */
+static bool read_between(const graph *g, int tensor, int first, int layer) {
+  for (int i = first; i < layer; i++)
     for (int k = 0; k < g->layers[i].input_count; k++)
       if (g->layers[i].inputs[k] == tensor)
         return true;
@@ -107,7 +107,8 @@ static bool read_between(const graph *g, int tensor, int after, int layer) {
 }
 
 /* Both gradients of a sum are its output's. The branch, whose producer is nearer, may share it when
- * nobody else adds to it and its producer uses it up before anything is added to the stream's. */
+ * nobody else adds to it and its producer uses it up before anything is added to the stream's, by
+ * itself either: it may read the stream. */
 static void share_residual(planner *p, int layer) {
   const graph *g = p->g;
   const graph_layer *l = &g->layers[layer];
