@@ -30,7 +30,7 @@ static gemm_choice choice_of(int64_t m, int rank) {
 
 static bool known(int64_t m, gemm_choice *x) {
   *x = choice_of(m, 99);
-  return gemm_choice_read(path, x);
+  return mpt_gemm_choice_read(path, x);
 }
 
 static int new_file(void **state) {
@@ -53,7 +53,7 @@ static void what_was_chosen_is_read_again(void **state) {
   assert_false(known(1, &x));
   for (int i = 1; i < 20; i++) {
     gemm_choice given = choice_of(i, i);
-    gemm_choice_share(path, &given);
+    mpt_gemm_choice_share(path, &given);
   }
   for (int i = 1; i < 20; i++) {
     gemm_choice expected = choice_of(i, i);
@@ -66,8 +66,8 @@ static void what_was_chosen_is_read_again(void **state) {
 static void the_first_choice_counts(void **state) {
   (void)state;
   gemm_choice first = choice_of(5, 1), second = choice_of(5, 2);
-  gemm_choice_share(path, &first);
-  gemm_choice_share(path, &second);
+  mpt_gemm_choice_share(path, &first);
+  mpt_gemm_choice_share(path, &second);
   assert_int_equal(first.rank, 1);
   assert_int_equal(second.rank, 1);
   assert_memory_equal(&first, &second, sizeof first);
@@ -78,7 +78,7 @@ enum { THREADS = 8, PRODUCTS = 50 };
 static void *choose_all(void *chosen) {
   for (int i = 0; i < PRODUCTS; i++) {
     gemm_choice *x = (gemm_choice *)chosen + i;
-    gemm_choice_share(path, x);
+    mpt_gemm_choice_share(path, x);
   }
   return NULL;
 }
@@ -105,8 +105,8 @@ static void all_who_choose_at_once_agree(void **state) {
 static void damaged_lines_are_passed_over(void **state) {
   (void)state;
   gemm_choice first = choice_of(1, 1), second = choice_of(2, 2), x;
-  gemm_choice_share(path, &first);
-  gemm_choice_share(path, &second);
+  mpt_gemm_choice_share(path, &first);
+  mpt_gemm_choice_share(path, &second);
   struct stat info;
   assert_int_equal(stat(path, &info), 0);
   for (off_t at = 0; at < info.st_size / 2; at++) { /* any digit of the first */
@@ -131,15 +131,15 @@ static void damaged_lines_are_passed_over(void **state) {
 static void a_line_cut_short_spoils_no_other(void **state) {
   (void)state;
   gemm_choice first = choice_of(1, 1), second = choice_of(2, 2), third = choice_of(3, 3), x;
-  gemm_choice_share(path, &first);
-  gemm_choice_share(path, &second);
+  mpt_gemm_choice_share(path, &first);
+  mpt_gemm_choice_share(path, &second);
   struct stat info;
   assert_int_equal(stat(path, &info), 0);
   assert_int_equal(truncate(path, info.st_size - 7), 0);
   assert_true(known(1, &x));
   assert_false(known(2, &x));
-  gemm_choice_share(path, &third);
-  gemm_choice_share(path, &second);
+  mpt_gemm_choice_share(path, &third);
+  mpt_gemm_choice_share(path, &second);
   assert_true(known(1, &x) && known(2, &x) && known(3, &x));
 }
 
@@ -152,17 +152,17 @@ static void a_file_of_something_else_is_ignored(void **state) {
     fputc(i & 255, file);
   fclose(file);
   assert_false(known(1, &x));
-  gemm_choice_share(path, &given);
+  mpt_gemm_choice_share(path, &given);
   assert_true(known(1, &x));
 }
 
 static void without_a_file_nothing_is_wrong(void **state) {
   (void)state;
   gemm_choice given = choice_of(1, 1), expected = given;
-  gemm_choice_share("/nonexistent/choices", &given);
+  mpt_gemm_choice_share("/nonexistent/choices", &given);
   assert_memory_equal(&given, &expected, sizeof given);
-  assert_false(gemm_choice_read("/nonexistent/choices", &given));
-  assert_false(gemm_choice_read("/tmp", &given)); /* a folder */
+  assert_false(mpt_gemm_choice_read("/nonexistent/choices", &given));
+  assert_false(mpt_gemm_choice_read("/tmp", &given)); /* a folder */
 }
 
 #define CHOICE_TEST(name) cmocka_unit_test_setup_teardown(name, new_file, remove_file)

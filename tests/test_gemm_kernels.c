@@ -47,7 +47,7 @@ static void packing_transposes_and_pads(void **state) {
   for (int transpose = 0; transpose < 2; transpose++) {
     int rows = transpose ? 80 : 48, columns = transpose ? 48 : 80;
     void *to = device(NULL, sizeof y);
-    gemm_pack(stream, from, ROW, ROWS, COLUMNS, transpose, to, rows, columns);
+    mpt_gemm_pack(stream, from, ROW, ROWS, COLUMNS, transpose, to, rows, columns);
     fetch(y, to, sizeof y);
     for (int i = 0; i < rows; i++)
       for (int j = 0; j < columns; j++) {
@@ -83,7 +83,7 @@ static void finishing_rounds_once(void **state) {
                            .out_row = OUT_ROW,
                            .rows = ROWS,
                            .columns = COLUMNS};
-  gemm_finish(stream, MPT_FP32, &args);
+  mpt_gemm_finish(stream, MPT_FP32, &args);
   float out[ROWS * OUT_ROW];
   fetch(out, wide, sizeof out);
   for (int i = 0; i < ROWS; i++)
@@ -103,7 +103,7 @@ static void finishing_rounds_once(void **state) {
                             .out_row = COLUMNS,
                             .rows = ROWS,
                             .columns = COLUMNS};
-  gemm_finish(stream, MPT_BF16, &plain);
+  mpt_gemm_finish(stream, MPT_BF16, &plain);
   fetch(bits, narrow, sizeof bits);
   for (int i = 0; i < ROWS * COLUMNS; i++) {
     uint32_t word = (uint32_t)bits[i] << 16;
@@ -121,8 +121,8 @@ static void signs_sum_to_what_is_said(void **state) {
   for (int i = 0; i < 10; i++) {
     bool transpose = i % 2;
     float *memory = device(NULL, sizeof b);
-    int64_t sum = gemm_fill_signs(stream, MPT_FP32, memory, transpose ? K : N, N, K, transpose,
-                                  runs[i / 2][0], runs[i / 2][1]);
+    int64_t sum = mpt_gemm_fill_signs(stream, MPT_FP32, memory, transpose ? K : N, N, K, transpose,
+                                      runs[i / 2][0], runs[i / 2][1]);
     fetch(b, memory, sizeof b);
     for (int j = 0; j < N; j++) {
       double column = 0;
@@ -143,9 +143,9 @@ static uint32_t wrong_in(const gemm_key *key, const float *a, const float *b, co
   void *da = device(a, a_bytes), *db = device(b, b_bytes);
   void *to = device(out, (size_t)(key->m * key->row_out) * sizeof *out);
   if (samples)
-    gemm_check_samples(stream, key, da, db, to, 0x1p-20f, count);
+    mpt_gemm_check_samples(stream, key, da, db, to, 0x1p-20f, count);
   else
-    gemm_check_constant(stream, key, to, out[0], count);
+    mpt_gemm_check_constant(stream, key, to, out[0], count);
   fetch(&wrong, count, sizeof wrong);
   cudaFree(count), cudaFree(da), cudaFree(db), cudaFree(to);
   return wrong;
@@ -201,7 +201,7 @@ static void random_numbers_are_like_normal_ones(void **state) {
   enum { COUNT = 100000 };
   static float x[COUNT];
   float *memory = device(NULL, sizeof x);
-  gemm_fill_random(stream, MPT_FP32, memory, COUNT, 3);
+  mpt_gemm_fill_random(stream, MPT_FP32, memory, COUNT, 3);
   fetch(x, memory, sizeof x);
   double mean = 0, square = 0, neighbours = 0;
   for (int i = 0; i < COUNT; i++) {

@@ -92,8 +92,8 @@ static mpt_status cpu_download(void *context, mpt_t tensor, float *host, mpt_err
 const mpt_backend mpt_backend_cpu = {
     .name = "cpu",
     .device_kind = MPT_DEVICE_CPU,
-    .device_count = cpu_device_count,
-    .device_describe = cpu_device_describe,
+    .device_count = mpt_cpu_device_count,
+    .device_describe = mpt_cpu_device_describe,
     .open = cpu_open,
     .close = cpu_close,
     .synchronize = cpu_synchronize,

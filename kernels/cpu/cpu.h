@@ -18,8 +18,8 @@
 MPT_OPERATIONS(MPT_CPU_DECLARE)
 #undef MPT_CPU_DECLARE
 
-mpt_status cpu_device_count(int *count, mpt_error *error);
-mpt_status cpu_device_describe(int index, mpt_device_info *info, mpt_error *error);
+mpt_status mpt_cpu_device_count(int *count, mpt_error *error);
+mpt_status mpt_cpu_device_describe(int index, mpt_device_info *info, mpt_error *error);
 
 /* Address space for products in `threads` threads at one time: MPT_ERROR_MEMORY names the limit. */
 mpt_status mpt_cpu_blas_room(int threads, mpt_error *error);

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-mpt_status cpu_device_count(int *count, mpt_error *error) {
+mpt_status mpt_cpu_device_count(int *count, mpt_error *error) {
   (void)error;
   *count = 1;
   return MPT_OK;
@@ -41,7 +41,7 @@ static void describe_blas(char *text, size_t size) {
   snprintf(text, size, "%.*s %.24s", (int)name, config, openblas_get_corename());
 }
 
-mpt_status cpu_device_describe(int index, mpt_device_info *info, mpt_error *error) {
+mpt_status mpt_cpu_device_describe(int index, mpt_device_info *info, mpt_error *error) {
   (void)index, (void)error;
   processor_name(info->name, sizeof info->name);
   describe_blas(info->blas, sizeof info->blas);

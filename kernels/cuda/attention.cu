@@ -141,9 +141,9 @@ mpt_status mpt_cuda_attention_forward(mpt_queue *queue, const mpt_attention_args
   attention_problem p = problem_of(args);
   MPT_RETURN_IF_FAILED(check_depth(p, error));
   if (uses_tensor_cores(p))
-    attention_mma_forward(c, p, all_direct(p, false));
+    mpt_attention_mma_forward(c, p, all_direct(p, false));
   else
-    attention_plain_forward(c, p);
+    mpt_attention_plain_forward(c, p);
   return CUDA_LAUNCHED("attention_forward", error);
 }
 
@@ -171,9 +171,9 @@ mpt_status mpt_cuda_attention_backward(mpt_queue *queue, const mpt_attention_arg
     p.delta = p.lse2 + rows;
     prepare(c, p, direct);
     if (uses_tensor_cores(p))
-      attention_mma_backward(c, p, direct);
+      mpt_attention_mma_backward(c, p, direct);
     else
-      attention_plain_backward(c, p);
+      mpt_attention_plain_backward(c, p);
     MPT_RETURN_IF_FAILED(CUDA_LAUNCHED("attention_backward", error));
   }
   return MPT_OK;

@@ -33,10 +33,10 @@ struct attention_problem {
 constexpr float LOG2_E = 1.4426950408889634f, LN_2 = 0.6931471805599453f;
 
 /* Each launches for the pairs of `p` on the stream. */
-void attention_plain_forward(const cuda_context *c, const attention_problem &p);
-void attention_plain_backward(const cuda_context *c, const attention_problem &p);
-void attention_mma_forward(const cuda_context *c, const attention_problem &p, bool direct);
-void attention_mma_backward(const cuda_context *c, const attention_problem &p, bool direct);
+void mpt_attention_plain_forward(const cuda_context *c, const attention_problem &p);
+void mpt_attention_plain_backward(const cuda_context *c, const attention_problem &p);
+void mpt_attention_mma_forward(const cuda_context *c, const attention_problem &p, bool direct);
+void mpt_attention_mma_backward(const cuda_context *c, const attention_problem &p, bool direct);
 
 /* Blocks of more than 48 KiB of shared memory ask for it first. */
 template <class Kernel> static inline void allow_shared(Kernel *kernel, int bytes) {

@@ -253,7 +253,7 @@ static void launch(const cuda_context *c, const attention_problem &p) {
   backward_queries<T, D, DIRECT, ROOMY><<<grid, queries::THREADS, queries::BYTES, c->stream>>>(p);
 }
 
-void attention_mma_backward(const cuda_context *c, const attention_problem &p, bool direct) {
+void mpt_attention_mma_backward(const cuda_context *c, const attention_problem &p, bool direct) {
   DISPATCH_MMA(p, direct, {
     typedef backward_shape<T, D, true, true> roomy;
     if constexpr (DIRECT && roomy::WIDE) {

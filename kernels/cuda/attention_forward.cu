@@ -151,7 +151,7 @@ static void launch(const cuda_context *c, const attention_problem &p) {
   forward<T, D, DIRECT, ROOMY><<<grid, shape::THREADS, shape::BYTES, c->stream>>>(p);
 }
 
-void attention_mma_forward(const cuda_context *c, const attention_problem &p, bool direct) {
+void mpt_attention_mma_forward(const cuda_context *c, const attention_problem &p, bool direct) {
   DISPATCH_MMA(p, direct, {
     typedef forward_shape<T, D, true> roomy;
     if constexpr (DIRECT && roomy::WIDE) {

@@ -265,7 +265,7 @@ template <int D> static void launch_backward(const cuda_context *c, const attent
   plain_backward<D, false><<<grid, THREADS, shape::BACKWARD, c->stream>>>(p);
 }
 
-void attention_plain_forward(const cuda_context *c, const attention_problem &p) {
+void mpt_attention_plain_forward(const cuda_context *c, const attention_problem &p) {
   if (p.depth <= 64)
     launch_forward<64>(c, p);
   else if (p.depth <= 128)
@@ -274,7 +274,7 @@ void attention_plain_forward(const cuda_context *c, const attention_problem &p) 
     launch_forward<256>(c, p);
 }
 
-void attention_plain_backward(const cuda_context *c, const attention_problem &p) {
+void mpt_attention_plain_backward(const cuda_context *c, const attention_problem &p) {
   if (p.depth <= 64)
     launch_backward<64>(c, p);
   else if (p.depth <= 128)

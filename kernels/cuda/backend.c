@@ -12,7 +12,7 @@ static void cuda_close(void *opaque) {
   cudaSetDevice(c->device);
   if (c->stream != NULL)
     cudaStreamSynchronize(c->stream);
-  cuda_gemm_close(c);
+  mpt_cuda_gemm_close(c);
   cudaFree(c->scratch);
   cudaFree(c->tickets);
   cudaFree(c->bins);
@@ -32,31 +32,34 @@ static void cuda_close(void *opaque) {
 
 static mpt_status take_memory(cuda_context *c, mpt_error *error) {
   const char *what = "opening a cuda queue";
-  MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc(&c->scratch, CUDA_SCRATCH_BYTES), what, error));
-  MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc(&c->gemm_workspace, CUDA_GEMM_BYTES), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaMalloc(&c->scratch, CUDA_SCRATCH_BYTES), what, error));
+  MPT_RETURN_IF_FAILED(
+      mpt_cuda_check(cudaMalloc(&c->gemm_workspace, CUDA_GEMM_BYTES), what, error));
   size_t tickets = CUDA_TICKETS * sizeof *c->tickets;
-  MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc((void **)&c->tickets, tickets), what, error));
-  MPT_RETURN_IF_FAILED(cuda_check(cudaMemsetAsync(c->tickets, 0, tickets, c->stream), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaMalloc((void **)&c->tickets, tickets), what, error));
+  MPT_RETURN_IF_FAILED(
+      mpt_cuda_check(cudaMemsetAsync(c->tickets, 0, tickets, c->stream), what, error));
   size_t bins = MPT_EXPONENT_BINS * sizeof *c->bins;
-  MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc((void **)&c->bins, bins), what, error));
-  MPT_RETURN_IF_FAILED(cuda_check(cudaMemsetAsync(c->bins, 0, bins, c->stream), what, error));
-  MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc((void **)&c->fault, sizeof *c->fault), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaMalloc((void **)&c->bins, bins), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaMemsetAsync(c->bins, 0, bins, c->stream), what, error));
   MPT_RETURN_IF_FAILED(
-      cuda_check(cudaMemsetAsync(c->fault, 0, sizeof *c->fault, c->stream), what, error));
+      mpt_cuda_check(cudaMalloc((void **)&c->fault, sizeof *c->fault), what, error));
   MPT_RETURN_IF_FAILED(
-      cuda_check(cudaMallocHost((void **)&c->staging, CUDA_STAGING_BYTES), what, error));
-  MPT_RETURN_IF_FAILED(cuda_check(
+      mpt_cuda_check(cudaMemsetAsync(c->fault, 0, sizeof *c->fault, c->stream), what, error));
+  MPT_RETURN_IF_FAILED(
+      mpt_cuda_check(cudaMallocHost((void **)&c->staging, CUDA_STAGING_BYTES), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(
       cudaMallocHost((void **)&c->fetched, MPT_FETCH_SLOTS * MPT_FETCH_BYTES), what, error));
   for (int i = 0; i < MPT_FETCH_SLOTS; i++)
-    MPT_RETURN_IF_FAILED(cuda_check(cudaEventCreate(&c->fetches[i]), what, error));
+    MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaEventCreate(&c->fetches[i]), what, error));
   c->last_fetched = -1;
-  return cuda_check(cudaEventCreateWithFlags(&c->staging_free, cudaEventDisableTiming), what,
-                    error);
+  return mpt_cuda_check(cudaEventCreateWithFlags(&c->staging_free, cudaEventDisableTiming), what,
+                        error);
 }
 
 static mpt_status cuda_open(const mpt_queue_config *config, void **out, mpt_error *error) {
   int count = 0;
-  MPT_RETURN_IF_FAILED(cuda_device_count(&count, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_device_count(&count, error));
   if (config->device_index < 0 || config->device_index >= count)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "there is no cuda device %d, only 0 to %d",
                     config->device_index, count - 1);
@@ -65,9 +68,9 @@ static mpt_status cuda_open(const mpt_queue_config *config, void **out, mpt_erro
   if (c == NULL)
     return mpt_fail_memory(error, "a cuda queue", sizeof *c);
   c->device = config->device_index;
-  MPT_TRY(cuda_check(cudaSetDevice(c->device), "cuda", error));
+  MPT_TRY(mpt_cuda_check(cudaSetDevice(c->device), "cuda", error));
   struct cudaDeviceProp p;
-  MPT_TRY(cuda_check(cudaGetDeviceProperties(&p, c->device), "cuda", error));
+  MPT_TRY(mpt_cuda_check(cudaGetDeviceProperties(&p, c->device), "cuda", error));
   c->multiprocessors = p.multiProcessorCount;
   c->capability = 10 * p.major + p.minor;
   c->l2_bytes = (size_t)p.l2CacheSize;
@@ -75,17 +78,17 @@ static mpt_status cuda_open(const mpt_queue_config *config, void **out, mpt_erro
   if (c->capability < 80) {
     status = mpt_fail(error, MPT_ERROR_UNSUPPORTED,
                       "%s has compute capability %d.%d, the cuda backend needs 8.0 or later; use "
-                      "--backend cpu",
+                      "the cpu backend",
                       c->name, p.major, p.minor);
     goto fail;
   }
   c->stream = config->stream;
   c->owns_stream = config->stream == NULL;
   if (c->owns_stream)
-    MPT_TRY(
-        cuda_check(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "cuda", error));
+    MPT_TRY(mpt_cuda_check(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "cuda",
+                           error));
   MPT_TRY(take_memory(c, error));
-  MPT_TRY(cuda_gemm_open(c, error));
+  MPT_TRY(mpt_cuda_gemm_open(c, error));
   *out = c;
   return MPT_OK;
 fail:
@@ -95,11 +98,11 @@ fail:
 
 static mpt_status read_fault(cuda_context *c, mpt_error *error) {
   cuda_fault fault;
-  MPT_RETURN_IF_FAILED(cuda_check(
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(
       cudaMemcpy(&fault, c->fault, sizeof fault, cudaMemcpyDeviceToHost), "cuda", error));
   if (fault.kind == CUDA_FAULT_NONE)
     return MPT_OK;
-  MPT_RETURN_IF_FAILED(cuda_check(cudaMemset(c->fault, 0, sizeof fault), "cuda", error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaMemset(c->fault, 0, sizeof fault), "cuda", error));
   return mpt_fail(error, MPT_ERROR_ARGUMENT, "%s %d of row %lld is not in 0 to %lld",
                   fault.kind == CUDA_FAULT_LABEL ? "label" : "id", fault.value,
                   (long long)fault.row, (long long)fault.limit - 1);
@@ -107,7 +110,7 @@ static mpt_status read_fault(cuda_context *c, mpt_error *error) {
 
 static mpt_status cuda_synchronize(void *opaque, mpt_error *error) {
   cuda_context *c = opaque;
-  MPT_RETURN_IF_FAILED(cuda_check(cudaStreamSynchronize(c->stream), "cuda", error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaStreamSynchronize(c->stream), "cuda", error));
   c->staging_used = 0;
   return read_fault(c, error);
 }
@@ -124,8 +127,8 @@ static mpt_status cuda_allocate(void *opaque, size_t bytes, void **data, mpt_err
                     (double)bytes / 1073741824.0, (double)left / 1073741824.0,
                     (double)total / 1073741824.0);
   }
-  MPT_RETURN_IF_FAILED(cuda_check(result, "cuda", error));
-  return cuda_check(cudaMemsetAsync(*data, 0, bytes > 0 ? bytes : 1, c->stream), "cuda", error);
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(result, "cuda", error));
+  return mpt_cuda_check(cudaMemsetAsync(*data, 0, bytes > 0 ? bytes : 1, c->stream), "cuda", error);
 }
 
 static void cuda_release(void *opaque, void *data) {
@@ -140,30 +143,30 @@ static mpt_status cuda_write(void *opaque, const void *host, size_t bytes, void 
   cuda_context *c = opaque;
   const char *what = "an upload to the device";
   if (bytes > CUDA_STAGING_BYTES) {
-    MPT_RETURN_IF_FAILED(cuda_check(
+    MPT_RETURN_IF_FAILED(mpt_cuda_check(
         cudaMemcpyAsync(data, host, bytes, cudaMemcpyHostToDevice, c->stream), what, error));
-    return cuda_check(cudaStreamSynchronize(c->stream), what, error);
+    return mpt_cuda_check(cudaStreamSynchronize(c->stream), what, error);
   }
   size_t whole = (bytes + 255) / 256 * 256;
   if (c->staging_used + whole > CUDA_STAGING_BYTES) {
-    MPT_RETURN_IF_FAILED(cuda_check(cudaEventRecord(c->staging_free, c->stream), what, error));
-    MPT_RETURN_IF_FAILED(cuda_check(cudaEventSynchronize(c->staging_free), what, error));
+    MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaEventRecord(c->staging_free, c->stream), what, error));
+    MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaEventSynchronize(c->staging_free), what, error));
     c->staging_used = 0;
   }
   char *place = c->staging + c->staging_used;
   c->staging_used += whole;
   memcpy(place, host, bytes);
-  return cuda_check(cudaMemcpyAsync(data, place, bytes, cudaMemcpyHostToDevice, c->stream), what,
-                    error);
+  return mpt_cuda_check(cudaMemcpyAsync(data, place, bytes, cudaMemcpyHostToDevice, c->stream),
+                        what, error);
 }
 
 static mpt_status cuda_read(void *opaque, const void *data, size_t bytes, void *host,
                             mpt_error *error) {
   cuda_context *c = opaque;
   const char *what = "a download from the device";
-  MPT_RETURN_IF_FAILED(cuda_check(
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(
       cudaMemcpyAsync(host, data, bytes, cudaMemcpyDeviceToHost, c->stream), what, error));
-  return cuda_check(cudaStreamSynchronize(c->stream), what, error);
+  return mpt_cuda_check(cudaStreamSynchronize(c->stream), what, error);
 }
 
 static mpt_status cuda_fetch(void *opaque, int slot, const void *data, size_t bytes,
@@ -172,10 +175,10 @@ static mpt_status cuda_fetch(void *opaque, int slot, const void *data, size_t by
   const char *what = "a fetch from the device";
   if (c->last_fetched == slot) /* no time is counted from an event that is recorded again */
     c->last_fetched = -1;
-  MPT_RETURN_IF_FAILED(cuda_check(cudaMemcpyAsync(c->fetched + slot * MPT_FETCH_BYTES, data, bytes,
-                                                  cudaMemcpyDeviceToHost, c->stream),
-                                  what, error));
-  return cuda_check(cudaEventRecord(c->fetches[slot], c->stream), what, error);
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaMemcpyAsync(c->fetched + slot * MPT_FETCH_BYTES, data,
+                                                      bytes, cudaMemcpyDeviceToHost, c->stream),
+                                      what, error));
+  return mpt_cuda_check(cudaEventRecord(c->fetches[slot], c->stream), what, error);
 }
 
 static mpt_status cuda_fetched(void *opaque, int slot, size_t bytes, void *host, double *seconds,
@@ -183,9 +186,9 @@ static mpt_status cuda_fetched(void *opaque, int slot, size_t bytes, void *host,
   cuda_context *c = opaque;
   const char *what = "the queue, up to a fetch";
   float milliseconds = NAN;
-  MPT_RETURN_IF_FAILED(cuda_check(cudaEventSynchronize(c->fetches[slot]), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaEventSynchronize(c->fetches[slot]), what, error));
   if (c->last_fetched >= 0 && c->last_fetched != slot)
-    MPT_RETURN_IF_FAILED(cuda_check(
+    MPT_RETURN_IF_FAILED(mpt_cuda_check(
         cudaEventElapsedTime(&milliseconds, c->fetches[c->last_fetched], c->fetches[slot]), what,
         error));
   memcpy(host, c->fetched + slot * MPT_FETCH_BYTES, bytes);
@@ -202,22 +205,22 @@ struct mpt_recording {
 
 static mpt_status cuda_record_begin(void *opaque, mpt_error *error) {
   cuda_context *c = opaque;
-  return cuda_check(cudaStreamBeginCapture(c->stream, cudaStreamCaptureModeThreadLocal),
-                    "recording a step", error);
+  return mpt_cuda_check(cudaStreamBeginCapture(c->stream, cudaStreamCaptureModeThreadLocal),
+                        "recording a step", error);
 }
 
 static mpt_status cuda_record_end(void *opaque, mpt_recording **out, mpt_error *error) {
   cuda_context *c = opaque;
   cudaGraph_t graph = NULL;
   MPT_RETURN_IF_FAILED(
-      cuda_check(cudaStreamEndCapture(c->stream, &graph), "recording a step", error));
+      mpt_cuda_check(cudaStreamEndCapture(c->stream, &graph), "recording a step", error));
   mpt_status status = MPT_OK;
   mpt_recording *recording = calloc(1, sizeof *recording);
   if (recording == NULL)
     status = mpt_fail_memory(error, "a recording", sizeof *recording);
   if (status == MPT_OK)
-    status =
-        cuda_check(cudaGraphInstantiate(&recording->graph, graph, 0), "recording a step", error);
+    status = mpt_cuda_check(cudaGraphInstantiate(&recording->graph, graph, 0), "recording a step",
+                            error);
   cudaGraphDestroy(graph);
   if (status != MPT_OK) {
     free(recording);
@@ -229,7 +232,7 @@ static mpt_status cuda_record_end(void *opaque, mpt_recording **out, mpt_error *
 
 static mpt_status cuda_replay(void *opaque, const mpt_recording *recording, mpt_error *error) {
   cuda_context *c = opaque;
-  return cuda_check(cudaGraphLaunch(recording->graph, c->stream), "replaying a step", error);
+  return mpt_cuda_check(cudaGraphLaunch(recording->graph, c->stream), "replaying a step", error);
 }
 
 static void cuda_recording_free(void *opaque, mpt_recording *recording) {
@@ -290,9 +293,9 @@ const mpt_backend mpt_backend_cuda = {
                   SERVES_LITE(dropout) | SERVES_LITE(layernorm_forward) |
                   SERVES_LITE(layernorm_backward) | SERVES_LITE(attention_forward) |
                   SERVES_LITE(attention_backward) | SERVES_LITE(cross_entropy),
-    .device_count = cuda_device_count,
-    .device_describe = cuda_device_describe,
-    .device_observe = cuda_device_observe,
+    .device_count = mpt_cuda_device_count,
+    .device_describe = mpt_cuda_device_describe,
+    .device_observe = mpt_cuda_device_observe,
     .open = cuda_open,
     .close = cuda_close,
     .synchronize = cuda_synchronize,
@@ -308,7 +311,7 @@ const mpt_backend mpt_backend_cuda = {
     .recording_free = cuda_recording_free,
     .upload = cuda_upload,
     .download = cuda_download,
-    .gemm_time = cuda_gemm_time,
+    .gemm_time = mpt_cuda_gemm_time,
     .fill = mpt_cuda_fill,
     .copy = mpt_cuda_copy,
     .accumulate_tensor = mpt_cuda_accumulate_tensor,

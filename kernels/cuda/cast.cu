@@ -75,8 +75,8 @@ static __global__ void __launch_bounds__(THREADS)
     add_counts(t, w.count, counts, amax_bits);
 }
 
-void cuda_cast_run(cuda_context *c, mpt_t x, float scale, const mpt_scale *device_scale, mpt_t y,
-                   mpt_cast_counts *counts, uint32_t *amax_bits) {
+void mpt_cuda_cast_run(cuda_context *c, mpt_t x, float scale, const mpt_scale *device_scale,
+                       mpt_t y, mpt_cast_counts *counts, uint32_t *amax_bits) {
   pair_walk w = walk_pair(x, y);
   int64_t blocks = divide_up(w.chunks, THREADS * UNROLL);
   int64_t rest = divide_up(w.count - w.first, THREADS);
@@ -96,6 +96,6 @@ void cuda_cast_run(cuda_context *c, mpt_t x, float scale, const mpt_scale *devic
 
 mpt_status mpt_cuda_cast(mpt_queue *queue, mpt_t x, int scale_exponent, mpt_t y,
                          mpt_cast_counts *counts, mpt_error *error) {
-  cuda_cast_run(cuda_of(queue), x, ldexpf(1.0f, scale_exponent), NULL, y, counts, NULL);
+  mpt_cuda_cast_run(cuda_of(queue), x, ldexpf(1.0f, scale_exponent), NULL, y, counts, NULL);
   return CUDA_LAUNCHED("cast", error);
 }

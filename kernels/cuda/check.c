@@ -1,6 +1,6 @@
 #include "kernels/cuda/check.h"
 
-mpt_status cuda_check(cudaError_t result, const char *what, mpt_error *error) {
+mpt_status mpt_cuda_check(cudaError_t result, const char *what, mpt_error *error) {
   if (result == cudaSuccess)
     return MPT_OK;
   if (result == cudaErrorMemoryAllocation)

@@ -11,10 +11,10 @@ extern "C" {
 
 /* MPT_OK, or MPT_ERROR_DEVICE (memory: MPT_ERROR_DEVICE_MEMORY) with "what: the runtime's words".
  */
-mpt_status cuda_check(cudaError_t result, const char *what, mpt_error *error);
+mpt_status mpt_cuda_check(cudaError_t result, const char *what, mpt_error *error);
 
 /* The last launch's error, named after the operation. Call it after every launch. */
-#define CUDA_LAUNCHED(operation, error) cuda_check(cudaGetLastError(), operation, error)
+#define CUDA_LAUNCHED(operation, error) mpt_cuda_check(cudaGetLastError(), operation, error)
 
 #ifdef __cplusplus
 }

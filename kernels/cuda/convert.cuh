@@ -133,7 +133,7 @@ template <> __device__ __forceinline__ uint32_t Packed<E5m2>::pair(float a, floa
 
 /* y = round(x * scale), where `scale` is what a device scale holds when that is not NULL; adds to
  * counts and moves amax_bits up where they are not NULL. Matrices of one shape. */
-void cuda_cast_run(cuda_context *c, mpt_t x, float scale, const mpt_scale *device_scale, mpt_t y,
-                   mpt_cast_counts *counts, uint32_t *amax_bits);
+void mpt_cuda_cast_run(cuda_context *c, mpt_t x, float scale, const mpt_scale *device_scale,
+                       mpt_t y, mpt_cast_counts *counts, uint32_t *amax_bits);
 
 #endif

@@ -338,12 +338,12 @@ static mpt_status launch(cuda_context *c, const rows_task &t, int threads, mpt_e
   const char *what = "cross_entropy";
   int bytes = t.kept * 16, blocks = 0;
   MPT_RETURN_IF_FAILED(
-      cuda_check(cudaFuncSetAttribute(cross_entropy<X, SEEN>,
-                                      cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-                 what, error));
-  MPT_RETURN_IF_FAILED(cuda_check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(
-                                      &blocks, cross_entropy<X, SEEN>, threads, (size_t)bytes),
-                                  what, error));
+      mpt_cuda_check(cudaFuncSetAttribute(cross_entropy<X, SEEN>,
+                                          cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+                     what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(
+                                          &blocks, cross_entropy<X, SEEN>, threads, (size_t)bytes),
+                                      what, error));
   int64_t grid = (int64_t)blocks * c->multiprocessors;
   unsigned used = (unsigned)(grid < t.rows ? grid : t.rows);
   cross_entropy<X, SEEN><<<used, threads, bytes, c->stream>>>(t);
@@ -353,7 +353,7 @@ static mpt_status launch(cuda_context *c, const rows_task &t, int threads, mpt_e
 template <class X>
 static mpt_status run(cuda_context *c, mpt_t logits, mpt_t grad, rows_task t, mpt_error *error) {
   int bytes = 0, vectors = t.classes / row_reader<X>::N;
-  MPT_RETURN_IF_FAILED(cuda_check(
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(
       cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerMultiprocessor, c->device),
       "cross_entropy", error));
   t.kept = keep(vectors, bytes);

@@ -20,13 +20,14 @@ static void *open_library(void) {
   return library != NULL ? library : dlopen(USUAL_LIBRARY, RTLD_NOW | RTLD_LOCAL);
 }
 
-mpt_status cublaslt_load(cublaslt *lt, mpt_error *error) {
+mpt_status mpt_cublaslt_load(cublaslt *lt, mpt_error *error) {
   lt->library = open_library();
   if (lt->library == NULL)
-    return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
-                    "the cuda backend needs " LIBRARY_NAME
-                    " of the CUDA toolkit, which is not in the library path, in CUDA_HOME or "
-                    "in /usr/local/cuda; set LD_LIBRARY_PATH to its folder, or use --backend cpu");
+    return mpt_fail(
+        error, MPT_ERROR_UNSUPPORTED,
+        "the cuda backend needs " LIBRARY_NAME
+        " of the CUDA toolkit, which is not in the library path, in CUDA_HOME or "
+        "in /usr/local/cuda; set LD_LIBRARY_PATH to its folder, or use the cpu backend");
 #define CUBLASLT_FIND(name)                                                                        \
   lt->name = (__typeof__(lt->name))dlsym(lt->library, "cublasLt" #name);                           \
   if (lt->name == NULL)                                                                            \
@@ -37,14 +38,14 @@ mpt_status cublaslt_load(cublaslt *lt, mpt_error *error) {
   return MPT_OK;
 }
 
-void cublaslt_unload(cublaslt *lt) {
+void mpt_cublaslt_unload(cublaslt *lt) {
   if (lt->library != NULL)
     dlclose(lt->library);
   lt->library = NULL;
 }
 
-mpt_status cublaslt_check(const cublaslt *lt, cublasStatus_t result, const char *what,
-                          mpt_error *error) {
+mpt_status mpt_cublaslt_check(const cublaslt *lt, cublasStatus_t result, const char *what,
+                              mpt_error *error) {
   if (result == CUBLAS_STATUS_SUCCESS)
     return MPT_OK;
   return mpt_fail(error, MPT_ERROR_DEVICE, "%s: cuBLASLt says %s", what,

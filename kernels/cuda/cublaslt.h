@@ -31,11 +31,11 @@ typedef struct cublaslt {
 } cublaslt;
 
 /* MPT_ERROR_UNSUPPORTED says where it was looked for. */
-mpt_status cublaslt_load(cublaslt *lt, mpt_error *error);
-void cublaslt_unload(cublaslt *lt);
+mpt_status mpt_cublaslt_load(cublaslt *lt, mpt_error *error);
+void mpt_cublaslt_unload(cublaslt *lt);
 
 /* MPT_OK, or MPT_ERROR_DEVICE with "what: the library's words". */
-mpt_status cublaslt_check(const cublaslt *lt, cublasStatus_t result, const char *what,
-                          mpt_error *error);
+mpt_status mpt_cublaslt_check(const cublaslt *lt, cublasStatus_t result, const char *what,
+                              mpt_error *error);
 
 #endif

@@ -59,18 +59,18 @@ static inline cuda_context *cuda_of(const mpt_queue *queue) {
 }
 
 /* device_info.c: without a context on the device */
-mpt_status cuda_device_count(int *count, mpt_error *error);
-mpt_status cuda_device_describe(int index, mpt_device_info *info, mpt_error *error);
-mpt_status cuda_device_observe(int index, mpt_device_activity *activity, mpt_error *error);
+mpt_status mpt_cuda_device_count(int *count, mpt_error *error);
+mpt_status mpt_cuda_device_describe(int index, mpt_device_info *info, mpt_error *error);
+mpt_status mpt_cuda_device_observe(int index, mpt_device_activity *activity, mpt_error *error);
 
 /* gemm: everything of cuBLASLt's that lives as long as the queue. */
-mpt_status cuda_gemm_open(cuda_context *context, mpt_error *error);
-void cuda_gemm_close(cuda_context *context);
+mpt_status mpt_cuda_gemm_open(cuda_context *context, mpt_error *error);
+void mpt_cuda_gemm_close(cuda_context *context);
 
 /* The time of a product: the median over replays of a graph of products of random operands that are
  * not in cache. MPT_ERROR_UNSUPPORTED where cuBLASLt has no such product. */
-mpt_status cuda_gemm_time(mpt_queue *queue, const mpt_gemm_shape *product, double *seconds,
-                          mpt_error *error);
+mpt_status mpt_cuda_gemm_time(mpt_queue *queue, const mpt_gemm_shape *product, double *seconds,
+                              mpt_error *error);
 
 /* Every operation of the table, each in its own file: mpt_cuda_fill, mpt_cuda_copy, ... */
 #define CUDA_DECLARE(name, arguments) mpt_status mpt_cuda_##name arguments;

@@ -6,19 +6,19 @@
 #include <string.h>
 
 /* Says why there is no device, in words that say what to do. */
-mpt_status cuda_device_count(int *count, mpt_error *error) {
+mpt_status mpt_cuda_device_count(int *count, mpt_error *error) {
   int found = 0;
   cudaError_t result = cudaGetDeviceCount(&found);
   if (result == cudaErrorInsufficientDriver)
     return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
                     "the cuda backend needs an NVIDIA driver for CUDA %d.%d or later, and none was "
-                    "found; use --backend cpu",
+                    "found; use the cpu backend",
                     CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
   if (result == cudaErrorNoDevice || (result == cudaSuccess && found == 0))
     return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
-                    "the cuda backend found no GPU (is CUDA_VISIBLE_DEVICES set?); use --backend "
-                    "cpu");
-  MPT_RETURN_IF_FAILED(cuda_check(result, "cuda", error));
+                    "the cuda backend found no GPU (is CUDA_VISIBLE_DEVICES set?); use the "
+                    "cpu backend");
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(result, "cuda", error));
   *count = found;
   return MPT_OK;
 }
@@ -37,15 +37,15 @@ static void uuid_text(const struct cudaDeviceProp *p, char *text, size_t size) {
 /* The library counts major * 10000 + minor * 100 + patch. */
 static void cublaslt_version(char *text, size_t size) {
   cublaslt library = {.library = NULL};
-  if (cublaslt_load(&library, NULL) == MPT_OK)
+  if (mpt_cublaslt_load(&library, NULL) == MPT_OK)
     snprintf(text, size, "%zu", library.GetVersion());
-  cublaslt_unload(&library);
+  mpt_cublaslt_unload(&library);
 }
 
 /* Without NVML, from a line such as "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  …".
  */
 static void driver_version(char *text, size_t size) {
-  nvml_driver_version(text, size);
+  mpt_nvml_driver_version(text, size);
   FILE *file = text[0] == '\0' ? fopen("/proc/driver/nvidia/version", "r") : NULL;
   char line[256];
   if (file != NULL && fgets(line, sizeof line, file) != NULL)
@@ -62,10 +62,10 @@ static mpt_standing standing(mpt_format format, int capability) {
   return capability >= needs ? MPT_NATIVE : MPT_ABSENT;
 }
 
-mpt_status cuda_device_describe(int index, mpt_device_info *info, mpt_error *error) {
+mpt_status mpt_cuda_device_describe(int index, mpt_device_info *info, mpt_error *error) {
   struct cudaDeviceProp p;
   int version = 0;
-  MPT_RETURN_IF_FAILED(cuda_check(cudaGetDeviceProperties(&p, index), "cuda", error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaGetDeviceProperties(&p, index), "cuda", error));
   snprintf(info->name, sizeof info->name, "%.127s", p.name);
   uuid_text(&p, info->uuid, sizeof info->uuid);
   snprintf(info->capability, sizeof info->capability, "%d.%d", p.major, p.minor);
@@ -75,7 +75,7 @@ mpt_status cuda_device_describe(int index, mpt_device_info *info, mpt_error *err
     version_text(version, info->driver_cuda, sizeof info->driver_cuda);
   if (cudaRuntimeGetVersion(&version) == cudaSuccess)
     version_text(version, info->cuda, sizeof info->cuda);
-  info->nvml = nvml_found();
+  info->nvml = mpt_nvml_found();
   driver_version(info->driver, sizeof info->driver);
   cublaslt_version(info->cublaslt, sizeof info->cublaslt);
   for (int f = 0; f < MPT_FORMAT_COUNT; f++)
@@ -83,15 +83,15 @@ mpt_status cuda_device_describe(int index, mpt_device_info *info, mpt_error *err
   return MPT_OK;
 }
 
-mpt_status cuda_device_observe(int index, mpt_device_activity *activity, mpt_error *error) {
+mpt_status mpt_cuda_device_observe(int index, mpt_device_activity *activity, mpt_error *error) {
   struct cudaDeviceProp p;
   char uuid[48];
-  MPT_RETURN_IF_FAILED(cuda_check(cudaGetDeviceProperties(&p, index), "cuda", error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaGetDeviceProperties(&p, index), "cuda", error));
   uuid_text(&p, uuid, sizeof uuid);
-  if (nvml_observe(uuid, activity))
+  if (mpt_nvml_observe(uuid, activity))
     return MPT_OK;
   return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
                   "%s: clocks, energy and other processes are not known, because NVML "
                   "(libnvidia-ml.so.1) %s",
-                  p.name, nvml_found() ? "does not know the device" : "was not found");
+                  p.name, mpt_nvml_found() ? "does not know the device" : "was not found");
 }

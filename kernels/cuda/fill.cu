@@ -20,7 +20,7 @@ mpt_status mpt_cuda_fill(mpt_queue *queue, mpt_t x, float value, mpt_error *erro
   int64_t row_distance = x->rank == 2 ? x->strides[0] : columns;
   bool dense = rows == 1 || row_distance == columns;
   if (value == 0.0f && dense) /* zero is all bits zero in every format */
-    return cuda_check(
+    return mpt_cuda_check(
         cudaMemsetAsync(x->data, 0,
                         (size_t)(rows * columns) * (size_t)mpt_format_get(x->format)->bits / 8,
                         c->stream),

@@ -80,23 +80,23 @@ static mpt_status run_direct(mpt_queue *queue, const mpt_gemm_args *args, gemm_k
                     .beta = args->beta};
   *done = false;
   if (args->bias == NULL) {
-    MPT_RETURN_IF_FAILED(gemm_plan_find(c, &key, &plan, error));
+    MPT_RETURN_IF_FAILED(mpt_gemm_plan_find(c, &key, &plan, error));
     *done = plan->supported;
-    return *done ? gemm_plan_run(c, plan, &data, error) : MPT_OK;
+    return *done ? mpt_gemm_plan_run(c, plan, &data, error) : MPT_OK;
   }
   key.bias = 1;
   key.format_bias = MPT_FP32;
-  MPT_RETURN_IF_FAILED(gemm_plan_find(c, &key, &plan, error));
+  MPT_RETURN_IF_FAILED(mpt_gemm_plan_find(c, &key, &plan, error));
   data.bias = args->bias->data;
   if (!plan->supported && key.format_out != MPT_FP32) {
     key.format_bias = key.format_out;
-    MPT_RETURN_IF_FAILED(gemm_plan_find(c, &key, &plan, error));
+    MPT_RETURN_IF_FAILED(mpt_gemm_plan_find(c, &key, &plan, error));
     data.bias = c->scratch;
     if (plan->supported)
       MPT_RETURN_IF_FAILED(narrow_bias(queue, args->bias, args->out->format, error));
   }
   *done = plan->supported;
-  return *done ? gemm_plan_run(c, plan, &data, error) : MPT_OK;
+  return *done ? mpt_gemm_plan_run(c, plan, &data, error) : MPT_OK;
 }
 
 /* ---- a product in memory of ours ---- */
@@ -113,7 +113,7 @@ static mpt_status make_room(cuda_context *c, size_t bytes, char **memory, mpt_er
     larger->before = room;
     larger->bytes = room != NULL && bytes < 2 * room->bytes ? 2 * room->bytes : bytes;
     mpt_status status =
-        cuda_check(cudaMalloc(&larger->memory, larger->bytes), "a matrix product", error);
+        mpt_cuda_check(cudaMalloc(&larger->memory, larger->bytes), "a matrix product", error);
     if (status != MPT_OK) {
       free(larger);
       return status;
@@ -148,10 +148,10 @@ static mpt_status run_packed(mpt_queue *queue, const mpt_gemm_args *args, const 
   char *a = memory, *b = memory + bytes_a, *product = b + bytes_b;
   gemm_key key = *given;
   if (fp8) {
-    gemm_pack(c->stream, args->a->data, given->row_a, args->a->shape[0], args->a->shape[1],
-              args->transpose_a, a, m, k);
-    gemm_pack(c->stream, args->b->data, given->row_b, args->b->shape[0], args->b->shape[1],
-              !args->transpose_b, b, n, k);
+    mpt_gemm_pack(c->stream, args->a->data, given->row_a, args->a->shape[0], args->a->shape[1],
+                  args->transpose_a, a, m, k);
+    mpt_gemm_pack(c->stream, args->b->data, given->row_b, args->b->shape[0], args->b->shape[1],
+                  !args->transpose_b, b, n, k);
     MPT_RETURN_IF_FAILED(CUDA_LAUNCHED("gemm", error));
     key.row_a = key.row_b = k;
     key.transpose_a = 0;
@@ -172,7 +172,7 @@ static mpt_status run_packed(mpt_queue *queue, const mpt_gemm_args *args, const 
   key.align_b = alignment(b, key.row_b, key.format_b);
   key.align_out = alignment(product, n, MPT_FP32);
   const gemm_plan *plan;
-  MPT_RETURN_IF_FAILED(gemm_plan_find(c, &key, &plan, error));
+  MPT_RETURN_IF_FAILED(mpt_gemm_plan_find(c, &key, &plan, error));
   if (!plan->supported)
     return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
                     "gemm %lld x %lld x %lld: cuBLASLt on %s multiplies no %s by %s",
@@ -184,7 +184,7 @@ static mpt_status run_packed(mpt_queue *queue, const mpt_gemm_args *args, const 
                     .scale_a = fp8 ? args->scale_a : NULL,
                     .scale_b = fp8 ? args->scale_b : NULL,
                     .alpha = 1.0f};
-  MPT_RETURN_IF_FAILED(gemm_plan_run(c, plan, &data, error));
+  MPT_RETURN_IF_FAILED(mpt_gemm_plan_run(c, plan, &data, error));
   gemm_finish_args finish = {.product = (const float *)product,
                              .product_row = n,
                              .scale_a = fp8 ? NULL : args->scale_a,
@@ -196,7 +196,7 @@ static mpt_status run_packed(mpt_queue *queue, const mpt_gemm_args *args, const 
                              .out_row = given->row_out,
                              .rows = given->m,
                              .columns = given->n};
-  gemm_finish(c->stream, args->out->format, &finish);
+  mpt_gemm_finish(c->stream, args->out->format, &finish);
   return CUDA_LAUNCHED("gemm", error);
 }
 

@@ -73,7 +73,7 @@ static void write_line(FILE *file, const gemm_choice *choice) {
 }
 
 /* ---- a file ---- */
-bool gemm_choice_read(const char *path, gemm_choice *choice) {
+bool mpt_gemm_choice_read(const char *path, gemm_choice *choice) {
   FILE *file = fopen(path, "re");
   bool found = file != NULL && scan(file, choice);
   if (file != NULL)
@@ -81,7 +81,7 @@ bool gemm_choice_read(const char *path, gemm_choice *choice) {
   return found;
 }
 
-void gemm_choice_share(const char *path, gemm_choice *choice) {
+void mpt_gemm_choice_share(const char *path, gemm_choice *choice) {
   FILE *file = fopen(path, "a+e");
   if (file == NULL)
     return;
@@ -130,30 +130,30 @@ static void keep(int device, const gemm_choice *choice) {
   pthread_mutex_unlock(&kept_mutex);
 }
 
-bool gemm_choice_find(const cuda_context *c, gemm_choice *choice) {
+bool mpt_gemm_choice_find(const cuda_context *c, gemm_choice *choice) {
   if (!c->gemm->tune)
     return false;
   if (recall(c->device, choice))
     return true;
-  if (c->gemm->choices[0] == '\0' || !gemm_choice_read(c->gemm->choices, choice))
+  if (c->gemm->choices[0] == '\0' || !mpt_gemm_choice_read(c->gemm->choices, choice))
     return false;
   keep(c->device, choice);
   return true;
 }
 
-void gemm_choice_keep(const cuda_context *c, gemm_choice *choice) {
+void mpt_gemm_choice_keep(const cuda_context *c, gemm_choice *choice) {
   if (!c->gemm->tune)
     return;
   if (c->gemm->choices[0] != '\0')
-    gemm_choice_share(c->gemm->choices, choice);
+    mpt_gemm_choice_share(c->gemm->choices, choice);
   keep(c->device, choice);
 }
 
-void gemm_choice_open(cuda_context *c) {
+void mpt_gemm_choice_open(cuda_context *c) {
   mpt_device_info info = {0};
   char folder[GEMM_PATH], name[256];
   c->gemm->choices[0] = '\0';
-  if (!c->gemm->tune || cuda_device_describe(c->device, &info, NULL) != MPT_OK ||
+  if (!c->gemm->tune || mpt_cuda_device_describe(c->device, &info, NULL) != MPT_OK ||
       mpt_cache_path("products", folder, sizeof folder, NULL) != MPT_OK ||
       mpt_directory_make(folder, NULL) != MPT_OK)
     return;

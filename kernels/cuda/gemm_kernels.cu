@@ -37,8 +37,8 @@ static __global__ void pack(const uint8_t *x, int64_t x_row, int64_t rows, int64
   }
 }
 
-void gemm_pack(cudaStream_t stream, const void *x, int64_t x_row, int64_t rows, int64_t columns,
-               bool transpose, void *y, int64_t y_rows, int64_t y_columns) {
+void mpt_gemm_pack(cudaStream_t stream, const void *x, int64_t x_row, int64_t rows, int64_t columns,
+                   bool transpose, void *y, int64_t y_rows, int64_t y_columns) {
   int64_t down = divide_up(y_rows, TILE);
   dim3 grid((unsigned)divide_up(y_columns, TILE), (unsigned)(down < 65535 ? down : 65535));
   pack<<<grid, dim3(TILE, TILE_ROWS), 0, stream>>>((const uint8_t *)x, x_row, rows, columns,
@@ -65,7 +65,7 @@ template <class Out> static __global__ void finish(gemm_finish_args g) {
   }
 }
 
-void gemm_finish(cudaStream_t stream, mpt_format out, const gemm_finish_args *args) {
+void mpt_gemm_finish(cudaStream_t stream, mpt_format out, const gemm_finish_args *args) {
   unsigned blocks = blocks_for(args->rows * args->columns);
   DISPATCH_ALL(out, Out, (finish<Out><<<blocks, THREADS, 0, stream>>>(*args)))
 }
@@ -112,21 +112,21 @@ static __global__ void fill_signs(typename X::stored *b, int64_t row, int64_t n,
   }
 }
 
-void gemm_fill_random(cudaStream_t stream, mpt_format format, void *x, int64_t count,
-                      uint32_t seed) {
+void mpt_gemm_fill_random(cudaStream_t stream, mpt_format format, void *x, int64_t count,
+                          uint32_t seed) {
   DISPATCH_ALL(format, X,
                (fill_random<X>
                 <<<blocks_for(count), THREADS, 0, stream>>>((typename X::stored *)x, count, seed)))
 }
 
-void gemm_fill_constant(cudaStream_t stream, mpt_format format, void *x, int64_t count,
-                        float value){DISPATCH_ALL(
+void mpt_gemm_fill_constant(cudaStream_t stream, mpt_format format, void *x, int64_t count,
+                            float value){DISPATCH_ALL(
     format, X,
     (fill_constant<X>
      <<<blocks_for(count), THREADS, 0, stream>>>((typename X::stored *)x, count, value)))}
 
-int64_t gemm_fill_signs(cudaStream_t stream, mpt_format format, void *b, int64_t row, int64_t n,
-                        int64_t k, bool transpose, int64_t run, int64_t every) {
+int64_t mpt_gemm_fill_signs(cudaStream_t stream, mpt_format format, void *b, int64_t row, int64_t n,
+                            int64_t k, bool transpose, int64_t run, int64_t every) {
   DISPATCH_ALL(format, X,
                (fill_signs<X><<<blocks_for(n * k), THREADS, 0, stream>>>(
                    (typename X::stored *)b, row, n, k, transpose, run, every)))
@@ -152,8 +152,8 @@ static __global__ void check_constant(gemm_key key, const typename Out::stored *
     atomicAdd(wrong, mine);
 }
 
-void gemm_check_constant(cudaStream_t stream, const gemm_key *key, const void *out, float expected,
-                         uint32_t *wrong) {
+void mpt_gemm_check_constant(cudaStream_t stream, const gemm_key *key, const void *out,
+                             float expected, uint32_t *wrong) {
   DISPATCH_STORAGE((mpt_format)key->format_out, Out,
                    (check_constant<Out><<<blocks_for(key->m * key->n), THREADS, 0, stream>>>(
                        *key, (const typename Out::stored *)out, expected, wrong)))
@@ -190,8 +190,8 @@ static __global__ void check_samples(gemm_key key, const void *a, const void *b,
     atomicAdd(wrong, 1u);
 }
 
-void gemm_check_samples(cudaStream_t stream, const gemm_key *key, const void *a, const void *b,
-                        const void *out, float tolerance, uint32_t *wrong) {
+void mpt_gemm_check_samples(cudaStream_t stream, const gemm_key *key, const void *a, const void *b,
+                            const void *out, float tolerance, uint32_t *wrong) {
   double half_ulp =
       ldexp(1.0, -mpt_format_get((mpt_format)key->format_out)->mantissa_bits - 1) * 1.01;
   check_samples<<<SAMPLES, THREADS, 0, stream>>>(*key, a, b, out, tolerance, half_ulp, wrong);

@@ -23,23 +23,23 @@ static cudaDataType_t data_type(int32_t format) {
   }
 }
 
-mpt_status cuda_gemm_open(cuda_context *c, mpt_error *error) {
+mpt_status mpt_cuda_gemm_open(cuda_context *c, mpt_error *error) {
   struct cuda_gemm *g = c->gemm = calloc(1, sizeof *g);
   if (g == NULL)
     return mpt_fail_memory(error, "matrix products", sizeof *g);
   const char *tune = getenv("MPTUNE_GEMM_TUNE"), *what = "opening cuBLASLt";
   g->tune = tune == NULL || strcmp(tune, "0") != 0;
-  MPT_RETURN_IF_FAILED(cublaslt_load(&g->lt, error));
-  MPT_RETURN_IF_FAILED(cublaslt_check(&g->lt, g->lt.Create(&g->handle), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cublaslt_load(&g->lt, error));
+  MPT_RETURN_IF_FAILED(mpt_cublaslt_check(&g->lt, g->lt.Create(&g->handle), what, error));
   MPT_RETURN_IF_FAILED(
-      cuda_check(cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking), what, error));
-  MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc((void **)&g->one, sizeof(float)), what, error));
-  gemm_fill_constant(c->stream, MPT_FP32, g->one, 1, 1.0f);
-  gemm_choice_open(c);
+      mpt_cuda_check(cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaMalloc((void **)&g->one, sizeof(float)), what, error));
+  mpt_gemm_fill_constant(c->stream, MPT_FP32, g->one, 1, 1.0f);
+  mpt_gemm_choice_open(c);
   return CUDA_LAUNCHED(what, error);
 }
 
-void gemm_plan_free(struct cuda_gemm *g, gemm_plan *plan) {
+void mpt_gemm_plan_free(struct cuda_gemm *g, gemm_plan *plan) {
   if (plan == NULL)
     return;
   if (plan->operation != NULL)
@@ -53,7 +53,7 @@ void gemm_plan_free(struct cuda_gemm *g, gemm_plan *plan) {
   free(plan);
 }
 
-void cuda_gemm_close(cuda_context *c) {
+void mpt_cuda_gemm_close(cuda_context *c) {
   struct cuda_gemm *g = c->gemm;
   if (g == NULL)
     return;
@@ -61,7 +61,7 @@ void cuda_gemm_close(cuda_context *c) {
     while (g->plans[i] != NULL) {
       gemm_plan *plan = g->plans[i];
       g->plans[i] = plan->next;
-      gemm_plan_free(g, plan);
+      mpt_gemm_plan_free(g, plan);
     }
   while (g->room != NULL) {
     gemm_room *room = g->room;
@@ -74,7 +74,7 @@ void cuda_gemm_close(cuda_context *c) {
     cudaStreamDestroy(g->stream);
   if (g->handle != NULL)
     g->lt.Destroy(g->handle);
-  cublaslt_unload(&g->lt);
+  mpt_cublaslt_unload(&g->lt);
   free(g);
   c->gemm = NULL;
 }
@@ -92,7 +92,7 @@ static mpt_status describe(const cublaslt *lt, gemm_plan *plan, mpt_error *error
       k->format_a == MPT_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
   uint64_t rows_a = (uint64_t)(k->transpose_a ? k->m : k->k); /* of column-major ones */
   uint64_t rows_b = (uint64_t)(k->transpose_b ? k->k : k->n);
-#define LT_TRY(call) MPT_RETURN_IF_FAILED(cublaslt_check(lt, call, what, error))
+#define LT_TRY(call) MPT_RETURN_IF_FAILED(mpt_cublaslt_check(lt, call, what, error))
   LT_TRY(lt->MatmulDescCreate(&plan->operation, compute, CUDA_R_32F));
   LT_TRY(set(lt, plan, CUBLASLT_MATMUL_DESC_TRANSA, k->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N));
   LT_TRY(set(lt, plan, CUBLASLT_MATMUL_DESC_TRANSB, k->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N));
@@ -185,7 +185,7 @@ static mpt_status candidates_of(const struct cuda_gemm *g, const gemm_plan *plan
   const char *what = "choosing an algorithm";
   *count = 0;
   MPT_RETURN_IF_FAILED(
-      cublaslt_check(&g->lt, g->lt.MatmulPreferenceCreate(&preference), what, error));
+      mpt_cublaslt_check(&g->lt, g->lt.MatmulPreferenceCreate(&preference), what, error));
   cublasStatus_t result = ask_with_workspaces(g, plan, preference, results, count);
   if (result == CUBLAS_STATUS_SUCCESS && plan->key.bias && *count > 0 && g->tune) {
     result = set(&g->lt, plan, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_DEFAULT);
@@ -195,7 +195,7 @@ static mpt_status candidates_of(const struct cuda_gemm *g, const gemm_plan *plan
       result = set(&g->lt, plan, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
   }
   g->lt.MatmulPreferenceDestroy(preference);
-  return cublaslt_check(&g->lt, result, what, error);
+  return mpt_cublaslt_check(&g->lt, result, what, error);
 }
 
 /* ---- the table ---- */
@@ -205,7 +205,7 @@ static size_t bucket_of(const gemm_key *key) {
 
 static mpt_status refuse_capture(cuda_context *c, const gemm_key *k, mpt_error *error) {
   enum cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
-  MPT_RETURN_IF_FAILED(cuda_check(cudaStreamIsCapturing(c->stream, &capture), "gemm", error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaStreamIsCapturing(c->stream, &capture), "gemm", error));
   if (capture == cudaStreamCaptureStatusNone)
     return MPT_OK;
   return mpt_fail(error, MPT_ERROR_DEVICE,
@@ -229,7 +229,7 @@ static bool recall(const cuda_context *c, gemm_plan *plan) {
   const struct cuda_gemm *g = c->gemm;
   cublasLtMatmulHeuristicResult_t result;
   gemm_choice x = {.key = plan->key};
-  if (!gemm_choice_find(c, &x) ||
+  if (!mpt_gemm_choice_find(c, &x) ||
       g->lt.MatmulAlgoCheck(g->handle, plan->operation, plan->b, plan->a, plan->out, plan->out,
                             &x.algorithm, &result) != CUBLAS_STATUS_SUCCESS ||
       result.workspaceSize > CUDA_GEMM_BYTES)
@@ -247,7 +247,7 @@ static void remember(const cuda_context *c, gemm_plan *plan) {
                    .rank = plan->rank,
                    .seconds = plan->seconds,
                    .first_seconds = plan->first_seconds};
-  gemm_choice_keep(c, &x);
+  mpt_gemm_choice_keep(c, &x);
   take(plan, &x);
 }
 
@@ -258,7 +258,7 @@ static mpt_status choose(cuda_context *c, gemm_plan *plan, mpt_error *error) {
     return MPT_OK;
   MPT_RETURN_IF_FAILED(candidates_of(c->gemm, plan, candidates, &count, error));
   if (count > 0)
-    MPT_RETURN_IF_FAILED(gemm_tune(c, plan, candidates, count, error));
+    MPT_RETURN_IF_FAILED(mpt_gemm_tune(c, plan, candidates, count, error));
   remember(c, plan);
   return MPT_OK;
 }
@@ -275,12 +275,12 @@ static mpt_status make(cuda_context *c, const gemm_key *key, gemm_plan **out, mp
   *out = plan;
   return MPT_OK;
 fail:
-  gemm_plan_free(g, plan);
+  mpt_gemm_plan_free(g, plan);
   return status;
 }
 
-mpt_status gemm_plan_find(cuda_context *c, const gemm_key *key, const gemm_plan **plan,
-                          mpt_error *error) {
+mpt_status mpt_gemm_plan_find(cuda_context *c, const gemm_key *key, const gemm_plan **plan,
+                              mpt_error *error) {
   gemm_plan **bucket = &c->gemm->plans[bucket_of(key)], *made;
   for (made = *bucket; made != NULL; made = made->next)
     if (memcmp(&made->key, key, sizeof *key) == 0) {

@@ -7,9 +7,9 @@ static cublasStatus_t point(const cublaslt *lt, const gemm_plan *plan,
 }
 
 /* The pointers in a description are copied into the launch, so it may be used again at once. */
-cublasStatus_t gemm_run(cuda_context *c, const gemm_plan *plan,
-                        const cublasLtMatmulAlgo_t *algorithm, cudaStream_t stream,
-                        const gemm_data *data) {
+cublasStatus_t mpt_gemm_run(cuda_context *c, const gemm_plan *plan,
+                            const cublasLtMatmulAlgo_t *algorithm, cudaStream_t stream,
+                            const gemm_data *data) {
   const struct cuda_gemm *g = c->gemm;
   cublasStatus_t result = CUBLAS_STATUS_SUCCESS;
   if (mpt_format_is_fp8((mpt_format)plan->key.format_a)) {
@@ -28,8 +28,8 @@ cublasStatus_t gemm_run(cuda_context *c, const gemm_plan *plan,
                       c->gemm_workspace, CUDA_GEMM_BYTES, stream);
 }
 
-mpt_status gemm_plan_run(cuda_context *c, const gemm_plan *plan, const gemm_data *data,
-                         mpt_error *error) {
-  return cublaslt_check(&c->gemm->lt, gemm_run(c, plan, &plan->algorithm, c->stream, data), "gemm",
-                        error);
+mpt_status mpt_gemm_plan_run(cuda_context *c, const gemm_plan *plan, const gemm_data *data,
+                             mpt_error *error) {
+  return mpt_cublaslt_check(&c->gemm->lt, mpt_gemm_run(c, plan, &plan->algorithm, c->stream, data),
+                            "gemm", error);
 }

@@ -23,17 +23,17 @@ static mpt_status time_plan(cuda_context *c, const gemm_plan *plan, const gemm_b
     if (graph != NULL)
       cudaGraphExecDestroy(graph);
     graph = NULL;
-    MPT_TRY(gemm_graph_make(c, plan, &plan->algorithm, buffers, products, &graph, error));
+    MPT_TRY(mpt_gemm_graph_make(c, plan, &plan->algorithm, buffers, products, &graph, error));
     for (int warm = 0; warm < 2; warm++)
-      MPT_TRY(gemm_graph_time(c, graph, events, &once, error));
+      MPT_TRY(mpt_gemm_graph_time(c, graph, events, &once, error));
     once /= products;
   }
   for (double spent = once > short_seconds ? 0.0 : load_seconds; spent < load_seconds;) {
-    MPT_TRY(gemm_graph_time(c, graph, events, &times[0], error));
+    MPT_TRY(mpt_gemm_graph_time(c, graph, events, &times[0], error));
     spent += times[0];
   }
   for (int i = 0; i < REPLAYS; i++)
-    MPT_TRY(gemm_graph_time(c, graph, events, &times[i], error));
+    MPT_TRY(mpt_gemm_graph_time(c, graph, events, &times[i], error));
   *seconds = mpt_median(times, REPLAYS) / products;
 fail:
   if (graph != NULL)
@@ -70,15 +70,15 @@ static gemm_key key_of(const mpt_gemm_shape *p) {
 /* As mpt_cuda_gemm finds it: a bias in fp32, else in the format of the output. */
 static mpt_status find_plan(cuda_context *c, gemm_key *key, const gemm_plan **plan,
                             mpt_error *error) {
-  MPT_RETURN_IF_FAILED(gemm_plan_find(c, key, plan, error));
+  MPT_RETURN_IF_FAILED(mpt_gemm_plan_find(c, key, plan, error));
   if ((*plan)->supported || !key->bias || key->format_out == MPT_FP32)
     return MPT_OK;
   key->format_bias = key->format_out;
-  return gemm_plan_find(c, key, plan, error);
+  return mpt_gemm_plan_find(c, key, plan, error);
 }
 
-mpt_status cuda_gemm_time(mpt_queue *queue, const mpt_gemm_shape *product, double *seconds,
-                          mpt_error *error) {
+mpt_status mpt_cuda_gemm_time(mpt_queue *queue, const mpt_gemm_shape *product, double *seconds,
+                              mpt_error *error) {
   cuda_context *c = cuda_of(queue);
   gemm_key key = key_of(product);
   const gemm_plan *plan;
@@ -90,17 +90,17 @@ mpt_status cuda_gemm_time(mpt_queue *queue, const mpt_gemm_shape *product, doubl
                     mpt_format_get(product->a)->name, mpt_format_get(product->b)->name,
                     mpt_format_get(product->out)->name);
   gemm_buffers buffers;
-  MPT_RETURN_IF_FAILED(cuda_check(cudaStreamSynchronize(c->stream), "timing a product", error));
-  MPT_RETURN_IF_FAILED(gemm_buffers_make(c, &key, &buffers, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaStreamSynchronize(c->stream), "timing a product", error));
+  MPT_RETURN_IF_FAILED(mpt_gemm_buffers_make(c, &key, &buffers, error));
   cudaEvent_t events[2] = {NULL, NULL};
   mpt_status status = MPT_OK;
   for (int i = 0; i < 2; i++)
-    MPT_TRY(cuda_check(cudaEventCreate(&events[i]), "timing a product", error));
+    MPT_TRY(mpt_cuda_check(cudaEventCreate(&events[i]), "timing a product", error));
   MPT_TRY(time_plan(c, plan, &buffers, events, seconds, error));
 fail:
   for (int i = 0; i < 2; i++)
     if (events[i] != NULL)
       cudaEventDestroy(events[i]);
-  gemm_buffers_free(&buffers);
+  mpt_gemm_buffers_free(&buffers);
   return status;
 }

@@ -37,8 +37,8 @@ static int64_t rows_of(int64_t plain, int64_t transposed, int32_t transpose) {
   return transpose ? transposed : plain;
 }
 
-mpt_status gemm_buffers_make(cuda_context *c, const gemm_key *k, gemm_buffers *buffers,
-                             mpt_error *error) {
+mpt_status mpt_gemm_buffers_make(cuda_context *c, const gemm_key *k, gemm_buffers *buffers,
+                                 mpt_error *error) {
   int64_t count_a = rows_of(k->m, k->k, k->transpose_a) * k->row_a;
   int64_t count_b = rows_of(k->k, k->n, k->transpose_b) * k->row_b;
   *buffers =
@@ -54,11 +54,11 @@ mpt_status gemm_buffers_make(cuda_context *c, const gemm_key *k, gemm_buffers *b
   if (result != cudaSuccess) {
     cudaGetLastError();
     buffers->sets = 0;
-    return cuda_check(result, "trying matrix products", error);
+    return mpt_cuda_check(result, "trying matrix products", error);
   }
   char *place = (char *)buffers->memory + bias;
   cudaStream_t stream = c->gemm->stream;
-  gemm_fill_constant(stream, (mpt_format)k->format_bias, buffers->memory, k->n, 0.5f);
+  mpt_gemm_fill_constant(stream, (mpt_format)k->format_bias, buffers->memory, k->n, 0.5f);
   for (int i = 0; i < buffers->sets; i++) {
     gemm_data *d = &buffers->data[i];
     char *a = place + offset_of(k->align_a), *b = place + whole(buffers->bytes_a);
@@ -66,53 +66,53 @@ mpt_status gemm_buffers_make(cuda_context *c, const gemm_key *k, gemm_buffers *b
     b += offset_of(k->align_b);
     *d = (gemm_data){.a = a, .b = b, .out = out, .bias = buffers->memory, .alpha = 1};
     d->beta = k->accumulate ? 0.5f : 0.0f; /* stays bounded when it is repeated */
-    gemm_fill_random(stream, (mpt_format)k->format_a, a, count_a, (uint32_t)(2 * i + 1));
-    gemm_fill_random(stream, (mpt_format)k->format_b, b, count_b, (uint32_t)(2 * i + 2));
+    mpt_gemm_fill_random(stream, (mpt_format)k->format_a, a, count_a, (uint32_t)(2 * i + 1));
+    mpt_gemm_fill_random(stream, (mpt_format)k->format_b, b, count_b, (uint32_t)(2 * i + 2));
     cudaMemsetAsync(out, 0, buffers->bytes_out, stream);
     place += set;
   }
   return CUDA_LAUNCHED("trying matrix products", error);
 }
 
-void gemm_buffers_free(gemm_buffers *buffers) {
+void mpt_gemm_buffers_free(gemm_buffers *buffers) {
   cudaFree(buffers->memory);
   buffers->memory = NULL;
 }
 
 /* ---- graphs ---- */
-mpt_status gemm_graph_make(cuda_context *c, const gemm_plan *plan,
-                           const cublasLtMatmulAlgo_t *algorithm, const gemm_buffers *buffers,
-                           int products, cudaGraphExec_t *exec, mpt_error *error) {
+mpt_status mpt_gemm_graph_make(cuda_context *c, const gemm_plan *plan,
+                               const cublasLtMatmulAlgo_t *algorithm, const gemm_buffers *buffers,
+                               int products, cudaGraphExec_t *exec, mpt_error *error) {
   cudaStream_t stream = c->gemm->stream;
   const char *what = "timing a matrix product";
   cudaGraph_t graph = NULL;
   cublasStatus_t result = CUBLAS_STATUS_SUCCESS;
-  MPT_RETURN_IF_FAILED(
-      cuda_check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(
+      cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), what, error));
   for (int i = 0; i < products && result == CUBLAS_STATUS_SUCCESS; i++)
-    result = gemm_run(c, plan, algorithm, stream, &buffers->data[i % buffers->sets]);
+    result = mpt_gemm_run(c, plan, algorithm, stream, &buffers->data[i % buffers->sets]);
   cudaError_t ended = cudaStreamEndCapture(stream, &graph);
-  mpt_status status = cublaslt_check(&c->gemm->lt, result, what, error);
+  mpt_status status = mpt_cublaslt_check(&c->gemm->lt, result, what, error);
   if (status == MPT_OK)
-    status = cuda_check(ended, what, error);
+    status = mpt_cuda_check(ended, what, error);
   if (status == MPT_OK)
-    status = cuda_check(cudaGraphInstantiate(exec, graph, 0), what, error);
+    status = mpt_cuda_check(cudaGraphInstantiate(exec, graph, 0), what, error);
   if (graph != NULL)
     cudaGraphDestroy(graph);
   return status;
 }
 
-mpt_status gemm_graph_time(cuda_context *c, cudaGraphExec_t graph, cudaEvent_t events[2],
-                           double *seconds, mpt_error *error) {
+mpt_status mpt_gemm_graph_time(cuda_context *c, cudaGraphExec_t graph, cudaEvent_t events[2],
+                               double *seconds, mpt_error *error) {
   cudaStream_t stream = c->gemm->stream;
   const char *what = "timing a matrix product";
   float milliseconds = 0;
-  MPT_RETURN_IF_FAILED(cuda_check(cudaEventRecord(events[0], stream), what, error));
-  MPT_RETURN_IF_FAILED(cuda_check(cudaGraphLaunch(graph, stream), what, error));
-  MPT_RETURN_IF_FAILED(cuda_check(cudaEventRecord(events[1], stream), what, error));
-  MPT_RETURN_IF_FAILED(cuda_check(cudaEventSynchronize(events[1]), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaEventRecord(events[0], stream), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaGraphLaunch(graph, stream), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaEventRecord(events[1], stream), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaEventSynchronize(events[1]), what, error));
   MPT_RETURN_IF_FAILED(
-      cuda_check(cudaEventElapsedTime(&milliseconds, events[0], events[1]), what, error));
+      mpt_cuda_check(cudaEventElapsedTime(&milliseconds, events[0], events[1]), what, error));
   *seconds = 1e-3 * (double)milliseconds;
   return MPT_OK;
 }
@@ -150,7 +150,7 @@ static mpt_status run_once(search *s, candidate *x, double fastest, mpt_error *e
   x->seconds = -1;
   for (int run = 0; run < 2; run++) {
     cudaEventRecord(s->events[0], stream);
-    if (gemm_run(s->c, s->plan, x->algorithm, stream, &s->buffers.data[0]) !=
+    if (mpt_gemm_run(s->c, s->plan, x->algorithm, stream, &s->buffers.data[0]) !=
         CUBLAS_STATUS_SUCCESS) {
       cudaGetLastError();
       x->seconds = -1;
@@ -158,7 +158,7 @@ static mpt_status run_once(search *s, candidate *x, double fastest, mpt_error *e
     }
     cudaEventRecord(s->events[1], stream);
     MPT_RETURN_IF_FAILED(
-        cuda_check(cudaStreamSynchronize(stream), "trying a matrix product", error));
+        mpt_cuda_check(cudaStreamSynchronize(stream), "trying a matrix product", error));
     cudaEventElapsedTime(&milliseconds, s->events[0], s->events[1]);
     x->seconds = 1e-3 * (double)milliseconds;
     if (x->seconds <= near_to(fastest) || x->seconds > 1.5 * fastest + 10e-3)
@@ -177,10 +177,10 @@ static mpt_status time_rounds(search *s, const int *which, int count, int rounds
   int graphs = rounds * count;
   for (int i = -1; i < graphs; i++) { /* the first is not counted */
     cudaGraphExec_t graph = s->candidates[which[(i + count) % count]].graph;
-    MPT_RETURN_IF_FAILED(cuda_check(cudaGraphLaunch(graph, stream), what, error));
-    MPT_RETURN_IF_FAILED(cuda_check(cudaEventRecord(s->events[i + 1], stream), what, error));
+    MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaGraphLaunch(graph, stream), what, error));
+    MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaEventRecord(s->events[i + 1], stream), what, error));
   }
-  MPT_RETURN_IF_FAILED(cuda_check(cudaEventSynchronize(s->events[graphs]), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaEventSynchronize(s->events[graphs]), what, error));
   for (int i = 0; i < graphs; i++) {
     float milliseconds = 0;
     cudaEventElapsedTime(&milliseconds, s->events[i], s->events[i + 1]);
@@ -219,8 +219,8 @@ static mpt_status shortlist(search *s, int which[GEMM_CANDIDATES], int *near, mp
       continue;
     double fit = graph_seconds / x->seconds;
     x->products = fit < 1 ? 1 : fit < MOST_PRODUCTS ? (int)fit : MOST_PRODUCTS;
-    MPT_RETURN_IF_FAILED(
-        gemm_graph_make(s->c, s->plan, x->algorithm, &s->buffers, x->products, &x->graph, error));
+    MPT_RETURN_IF_FAILED(mpt_gemm_graph_make(s->c, s->plan, x->algorithm, &s->buffers, x->products,
+                                             &x->graph, error));
     which[(*near)++] = i;
   }
   return MPT_OK;
@@ -286,10 +286,10 @@ static bool run_for_check(search *s, const candidate *x, float alpha) {
   data.alpha = alpha;
   data.beta = k->accumulate ? 1.0f : 0.0f;
   if (k->accumulate)
-    gemm_fill_constant(stream, (mpt_format)k->format_out, data.out, k->m * k->row_out, 1.0f);
+    mpt_gemm_fill_constant(stream, (mpt_format)k->format_out, data.out, k->m * k->row_out, 1.0f);
   else
     cudaMemsetAsync(data.out, 0xFF, s->buffers.bytes_out, stream);
-  return gemm_run(s->c, s->plan, x->algorithm, stream, &data) == CUBLAS_STATUS_SUCCESS;
+  return mpt_gemm_run(s->c, s->plan, x->algorithm, stream, &data) == CUBLAS_STATUS_SUCCESS;
 }
 
 /* One run on ones in a and signs in b, which must be exact. */
@@ -298,10 +298,10 @@ static bool run_on_signs(search *s, const candidate *x, int64_t run, int64_t eve
   cudaStream_t stream = s->c->gemm->stream;
   void *b = (void *)s->buffers.data[0].b; /* ours, so not constant */
   float extra = (k->accumulate ? 1.0f : 0.0f) + (k->bias ? 0.5f : 0.0f);
-  int64_t sum = gemm_fill_signs(stream, (mpt_format)k->format_b, b, k->row_b, k->n, k->k,
-                                k->transpose_b, run, every);
+  int64_t sum = mpt_gemm_fill_signs(stream, (mpt_format)k->format_b, b, k->row_b, k->n, k->k,
+                                    k->transpose_b, run, every);
   bool ran = run_for_check(s, x, alpha);
-  gemm_check_constant(stream, k, s->buffers.data[0].out, alpha * (float)sum + extra, s->wrong);
+  mpt_gemm_check_constant(stream, k, s->buffers.data[0].out, alpha * (float)sum + extra, s->wrong);
   return ran;
 }
 
@@ -320,18 +320,18 @@ static mpt_status check(search *s, const candidate *x, bool *right, mpt_error *e
   bool ran = true;
   cudaMemsetAsync(s->wrong, 0, sizeof *s->wrong, stream);
   if (!k->accumulate && !k->bias) {
-    gemm_fill_random(stream, (mpt_format)k->format_a, (void *)d->a, count_a, 1);
-    gemm_fill_random(stream, (mpt_format)k->format_b, (void *)d->b, count_b, 2);
+    mpt_gemm_fill_random(stream, (mpt_format)k->format_a, (void *)d->a, count_a, 1);
+    mpt_gemm_fill_random(stream, (mpt_format)k->format_b, (void *)d->b, count_b, 2);
     ran = run_for_check(s, x, 1.0f);
-    gemm_check_samples(stream, k, d->a, d->b, d->out, tolerance_of(k), s->wrong);
+    mpt_gemm_check_samples(stream, k, d->a, d->b, d->out, tolerance_of(k), s->wrong);
   }
-  gemm_fill_constant(stream, (mpt_format)k->format_a, (void *)d->a, count_a, 1.0f);
+  mpt_gemm_fill_constant(stream, (mpt_format)k->format_a, (void *)d->a, count_a, 1.0f);
   ran = ran && run_on_signs(s, x, k->k, (k->k + most - 1) / most, unit);
   ran = ran && run_on_signs(s, x, run > 0 ? run : 1, 1, 1.0f);
   MPT_RETURN_IF_FAILED(CUDA_LAUNCHED("checking a matrix product", error));
   cudaMemcpyAsync(&wrong, s->wrong, sizeof wrong, cudaMemcpyDeviceToHost, stream);
   MPT_RETURN_IF_FAILED(
-      cuda_check(cudaStreamSynchronize(stream), "checking a matrix product", error));
+      mpt_cuda_check(cudaStreamSynchronize(stream), "checking a matrix product", error));
   *right = ran && wrong == 0;
   return MPT_OK;
 }
@@ -340,8 +340,9 @@ static mpt_status choose(search *s, const cublasLtMatmulHeuristicResult_t *resul
                          mpt_error *error) {
   const char *what = "trying matrix products";
   for (size_t i = 0; i < EVENTS; i++)
-    MPT_RETURN_IF_FAILED(cuda_check(cudaEventCreate(&s->events[i]), what, error));
-  MPT_RETURN_IF_FAILED(cuda_check(cudaMalloc((void **)&s->wrong, sizeof *s->wrong), what, error));
+    MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaEventCreate(&s->events[i]), what, error));
+  MPT_RETURN_IF_FAILED(
+      mpt_cuda_check(cudaMalloc((void **)&s->wrong, sizeof *s->wrong), what, error));
   double fastest = 0; /* of those that ran */
   for (int i = 0; i < count; i++) {
     candidate *x = &s->candidates[s->count];
@@ -362,13 +363,14 @@ static mpt_status choose(search *s, const cublasLtMatmulHeuristicResult_t *resul
   return MPT_OK;
 }
 
-mpt_status gemm_tune(cuda_context *c, gemm_plan *plan,
-                     const cublasLtMatmulHeuristicResult_t *results, int count, mpt_error *error) {
+mpt_status mpt_gemm_tune(cuda_context *c, gemm_plan *plan,
+                         const cublasLtMatmulHeuristicResult_t *results, int count,
+                         mpt_error *error) {
   search s = {.c = c, .plan = plan};
   /* The workspace is the queue's: what uses it now ends first. */
   MPT_RETURN_IF_FAILED(
-      cuda_check(cudaStreamSynchronize(c->stream), "trying matrix products", error));
-  mpt_status status = gemm_buffers_make(c, &plan->key, &s.buffers, error);
+      mpt_cuda_check(cudaStreamSynchronize(c->stream), "trying matrix products", error));
+  mpt_status status = mpt_gemm_buffers_make(c, &plan->key, &s.buffers, error);
   if (status == MPT_ERROR_DEVICE_MEMORY) { /* the heuristic's word has to do */
     plan->algorithm = results[0].algo;
     plan->supported = plan->untested = true;
@@ -383,6 +385,6 @@ mpt_status gemm_tune(cuda_context *c, gemm_plan *plan,
     if (s.events[i] != NULL)
       cudaEventDestroy(s.events[i]);
   cudaFree(s.wrong);
-  gemm_buffers_free(&s.buffers);
+  mpt_gemm_buffers_free(&s.buffers);
   return status;
 }

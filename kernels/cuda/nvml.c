@@ -41,7 +41,7 @@ static void load(void) {
           nvml.nvmlInit_v2() == NVML_DONE;
 }
 
-bool nvml_found(void) {
+bool mpt_nvml_found(void) {
   pthread_once(&once, load);
   return found;
 }
@@ -49,8 +49,8 @@ bool nvml_found(void) {
 /* Older drivers lack some functions, and some cards the thing they ask for. */
 #define NVML_KNOWS(name, ...) (nvml.name != NULL && nvml.name(__VA_ARGS__) == NVML_DONE)
 
-void nvml_driver_version(char *version, size_t size) {
-  if (!nvml_found() || !NVML_KNOWS(nvmlSystemGetDriverVersion, version, (unsigned)size))
+void mpt_nvml_driver_version(char *version, size_t size) {
+  if (!mpt_nvml_found() || !NVML_KNOWS(nvmlSystemGetDriverVersion, version, (unsigned)size))
     version[0] = '\0';
 }
 
@@ -81,12 +81,12 @@ static int count_processes(nvml_device device) {
   return result == NVML_DONE || result == NVML_TOO_SMALL ? (int)count : -1;
 }
 
-bool nvml_observe(const char *uuid, mpt_device_activity *activity) {
+bool mpt_nvml_observe(const char *uuid, mpt_device_activity *activity) {
   nvml_device device;
   unsigned long long millijoules, reasons;
   unsigned megahertz;
   nvml_utilisation used;
-  if (!nvml_found() || nvml.nvmlDeviceGetHandleByUUID(uuid, &device) != NVML_DONE)
+  if (!mpt_nvml_found() || nvml.nvmlDeviceGetHandleByUUID(uuid, &device) != NVML_DONE)
     return false;
   if (NVML_KNOWS(nvmlDeviceGetTotalEnergyConsumption, device, &millijoules))
     activity->energy_joules = 1e-3 * (double)millijoules;

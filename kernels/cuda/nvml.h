@@ -12,13 +12,13 @@ extern "C" {
 #endif
 
 /* Whether NVML was found and works. Loaded once in a process and never unloaded. */
-bool nvml_found(void);
+bool mpt_nvml_found(void);
 
 /* "580.95.05"; empty when it is not known. */
-void nvml_driver_version(char *version, size_t size);
+void mpt_nvml_driver_version(char *version, size_t size);
 
 /* Fills what NVML knows of the device and leaves the rest. False when it knows no such device. */
-bool nvml_observe(const char *uuid, mpt_device_activity *activity);
+bool mpt_nvml_observe(const char *uuid, mpt_device_activity *activity);
 
 #ifdef __cplusplus
 }

@@ -234,8 +234,8 @@ mpt_status mpt_cuda_quantize(mpt_queue *queue, mpt_t x, mpt_scale *scale, unsign
   bool storage = !mpt_format_is_fp8(x->format);
   bool tiles = storage && y_transposed != NULL && tiles_fit(x, y, y_transposed);
   if (y_transposed == NULL)
-    cuda_cast_run(c, x, 1.0f, scale, y, q.count ? &scale->counts : NULL,
-                  q.amax ? &scale->amax_bits : NULL);
+    mpt_cuda_cast_run(c, x, 1.0f, scale, y, q.count ? &scale->counts : NULL,
+                      q.amax ? &scale->amax_bits : NULL);
   else if (tiles)
     DISPATCH_TILES(
         x->format, X,

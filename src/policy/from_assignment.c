@@ -40,7 +40,8 @@ static mpt_status check_layer(const mpt_layer_info *layer, const mpt_layer_polic
   for (int g = 0; g < MPT_GEMM_COUNT; g++) {
     const mpt_gemm_policy *gemm = &formats->gemm[g];
     mpt_precision pair = MPT_PRECISION_COUNT;
-    if (policy_operands_precision(gemm->operand, &pair, NULL) != MPT_OK || pair != gemm->precision)
+    if (mpt_policy_operands_precision(gemm->operand, &pair, NULL) != MPT_OK ||
+        pair != gemm->precision)
       return mpt_fail(error, MPT_ERROR_ARGUMENT, "layer '%s' has operands that are no %s GEMM",
                       layer->name, mpt_precision_name(gemm->precision));
     fp8 = fp8 || pair == MPT_PRECISION_FP8;
@@ -48,7 +49,7 @@ static mpt_status check_layer(const mpt_layer_info *layer, const mpt_layer_polic
       return mpt_fail(error, MPT_ERROR_ARGUMENT,
                       "layer '%s' accumulates fast, which is a choice of fp8 alone", layer->name);
   }
-  return fp8 ? policy_check_scaling(layer->name, &formats->scaling, error) : MPT_OK;
+  return fp8 ? mpt_policy_check_scaling(layer->name, &formats->scaling, error) : MPT_OK;
 }
 
 static mpt_status check(const char *name, const mpt_layer_info *layers,
@@ -67,7 +68,7 @@ static mpt_status check(const char *name, const mpt_layer_info *layers,
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "a loss scale of %g is no power of two", initial);
   for (int i = 0; i < count; i++)
     MPT_RETURN_IF_FAILED(check_layer(&layers[i], &assignment[i], error));
-  MPT_RETURN_IF_FAILED(policy_find_duplicate(layers, count, &twice, error));
+  MPT_RETURN_IF_FAILED(mpt_policy_find_duplicate(layers, count, &twice, error));
   if (twice >= 0)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "two layers are named '%s'", layers[twice].name);
   return MPT_OK;
@@ -150,17 +151,18 @@ static mpt_status find_cover(const compression *c, const glob_candidates *candid
       break;
     for (int style = COVER_HARMLESS; style <= COVER_EXCEPTIONS; style++) {
       rule_cover cover;
-      mpt_status status = rule_cover_find(candidates, c->accepts, c->class_count, accepts_default,
-                                          c->count, (cover_style)style, &cover, error);
+      mpt_status status =
+          mpt_rule_cover_find(candidates, c->accepts, c->class_count, accepts_default, c->count,
+                              (cover_style)style, &cover, error);
       if (status != MPT_OK) {
-        rule_cover_free(&cover);
+        mpt_rule_cover_free(&cover);
         return status;
       }
       if (found && !is_smaller(&cover, best)) {
-        rule_cover_free(&cover);
+        mpt_rule_cover_free(&cover);
         continue;
       }
-      rule_cover_free(best);
+      mpt_rule_cover_free(best);
       *best = cover;
       *base = order[i];
       found = true;
@@ -264,7 +266,7 @@ mpt_status mpt_policy_from_assignment(const char *name, const mpt_layer_info *la
   if (out == NULL)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "the place of the policy is NULL");
   MPT_RETURN_IF_FAILED(check(name, layers, assignment, count, loss_scale, error));
-  policy = policy_new();
+  policy = mpt_policy_new();
   if (policy == NULL)
     return mpt_fail_memory(error, "a policy", sizeof *policy);
   snprintf(policy->name, sizeof policy->name, "%s", name == NULL ? "" : name);
@@ -273,7 +275,7 @@ mpt_status mpt_policy_from_assignment(const char *name, const mpt_layer_info *la
   if (loss_scale.initial != 0 && loss_scale.mode != MPT_LOSS_SCALE_NONE)
     policy->loss_scale.initial = loss_scale.initial;
   MPT_TRY(classify(&c, assignment, error));
-  MPT_TRY(glob_candidates_make(layers, count, c.accepts, c.class_count, &candidates, error));
+  MPT_TRY(mpt_glob_candidates_make(layers, count, c.accepts, c.class_count, &candidates, error));
   MPT_TRY(find_cover(&c, &candidates, &policy->base, &cover, error));
   if (!write_rules(&c, &candidates, &cover, policy) || !write_layers(&c, policy)) {
     status = mpt_fail_memory(error, "a policy", 0);
@@ -284,7 +286,7 @@ mpt_status mpt_policy_from_assignment(const char *name, const mpt_layer_info *la
   policy = NULL;
 fail:
   mpt_policy_free(policy);
-  rule_cover_free(&cover);
+  mpt_rule_cover_free(&cover);
   mpt_arena_free(&candidates.arena);
   mpt_arena_free(&c.arena);
   return status;

@@ -73,7 +73,7 @@ bool mpt_glob_match(const char *glob, const char *name) {
   return true;
 }
 
-const char *policy_glob_problem(const char *glob) {
+const char *mpt_policy_glob_problem(const char *glob) {
   if (glob[0] == '\0')
     return "an empty glob matches no layer";
   for (const char *open = strchr(glob, '['); open != NULL; open = strchr(open, '[')) {

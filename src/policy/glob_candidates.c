@@ -366,8 +366,9 @@ static bool collect(maker *m, glob_candidates *c) {
   return keep_distinct(c);
 }
 
-mpt_status glob_candidates_make(const mpt_layer_info *layers, int count, uint64_t *const *accepts,
-                                int class_count, glob_candidates *candidates, mpt_error *error) {
+mpt_status mpt_glob_candidates_make(const mpt_layer_info *layers, int count,
+                                    uint64_t *const *accepts, int class_count,
+                                    glob_candidates *candidates, mpt_error *error) {
   maker m = {
       .layers = layers, .layer_count = count, .accepts = accepts, .class_count = class_count};
   token tokens[MPT_MAX_NAME];

@@ -31,7 +31,8 @@ typedef struct glob_candidates {
 /* `accepts[class_count]` are sets of layers: runs of numbers are looked for in each. Every layer
  * has a candidate that matches it alone. Free with mpt_arena_free(&candidates->arena), after a
  * failure too. */
-mpt_status glob_candidates_make(const mpt_layer_info *layers, int count, uint64_t *const *accepts,
-                                int class_count, glob_candidates *candidates, mpt_error *error);
+mpt_status mpt_glob_candidates_make(const mpt_layer_info *layers, int count,
+                                    uint64_t *const *accepts, int class_count,
+                                    glob_candidates *candidates, mpt_error *error);
 
 #endif

@@ -11,8 +11,8 @@ static int by_name_then_place(const void *a, const void *b) {
   return order != 0 ? order : (x > y) - (x < y);
 }
 
-mpt_status policy_sort_layers(const mpt_layer_info *layers, int count,
-                              const mpt_layer_info ***sorted, mpt_error *error) {
+mpt_status mpt_policy_sort_layers(const mpt_layer_info *layers, int count,
+                                  const mpt_layer_info ***sorted, mpt_error *error) {
   const size_t bytes = ((size_t)count + 1) * sizeof **sorted;
   const mpt_layer_info **list = malloc(bytes);
   if (list == NULL)
@@ -24,10 +24,10 @@ mpt_status policy_sort_layers(const mpt_layer_info *layers, int count,
   return MPT_OK;
 }
 
-mpt_status policy_find_duplicate(const mpt_layer_info *layers, int count, int *twice,
-                                 mpt_error *error) {
+mpt_status mpt_policy_find_duplicate(const mpt_layer_info *layers, int count, int *twice,
+                                     mpt_error *error) {
   const mpt_layer_info **sorted = NULL;
-  MPT_RETURN_IF_FAILED(policy_sort_layers(layers, count, &sorted, error));
+  MPT_RETURN_IF_FAILED(mpt_policy_sort_layers(layers, count, &sorted, error));
   *twice = -1;
   for (int i = 1; i < count && *twice < 0; i++)
     if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0)

@@ -93,7 +93,7 @@ static bool take_gemm(const char **text, mpt_gemm_kind kind, mpt_gemm_policy *ge
     mpt_precision pair;
     if (precision != MPT_PRECISION_FP8 || !take_operand(text, &gemm->operand[0]) ||
         !take(text, "*") || !take_operand(text, &gemm->operand[1]) || !take(text, ")") ||
-        policy_operands_precision(gemm->operand, &pair, NULL) != MPT_OK ||
+        mpt_policy_operands_precision(gemm->operand, &pair, NULL) != MPT_OK ||
         pair != MPT_PRECISION_FP8)
       return false;
   }

@@ -16,7 +16,7 @@ static mpt_status read_loss_scale(const mpt_yaml_node *node, mpt_policy *policy,
   MPT_RETURN_IF_FAILED(mpt_yaml_check_keys(node, "loss_scale", keys, 2, error));
   const mpt_yaml_node *child = mpt_yaml_get(node, "mode");
   if (child != NULL)
-    MPT_RETURN_IF_FAILED(policy_read_word(child, "mode", modes, 3, &mode, error));
+    MPT_RETURN_IF_FAILED(mpt_policy_read_word(child, "mode", modes, 3, &mode, error));
   if ((child = mpt_yaml_get(node, "initial")) != NULL) {
     MPT_RETURN_IF_FAILED(mpt_yaml_number(child, "initial", 0x1p-24, 0x1p100, &initial, error));
     int exponent;
@@ -73,7 +73,8 @@ static mpt_status read_layers(const mpt_yaml_node *node, mpt_policy *policy, mpt
     MPT_RETURN_IF_FAILED(read_layer(node->items[i], &policy->layers[i], error));
   policy->layer_count = (int)node->count;
   int twice;
-  MPT_RETURN_IF_FAILED(policy_find_duplicate(policy->layers, policy->layer_count, &twice, error));
+  MPT_RETURN_IF_FAILED(
+      mpt_policy_find_duplicate(policy->layers, policy->layer_count, &twice, error));
   if (twice >= 0)
     return mpt_yaml_fail(node->items[twice], error, "layer '%s' is listed twice",
                          policy->layers[twice].name);
@@ -101,14 +102,14 @@ static mpt_status read_result(const mpt_yaml_node *node, mpt_policy *policy, mpt
     verdicts[v] = mpt_verdict_name((mpt_verdict)v);
   if (child != NULL)
     MPT_RETURN_IF_FAILED(
-        policy_read_word(child, "verdict", verdicts, MPT_VERDICT_COUNT, &verdict, error));
+        mpt_policy_read_word(child, "verdict", verdicts, MPT_VERDICT_COUNT, &verdict, error));
   r->verdict = (mpt_verdict)verdict;
   MPT_RETURN_IF_FAILED(read_figure(node, "worse_by", &r->worse_by, error));
   MPT_RETURN_IF_FAILED(read_figure(node, "upper_bound", &r->upper_bound, error));
   MPT_RETURN_IF_FAILED(read_figure(node, "confidence", &r->confidence, error));
   MPT_RETURN_IF_FAILED(read_figure(node, "step_time_ratio", &r->step_time_ratio, error));
   if ((child = mpt_yaml_get(node, "time")) != NULL)
-    MPT_RETURN_IF_FAILED(policy_read_word(child, "time", times, 2, &time, error));
+    MPT_RETURN_IF_FAILED(mpt_policy_read_word(child, "time", times, 2, &time, error));
   r->time_measured = time == 1;
   if ((child = mpt_yaml_get(node, "steps")) != NULL)
     MPT_RETURN_IF_FAILED(mpt_yaml_integer(child, "steps", 0, INT64_MAX, &r->steps, error));
@@ -124,7 +125,7 @@ static mpt_status read_provenance(const mpt_yaml_node *node, mpt_policy *policy,
     if (strcmp(key, "result") == 0)
       MPT_RETURN_IF_FAILED(read_result(node->items[i], policy, error));
     else
-      MPT_RETURN_IF_FAILED(policy_add_provenance(policy, key, NULL, node->items[i], error));
+      MPT_RETURN_IF_FAILED(mpt_policy_add_provenance(policy, key, NULL, node->items[i], error));
   }
   return MPT_OK;
 }
@@ -159,11 +160,11 @@ static mpt_status read_policy(const mpt_yaml_node *root, mpt_policy *policy, mpt
     return mpt_yaml_fail(root, error,
                          "default is missing; it is the format of every layer that no "
                          "rule matches");
-  MPT_RETURN_IF_FAILED(policy_read_precision(node, "default", &policy->base, error));
+  MPT_RETURN_IF_FAILED(mpt_policy_read_precision(node, "default", &policy->base, error));
   if ((node = mpt_yaml_get(root, "name")) != NULL)
     MPT_RETURN_IF_FAILED(read_text(node, "name", policy->name, sizeof policy->name, error));
   if ((node = mpt_yaml_get(root, "rules")) != NULL)
-    MPT_RETURN_IF_FAILED(policy_read_rules(node, policy, error));
+    MPT_RETURN_IF_FAILED(mpt_policy_read_rules(node, policy, error));
   if ((node = mpt_yaml_get(root, "loss_scale")) != NULL)
     MPT_RETURN_IF_FAILED(read_loss_scale(node, policy, error));
   if ((node = mpt_yaml_get(root, "layers")) != NULL)
@@ -174,7 +175,7 @@ static mpt_status read_policy(const mpt_yaml_node *root, mpt_policy *policy, mpt
 }
 
 static mpt_status finish(mpt_yaml *document, const char *name, mpt_policy **out, mpt_error *error) {
-  mpt_policy *policy = policy_new();
+  mpt_policy *policy = mpt_policy_new();
   if (policy == NULL) {
     mpt_yaml_free(document);
     return mpt_fail_memory(error, name, sizeof *policy);

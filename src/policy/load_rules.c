@@ -4,8 +4,8 @@
 #include "policy/policy_data.h"
 #include <string.h>
 
-mpt_status policy_read_precision(const mpt_yaml_node *node, const char *what, mpt_precision *out,
-                                 mpt_error *error) {
+mpt_status mpt_policy_read_precision(const mpt_yaml_node *node, const char *what,
+                                     mpt_precision *out, mpt_error *error) {
   const char *word;
   MPT_RETURN_IF_FAILED(mpt_yaml_string(node, what, &word, error));
   mpt_error reason = {0};
@@ -17,8 +17,8 @@ mpt_status policy_read_precision(const mpt_yaml_node *node, const char *what, mp
   return mpt_yaml_fail(node, error, "%s", reason.message);
 }
 
-mpt_status policy_read_word(const mpt_yaml_node *node, const char *what, const char *const *words,
-                            int count, int *out, mpt_error *error) {
+mpt_status mpt_policy_read_word(const mpt_yaml_node *node, const char *what,
+                                const char *const *words, int count, int *out, mpt_error *error) {
   const char *word;
   mpt_text known = {0};
   MPT_RETURN_IF_FAILED(mpt_yaml_string(node, what, &word, error));
@@ -46,7 +46,7 @@ static mpt_status read_globs(const mpt_yaml_node *node, mpt_policy *policy, poli
     return mpt_fail_memory(error, "a rule", node->count * sizeof *rule->globs);
   for (size_t i = 0; i < node->count; i++) {
     MPT_RETURN_IF_FAILED(mpt_yaml_string(node->items[i], "a layer", &rule->globs[i], error));
-    const char *problem = policy_glob_problem(rule->globs[i]);
+    const char *problem = mpt_policy_glob_problem(rule->globs[i]);
     if (problem != NULL)
       return mpt_yaml_fail(node->items[i], error, "'%s': %s", rule->globs[i], problem);
   }
@@ -74,7 +74,7 @@ static mpt_status read_gemm(const mpt_yaml_node *node, mpt_gemm_kind kind, polic
   mpt_gemm_policy *gemm = &rule->gemm[kind];
   mpt_precision precision;
   if (node->kind == MPT_YAML_SCALAR) {
-    MPT_RETURN_IF_FAILED(policy_read_precision(node, mpt_gemm_name(kind), &precision, error));
+    MPT_RETURN_IF_FAILED(mpt_policy_read_precision(node, mpt_gemm_name(kind), &precision, error));
     *gemm = mpt_gemm_policy_of(kind, precision);
     rule->form[kind] = GEMM_FORM_SHORT;
     return MPT_OK;
@@ -88,13 +88,14 @@ static mpt_status read_gemm(const mpt_yaml_node *node, mpt_gemm_kind kind, polic
   MPT_RETURN_IF_FAILED(read_operand(node, first, &operand[0], error));
   MPT_RETURN_IF_FAILED(read_operand(node, second, &operand[1], error));
   mpt_error reason = {0};
-  if (policy_operands_precision(operand, &precision, &reason) != MPT_OK)
+  if (mpt_policy_operands_precision(operand, &precision, &reason) != MPT_OK)
     return mpt_yaml_fail(node, error, "%s", reason.message);
   const mpt_yaml_node *word = mpt_yaml_get(node, "accumulate");
   if (word != NULL && precision != MPT_PRECISION_FP8)
     return mpt_yaml_fail(word, error, "accumulate is a choice of fp8 alone");
   if (word != NULL)
-    MPT_RETURN_IF_FAILED(policy_read_word(word, "accumulate", accumulates, 2, &accumulate, error));
+    MPT_RETURN_IF_FAILED(
+        mpt_policy_read_word(word, "accumulate", accumulates, 2, &accumulate, error));
   *gemm = (mpt_gemm_policy){precision, {operand[0], operand[1]}, (mpt_accumulate)accumulate};
   rule->form[kind] = GEMM_FORM_LONG;
   return MPT_OK;
@@ -110,7 +111,7 @@ static mpt_status read_scaling(const mpt_yaml_node *node, policy_rule *rule, mpt
   const mpt_yaml_node *child = mpt_yaml_get(node, "mode");
   if (child == NULL)
     return mpt_yaml_fail(node, error, "scaling needs a mode: current or delayed");
-  MPT_RETURN_IF_FAILED(policy_read_word(child, "mode", modes, 2, &mode, error));
+  MPT_RETURN_IF_FAILED(mpt_policy_read_word(child, "mode", modes, 2, &mode, error));
   rule->scaling = mpt_layer_policy_of(MPT_PRECISION_FP8).scaling;
   rule->scaling.mode = (mpt_scaling_mode)mode;
   for (int i = 1; i < 3; i++) {
@@ -126,7 +127,7 @@ static mpt_status read_scaling(const mpt_yaml_node *node, policy_rule *rule, mpt
   child = mpt_yaml_get(node, "granularity");
   if (child != NULL)
     MPT_RETURN_IF_FAILED(
-        policy_read_word(child, "granularity", granularities, 1, &granularity, error));
+        mpt_policy_read_word(child, "granularity", granularities, 1, &granularity, error));
   rule->has_scaling = true;
   return MPT_OK;
 }
@@ -142,7 +143,7 @@ static mpt_status read_rule(const mpt_yaml_node *node, mpt_policy *policy, polic
     return mpt_yaml_fail(node, error, "a rule needs layers: a list of names or globs");
   MPT_RETURN_IF_FAILED(read_globs(child, policy, rule, error));
   if ((child = mpt_yaml_get(node, "format")) != NULL) {
-    MPT_RETURN_IF_FAILED(policy_read_precision(child, "format", &rule->format, error));
+    MPT_RETURN_IF_FAILED(mpt_policy_read_precision(child, "format", &rule->format, error));
     rule->has_format = true;
   }
   for (int g = 0; g < MPT_GEMM_COUNT; g++) {
@@ -153,13 +154,13 @@ static mpt_status read_rule(const mpt_yaml_node *node, mpt_policy *policy, polic
   if ((child = mpt_yaml_get(node, "scaling")) != NULL)
     MPT_RETURN_IF_FAILED(read_scaling(child, rule, error));
   if ((child = mpt_yaml_get(node, "fallback")) != NULL) {
-    MPT_RETURN_IF_FAILED(policy_read_precision(child, "fallback", &rule->fallback, error));
+    MPT_RETURN_IF_FAILED(mpt_policy_read_precision(child, "fallback", &rule->fallback, error));
     rule->has_fallback = true;
   }
   return MPT_OK;
 }
 
-mpt_status policy_read_rules(const mpt_yaml_node *node, mpt_policy *policy, mpt_error *error) {
+mpt_status mpt_policy_read_rules(const mpt_yaml_node *node, mpt_policy *policy, mpt_error *error) {
   MPT_RETURN_IF_FAILED(mpt_yaml_expect(node, MPT_YAML_LIST, "rules", error));
   policy->rules = mpt_arena_take(&policy->arena, node->count * sizeof *policy->rules);
   if (policy->rules == NULL)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-mpt_policy *policy_new(void) {
+mpt_policy *mpt_policy_new(void) {
   mpt_policy *policy = calloc(1, sizeof *policy);
   if (policy == NULL)
     return NULL;
@@ -30,7 +30,7 @@ void mpt_policy_free(mpt_policy *policy) {
 mpt_status mpt_policy_uniform(mpt_precision precision, mpt_policy **policy, mpt_error *error) {
   if ((unsigned)precision >= MPT_PRECISION_COUNT || policy == NULL)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "%d is no format of a policy", (int)precision);
-  mpt_policy *made = policy_new();
+  mpt_policy *made = mpt_policy_new();
   if (made == NULL)
     return mpt_fail_memory(error, "a policy", sizeof *made);
   made->base = precision;
@@ -68,7 +68,7 @@ mpt_policy_result mpt_policy_get_result(const mpt_policy *policy) {
   return policy->result;
 }
 
-mpt_layer_policy policy_rule_formats(const mpt_policy *policy, int rule) {
+mpt_layer_policy mpt_policy_rule_formats(const mpt_policy *policy, int rule) {
   if (rule < 0)
     return mpt_layer_policy_of(policy->base);
   const policy_rule *r = &policy->rules[rule];
@@ -87,8 +87,8 @@ static char *keep_text(mpt_policy *policy, const char *text) {
   return mpt_arena_text(&policy->arena, text, strlen(text));
 }
 
-mpt_status policy_add_provenance(mpt_policy *policy, const char *key, const char *text,
-                                 const mpt_yaml_node *node, mpt_error *error) {
+mpt_status mpt_policy_add_provenance(mpt_policy *policy, const char *key, const char *text,
+                                     const mpt_yaml_node *node, mpt_error *error) {
   provenance_entry *entry = mpt_arena_take(&policy->arena, sizeof *entry);
   if (entry == NULL)
     return mpt_fail_memory(error, "provenance", sizeof *entry);
@@ -124,7 +124,7 @@ mpt_status mpt_policy_set_provenance(mpt_policy *policy, const char *key, const 
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "provenance '%s' is not UTF-8", key);
   provenance_entry *entry = find_provenance(policy, key);
   if (entry == NULL)
-    return policy_add_provenance(policy, key, value, NULL, error);
+    return mpt_policy_add_provenance(policy, key, value, NULL, error);
   const char *text = keep_text(policy, value);
   if (text == NULL)
     return mpt_fail_memory(error, "provenance", strlen(value));

@@ -57,29 +57,29 @@ struct mpt_policy {
 };
 
 /* A policy of fp32 without rules; NULL when there is no memory. */
-mpt_policy *policy_new(void);
+mpt_policy *mpt_policy_new(void);
 /* Text is copied; a node is kept, and lives as long as the document. */
-mpt_status policy_add_provenance(mpt_policy *policy, const char *key, const char *text,
-                                 const mpt_yaml_node *node, mpt_error *error);
+mpt_status mpt_policy_add_provenance(mpt_policy *policy, const char *key, const char *text,
+                                     const mpt_yaml_node *node, mpt_error *error);
 
 /* The formats that a rule gives a layer, -1 the default. */
-mpt_layer_policy policy_rule_formats(const mpt_policy *policy, int rule);
+mpt_layer_policy mpt_policy_rule_formats(const mpt_policy *policy, int rule);
 
 /* Layers in the order of their names; the caller frees *sorted with free(). */
-mpt_status policy_sort_layers(const mpt_layer_info *layers, int count,
-                              const mpt_layer_info ***sorted, mpt_error *error);
+mpt_status mpt_policy_sort_layers(const mpt_layer_info *layers, int count,
+                                  const mpt_layer_info ***sorted, mpt_error *error);
 /* The index of a layer whose name an earlier one has, -1 when there is none. */
-mpt_status policy_find_duplicate(const mpt_layer_info *layers, int count, int *twice,
-                                 mpt_error *error);
+mpt_status mpt_policy_find_duplicate(const mpt_layer_info *layers, int count, int *twice,
+                                     mpt_error *error);
 
 /* Why a glob is refused, NULL when it is good: what C, Python and YAML readers take differently. */
-const char *policy_glob_problem(const char *glob);
+const char *mpt_policy_glob_problem(const char *glob);
 
 /* ---- reading (load.c, load_rules.c) ---- */
-mpt_status policy_read_precision(const mpt_yaml_node *node, const char *what, mpt_precision *out,
-                                 mpt_error *error);
-mpt_status policy_read_word(const mpt_yaml_node *node, const char *what, const char *const *words,
-                            int count, int *out, mpt_error *error);
-mpt_status policy_read_rules(const mpt_yaml_node *node, mpt_policy *policy, mpt_error *error);
+mpt_status mpt_policy_read_precision(const mpt_yaml_node *node, const char *what,
+                                     mpt_precision *out, mpt_error *error);
+mpt_status mpt_policy_read_word(const mpt_yaml_node *node, const char *what,
+                                const char *const *words, int count, int *out, mpt_error *error);
+mpt_status mpt_policy_read_rules(const mpt_yaml_node *node, mpt_policy *policy, mpt_error *error);
 
 #endif

@@ -93,8 +93,8 @@ static mpt_status check_layers(const mpt_policy *policy, const mpt_layer_info *l
   mpt_status status = MPT_OK;
   if (policy->layer_count == 0)
     return MPT_OK;
-  MPT_TRY(policy_sort_layers(policy->layers, policy->layer_count, &own, error));
-  MPT_TRY(policy_sort_layers(layers, count, &given, error));
+  MPT_TRY(mpt_policy_sort_layers(policy->layers, policy->layer_count, &own, error));
+  MPT_TRY(mpt_policy_sort_layers(layers, count, &given, error));
   compare_sorted(own, policy->layer_count, given, count, &differences, &rows);
   if (differences.count > 0 && !options->force)
     status = mpt_fail(error, MPT_ERROR_MISMATCH,
@@ -138,7 +138,7 @@ static void match_layers(const mpt_policy *policy, const mpt_layer_info *layers,
     }
     if (first >= 0)
       use[first].taken++;
-    const mpt_layer_policy formats = policy_rule_formats(policy, first);
+    const mpt_layer_policy formats = mpt_policy_rule_formats(policy, first);
     assignment[i] = mpt_layer_policy_for(layers[i].kind, &formats);
   }
 }
@@ -242,7 +242,7 @@ mpt_status mpt_policy_resolve(const mpt_policy *policy, const mpt_layer_info *la
   if (options->struct_size != sizeof *options)
     return mpt_fail(error, MPT_ERROR_ARGUMENT,
                     "resolve options of another size; begin with mpt_resolve_options_default()");
-  MPT_RETURN_IF_FAILED(policy_find_duplicate(layers, count, &twice, error));
+  MPT_RETURN_IF_FAILED(mpt_policy_find_duplicate(layers, count, &twice, error));
   if (twice >= 0)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "two layers are named '%s'", layers[twice].name);
 

@@ -222,9 +222,9 @@ static void finish(builder *b) {
   }
 }
 
-mpt_status rule_cover_find(const glob_candidates *candidates, uint64_t *const *accepts,
-                           int class_count, const uint64_t *accepts_default, int layer_count,
-                           cover_style style, rule_cover *cover, mpt_error *error) {
+mpt_status mpt_rule_cover_find(const glob_candidates *candidates, uint64_t *const *accepts,
+                               int class_count, const uint64_t *accepts_default, int layer_count,
+                               cover_style style, rule_cover *cover, mpt_error *error) {
   builder b = {.candidates = candidates,
                .accepts = accepts,
                .class_count = class_count,
@@ -243,7 +243,7 @@ mpt_status rule_cover_find(const glob_candidates *candidates, uint64_t *const *a
   return good ? MPT_OK : mpt_fail_memory(error, "rules of layers", 0);
 }
 
-void rule_cover_free(rule_cover *cover) {
+void mpt_rule_cover_free(rule_cover *cover) {
   for (int r = 0; r < cover->rule_count; r++)
     free(cover->rules[r].globs);
   free(cover->rules);

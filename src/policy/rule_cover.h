@@ -24,10 +24,10 @@ typedef enum cover_style {
 
 /* Layers that no rule matches are right where `accepts_default` has them; `accepts[class_count]`
  * says which layers accept each class; every layer accepts one. The caller frees the cover with
- * rule_cover_free, after a failure too. */
-mpt_status rule_cover_find(const glob_candidates *candidates, uint64_t *const *accepts,
-                           int class_count, const uint64_t *accepts_default, int layer_count,
-                           cover_style style, rule_cover *cover, mpt_error *error);
-void rule_cover_free(rule_cover *cover);
+ * mpt_rule_cover_free, after a failure too. */
+mpt_status mpt_rule_cover_find(const glob_candidates *candidates, uint64_t *const *accepts,
+                               int class_count, const uint64_t *accepts_default, int layer_count,
+                               cover_style style, rule_cover *cover, mpt_error *error);
+void mpt_rule_cover_free(rule_cover *cover);
 
 #endif

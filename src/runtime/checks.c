@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-op_check op_check_begin(mpt_queue *queue, const char *name, bool has_slot, mpt_error *error) {
+op_check mpt_op_check_begin(mpt_queue *queue, const char *name, bool has_slot, mpt_error *error) {
   op_check c = {queue, name, error, MPT_OK};
   if (queue == NULL)
     c.status = mpt_fail(error, MPT_ERROR_ARGUMENT, "%s: the queue is NULL", name);
@@ -13,7 +13,7 @@ op_check op_check_begin(mpt_queue *queue, const char *name, bool has_slot, mpt_e
   return c;
 }
 
-void op_require(op_check *c, bool good, const char *format, ...) {
+void mpt_op_require(op_check *c, bool good, const char *format, ...) {
   if (c->status != MPT_OK || good)
     return;
   char text[512];
@@ -37,19 +37,19 @@ static bool countable(mpt_t t) {
   return count < INT64_MAX / 8;
 }
 
-void op_tensor(op_check *c, const char *what, mpt_t t) {
+void mpt_op_tensor(op_check *c, const char *what, mpt_t t) {
   if (c->status != MPT_OK)
     return;
   if (t == NULL || t->data == NULL) {
-    op_require(c, false, "%s is NULL", what);
+    mpt_op_require(c, false, "%s is NULL", what);
     return;
   }
-  op_require(c, t->rank >= 1 && t->rank <= MPT_MAX_RANK, "%s has rank %d, expected 1 to %d", what,
-             t->rank, MPT_MAX_RANK);
-  op_require(c, (unsigned)t->format < MPT_FORMAT_COUNT, "%s is of an unknown format", what);
+  mpt_op_require(c, t->rank >= 1 && t->rank <= MPT_MAX_RANK, "%s has rank %d, expected 1 to %d",
+                 what, t->rank, MPT_MAX_RANK);
+  mpt_op_require(c, (unsigned)t->format < MPT_FORMAT_COUNT, "%s is of an unknown format", what);
   mpt_device device = c->queue->device;
-  op_require(c, t->device.kind == device.kind && t->device.index == device.index,
-             "%s is on another device than the queue", what);
+  mpt_op_require(c, t->device.kind == device.kind && t->device.index == device.index,
+                 "%s is on another device than the queue", what);
   if (c->status != MPT_OK)
     return;
   for (int i = 0; i < t->rank; i++)
@@ -60,21 +60,21 @@ void op_tensor(op_check *c, const char *what, mpt_t t) {
     }
   if (!countable(t))
     fail_shape(c, what, t, "fewer elements");
-  op_require(c, t->shape[t->rank - 1] == 1 || t->strides[t->rank - 1] == 1,
-             "the rows of %s are not contiguous", what);
+  mpt_op_require(c, t->shape[t->rank - 1] == 1 || t->strides[t->rank - 1] == 1,
+                 "the rows of %s are not contiguous", what);
 }
 
 _Static_assert(MPT_OPERATION_COUNT <= 8 * sizeof((mpt_backend *)0)->fuses_lite,
                "a bit of fuses_lite for each operation");
 
-mpt_status op_written(op_check *c, mpt_operation operation, mpt_t output) {
+mpt_status mpt_op_written(op_check *c, mpt_operation operation, mpt_t output) {
   if (c->status == MPT_OK && output != NULL && output->lite != NULL &&
       (c->queue->backend->fuses_lite >> operation & 1) == 0)
     c->status = mpt_collect_lite(c->queue, output, output->lite, c->error);
   return c->status;
 }
 
-bool op_is_contiguous(mpt_t t) {
+bool mpt_op_is_contiguous(mpt_t t) {
   int64_t stride = 1;
   for (int i = t->rank - 1; i >= 0; i--) {
     if (t->shape[i] != 1 && t->strides[i] != stride)
@@ -84,19 +84,20 @@ bool op_is_contiguous(mpt_t t) {
   return true;
 }
 
-void op_contiguous(op_check *c, const char *what, mpt_t t) {
-  op_tensor(c, what, t);
+void mpt_op_contiguous(op_check *c, const char *what, mpt_t t) {
+  mpt_op_tensor(c, what, t);
   if (c->status == MPT_OK)
-    op_require(c, op_is_contiguous(t), "%s is a strided view, expected contiguous memory", what);
+    mpt_op_require(c, mpt_op_is_contiguous(t), "%s is a strided view, expected contiguous memory",
+                   what);
 }
 
-void op_format(op_check *c, const char *what, mpt_t t, mpt_format format) {
+void mpt_op_format(op_check *c, const char *what, mpt_t t, mpt_format format) {
   if (c->status == MPT_OK)
-    op_require(c, t->format == format, "%s is %s, expected %s", what,
-               mpt_format_get(t->format)->name, mpt_format_get(format)->name);
+    mpt_op_require(c, t->format == format, "%s is %s, expected %s", what,
+                   mpt_format_get(t->format)->name, mpt_format_get(format)->name);
 }
 
-void op_shape(op_check *c, const char *what, mpt_t t, int rank, const int64_t *shape) {
+void mpt_op_shape(op_check *c, const char *what, mpt_t t, int rank, const int64_t *shape) {
   if (c->status != MPT_OK)
     return;
   bool same = t->rank == rank;
@@ -106,12 +107,12 @@ void op_shape(op_check *c, const char *what, mpt_t t, int rank, const int64_t *s
     fail_shape(c, what, t, mpt_shape_print(NULL, rank, shape).text);
 }
 
-void op_same_shape(op_check *c, const char *what, mpt_t t, mpt_t other) {
+void mpt_op_same_shape(op_check *c, const char *what, mpt_t t, mpt_t other) {
   if (c->status == MPT_OK)
-    op_shape(c, what, t, other->rank, other->shape);
+    mpt_op_shape(c, what, t, other->rank, other->shape);
 }
 
-void op_rank(op_check *c, const char *what, mpt_t t, int rank) {
+void mpt_op_rank(op_check *c, const char *what, mpt_t t, int rank) {
   if (c->status == MPT_OK && t->rank != rank) {
     char expected[32];
     snprintf(expected, sizeof expected, "rank %d", rank);
@@ -119,15 +120,15 @@ void op_rank(op_check *c, const char *what, mpt_t t, int rank) {
   }
 }
 
-void op_apart(op_check *c, const char *output, mpt_t y, const char *input, mpt_t x) {
-  if (c->status != MPT_OK || !op_is_contiguous(y) || !op_is_contiguous(x))
+void mpt_op_apart(op_check *c, const char *output, mpt_t y, const char *input, mpt_t x) {
+  if (c->status != MPT_OK || !mpt_op_is_contiguous(y) || !mpt_op_is_contiguous(x))
     return;
   const char *y0 = y->data, *x0 = x->data;
   bool apart = y0 + mpt_tensor_bytes(y) <= x0 || x0 + mpt_tensor_bytes(x) <= y0;
-  op_require(c, apart, "%s overlaps %s", output, input);
+  mpt_op_require(c, apart, "%s overlaps %s", output, input);
 }
 
-void op_matrix(op_check *c, const char *what, mpt_t t, mpt_tensor *matrix) {
+void mpt_op_matrix(op_check *c, const char *what, mpt_t t, mpt_tensor *matrix) {
   if (c->status != MPT_OK)
     return;
   int last = t->rank - 1;
@@ -150,17 +151,17 @@ void op_matrix(op_check *c, const char *what, mpt_t t, mpt_tensor *matrix) {
   matrix->strides[0] = stride, matrix->strides[1] = 1;
 }
 
-void op_flatten(op_check *c, int count, mpt_t const *tensors, mpt_tensor *views) {
+void mpt_op_flatten(op_check *c, int count, mpt_t const *tensors, mpt_tensor *views) {
   if (c->status != MPT_OK)
     return;
   bool contiguous = true;
   for (int i = 0; i < count; i++)
-    contiguous = contiguous && (tensors[i] == NULL || op_is_contiguous(tensors[i]));
+    contiguous = contiguous && (tensors[i] == NULL || mpt_op_is_contiguous(tensors[i]));
   for (int i = 0; i < count; i++) {
     if (tensors[i] == NULL)
       continue;
     if (!contiguous) {
-      op_matrix(c, "a tensor", tensors[i], &views[i]);
+      mpt_op_matrix(c, "a tensor", tensors[i], &views[i]);
       continue;
     }
     int64_t elements = mpt_tensor_count(tensors[i]);

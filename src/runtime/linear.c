@@ -108,9 +108,9 @@ static mpt_status multiply(mpt_session *session, int layer, mpt_gemm_kind gemm, 
   const float *left_scale, *right_scale;
   bool left_transposed, right_transposed;
   MPT_RETURN_IF_FAILED(
-      session_operand(session, layer, gemm, 0, a, &left, &left_scale, &left_transposed, error));
-  MPT_RETURN_IF_FAILED(
-      session_operand(session, layer, gemm, 1, b, &right, &right_scale, &right_transposed, error));
+      mpt_session_operand(session, layer, gemm, 0, a, &left, &left_scale, &left_transposed, error));
+  MPT_RETURN_IF_FAILED(mpt_session_operand(session, layer, gemm, 1, b, &right, &right_scale,
+                                           &right_transposed, error));
   mpt_gemm_args args = {.a = &left,
                         .b = &right,
                         .out = out,
@@ -144,8 +144,8 @@ mpt_status mpt_linear_forward(mpt_session *session, int layer, const mpt_tensor 
     return mpt_fail(error, MPT_ERROR_ARGUMENT,
                     "layer '%s' runs forward twice: call mpt_session_microbatch in between",
                     layer_name(session, layer));
-  MPT_RETURN_IF_FAILED(watch_operand(session, layer, MPT_INPUT, &x, error));
-  MPT_RETURN_IF_FAILED(watch_operand(session, layer, MPT_WEIGHT, &w, error));
+  MPT_RETURN_IF_FAILED(mpt_watch_operand(session, layer, MPT_INPUT, &x, error));
+  MPT_RETURN_IF_FAILED(mpt_watch_operand(session, layer, MPT_WEIGHT, &w, error));
   MPT_RETURN_IF_FAILED(multiply(session, layer, MPT_FPROP, &x, &w, &y, bias, false, error));
   l->progress = LAYER_FORWARD;
   return MPT_OK;
@@ -212,8 +212,8 @@ mpt_status mpt_linear_backward(mpt_session *session, int layer, const mpt_tensor
   backward_views v;
   MPT_RETURN_IF_FAILED(see_backward(session, layer, grad_output, input, weight, grad_input,
                                     accumulate_input, grad_weight, grad_bias, &v, error));
-  session_forget(session, l->sources[MPT_GRAD_OUTPUT]);
-  MPT_RETURN_IF_FAILED(watch_operand(session, layer, MPT_GRAD_OUTPUT, &v.grad_output, error));
+  mpt_session_forget(session, l->sources[MPT_GRAD_OUTPUT]);
+  MPT_RETURN_IF_FAILED(mpt_watch_operand(session, layer, MPT_GRAD_OUTPUT, &v.grad_output, error));
   if (grad_input != NULL)
     MPT_RETURN_IF_FAILED(multiply(session, layer, MPT_DGRAD, &v.grad_output, &v.weight,
                                   &v.grad_input, NULL, accumulate_input, error));

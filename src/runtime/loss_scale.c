@@ -16,8 +16,8 @@ static bool has_fp16_gradient(const session_layer *layer) {
   return false;
 }
 
-mpt_status loss_scale_open(mpt_session *session, mpt_loss_scale_policy policy, int64_t steps,
-                           mpt_error *error) {
+mpt_status mpt_loss_scale_open(mpt_session *session, mpt_loss_scale_policy policy, int64_t steps,
+                               mpt_error *error) {
   mpt_step_state *s = &session->initial;
   float initial = policy.initial == 0.0f ? initial_scale : policy.initial;
   if (!isfinite(initial) || initial <= 0.0f)

@@ -4,7 +4,7 @@ static void forget_copy(operand_copy *copy) {
   copy->parts[PART_ROWS].valid = copy->parts[PART_TRANSPOSED].valid = false;
 }
 
-void session_forget(mpt_session *session, int source) {
+void mpt_session_forget(mpt_session *session, int source) {
   operand_source *s = &session->sources[source];
   s->data = NULL;
   for (int i = 0; i < session->copy_count; i++)
@@ -12,7 +12,7 @@ void session_forget(mpt_session *session, int source) {
       forget_copy(&session->copies[i]);
 }
 
-void session_forget_activations(mpt_session *session) {
+void mpt_session_forget_activations(mpt_session *session) {
   for (int i = 0; i < session->source_count; i++) {
     operand_source *s = &session->sources[i];
     if (s->operand == MPT_WEIGHT)
@@ -30,7 +30,7 @@ void session_forget_activations(mpt_session *session) {
 /* The CPU keeps every element in 4 bytes, so there a wider format holds the values of a narrower
  * one as they are. A GPU's tf32 product rounds fp32 operands itself (to nearest even, measured on
  * an H200). */
-bool session_readable_as(mpt_device_kind device, mpt_format stored, mpt_format operand) {
+bool mpt_session_readable_as(mpt_device_kind device, mpt_format stored, mpt_format operand) {
   if (stored == operand)
     return true;
   if (device != MPT_DEVICE_CPU)
@@ -93,7 +93,7 @@ static mpt_status make_copy(mpt_session *session, operand_copy *copy, part_kind 
   mpt_scale *scale = &session->scales[copy - session->copies];
   if (mpt_format_is_fp8(copy->format)) {
     unsigned flags;
-    MPT_RETURN_IF_FAILED(session_scale(session, copy, tensor, &flags, error));
+    MPT_RETURN_IF_FAILED(mpt_session_scale(session, copy, tensor, &flags, error));
     MPT_RETURN_IF_FAILED(
         mpt_quantize(session->queue, tensor, scale, flags, wanted == PART_ROWS ? &rows : NULL,
                      both || wanted == PART_TRANSPOSED ? &transposed : NULL, error));
@@ -116,9 +116,9 @@ static part_kind part_for(const operand_copy *copy, mpt_gemm_kind gemm) {
   return (copy->parts[PART_TRANSPOSED].used_by & 1u << gemm) != 0 ? PART_TRANSPOSED : PART_ROWS;
 }
 
-mpt_status session_operand(mpt_session *session, int layer, mpt_gemm_kind gemm, int index,
-                           const mpt_tensor *tensor, mpt_tensor *operand, const float **scale,
-                           bool *transposed, mpt_error *error) {
+mpt_status mpt_session_operand(mpt_session *session, int layer, mpt_gemm_kind gemm, int index,
+                               const mpt_tensor *tensor, mpt_tensor *operand, const float **scale,
+                               bool *transposed, mpt_error *error) {
   session_layer *l = &session->layers[layer];
   mpt_format format =
       session->mode == MPT_RUN_PLAIN ? MPT_FP32 : l->policy.gemm[gemm].operand[index];
@@ -126,7 +126,7 @@ mpt_status session_operand(mpt_session *session, int layer, mpt_gemm_kind gemm, 
   MPT_RETURN_IF_FAILED(check_same(session, layer, source, tensor, error));
   *scale = NULL;
   *transposed = false;
-  if (session_readable_as(tensor->device.kind, tensor->format, format)) {
+  if (mpt_session_readable_as(tensor->device.kind, tensor->format, format)) {
     *operand = *tensor;
     operand->format = format;
     return MPT_OK;

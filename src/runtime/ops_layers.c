@@ -5,23 +5,23 @@
 static void check_embedding(op_check *c, const int32_t *ids, const char *y_name, mpt_t y,
                             const char *table_name, mpt_t table, const char *position_name,
                             mpt_t position, mpt_tensor *rows) {
-  op_require(c, ids != NULL, "ids is NULL");
-  op_tensor(c, y_name, y);
-  op_tensor(c, table_name, table);
-  op_rank(c, table_name, table, 2);
-  op_matrix(c, y_name, y, rows);
+  mpt_op_require(c, ids != NULL, "ids is NULL");
+  mpt_op_tensor(c, y_name, y);
+  mpt_op_tensor(c, table_name, table);
+  mpt_op_rank(c, table_name, table, 2);
+  mpt_op_matrix(c, y_name, y, rows);
   if (c->status == MPT_OK)
     OP_SHAPE(c, table_name, table, table->shape[0], rows->shape[1]);
   if (c->status != MPT_OK || position == NULL)
     return;
-  op_tensor(c, position_name, position);
-  op_rank(c, position_name, position, 2);
+  mpt_op_tensor(c, position_name, position);
+  mpt_op_rank(c, position_name, position, 2);
   if (c->status != MPT_OK)
     return;
   OP_SHAPE(c, position_name, position, position->shape[0], rows->shape[1]);
-  op_require(c, rows->shape[0] % position->shape[0] == 0,
-             "%s has %lld rows, which is no multiple of the %lld of %s", y_name,
-             (long long)rows->shape[0], (long long)position->shape[0], position_name);
+  mpt_op_require(c, rows->shape[0] % position->shape[0] == 0,
+                 "%s has %lld rows, which is no multiple of the %lld of %s", y_name,
+                 (long long)rows->shape[0], (long long)position->shape[0], position_name);
 }
 
 mpt_status mpt_embedding_forward(mpt_queue *queue, const int32_t *ids, const mpt_tensor *table,
@@ -32,7 +32,7 @@ mpt_status mpt_embedding_forward(mpt_queue *queue, const int32_t *ids, const mpt
   check_embedding(&c, ids, "y", y, "table", table, "position", position, &rows);
   if (c.status == MPT_OK)
     c.status = queue->backend->embedding_forward(queue, ids, table, position, &rows, error);
-  return op_written(&c, MPT_OPERATION_embedding_forward, y);
+  return mpt_op_written(&c, MPT_OPERATION_embedding_forward, y);
 }
 
 mpt_status mpt_embedding_backward(mpt_queue *queue, const int32_t *ids, const mpt_tensor *grad_y,
@@ -42,9 +42,9 @@ mpt_status mpt_embedding_backward(mpt_queue *queue, const int32_t *ids, const mp
   mpt_tensor rows;
   check_embedding(&c, ids, "grad_y", grad_y, "grad_table", grad_table, "grad_position",
                   grad_position, &rows);
-  op_format(&c, "grad_table", grad_table, MPT_FP32);
+  mpt_op_format(&c, "grad_table", grad_table, MPT_FP32);
   if (grad_position != NULL)
-    op_format(&c, "grad_position", grad_position, MPT_FP32);
+    mpt_op_format(&c, "grad_position", grad_position, MPT_FP32);
   return c.status != MPT_OK ? c.status
                             : queue->backend->embedding_backward(queue, ids, &rows, grad_table,
                                                                  grad_position, error);
@@ -53,10 +53,10 @@ mpt_status mpt_embedding_backward(mpt_queue *queue, const int32_t *ids, const mp
 /* ---- layernorm ---- */
 /* An fp32 vector of that length. */
 static void check_vector(op_check *c, const char *what, mpt_t t, int64_t length) {
-  op_contiguous(c, what, t);
+  mpt_op_contiguous(c, what, t);
   if (c->status == MPT_OK && mpt_tensor_count(t) != length)
     OP_SHAPE(c, what, t, length);
-  op_format(c, what, t, MPT_FP32);
+  mpt_op_format(c, what, t, MPT_FP32);
 }
 
 mpt_status mpt_layernorm_forward(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *gamma,
@@ -64,23 +64,23 @@ mpt_status mpt_layernorm_forward(mpt_queue *queue, const mpt_tensor *x, const mp
                                  const mpt_tensor *mean, const mpt_tensor *rstd, mpt_error *error) {
   op_check c = OP_CHECK(queue, layernorm_forward, error);
   mpt_tensor x_rows, y_rows;
-  op_tensor(&c, "x", x);
-  op_tensor(&c, "y", y);
-  op_same_shape(&c, "y", y, x);
-  op_matrix(&c, "x", x, &x_rows);
-  op_matrix(&c, "y", y, &y_rows);
+  mpt_op_tensor(&c, "x", x);
+  mpt_op_tensor(&c, "y", y);
+  mpt_op_same_shape(&c, "y", y, x);
+  mpt_op_matrix(&c, "x", x, &x_rows);
+  mpt_op_matrix(&c, "y", y, &y_rows);
   if (c.status != MPT_OK)
     return c.status;
   check_vector(&c, "gamma", gamma, x_rows.shape[1]);
   check_vector(&c, "beta", beta, x_rows.shape[1]);
   check_vector(&c, "mean", mean, x_rows.shape[0]);
   check_vector(&c, "rstd", rstd, x_rows.shape[0]);
-  op_require(&c, epsilon >= 0, "epsilon is %g, expected at least 0", (double)epsilon);
-  op_apart(&c, "y", y, "x", x);
+  mpt_op_require(&c, epsilon >= 0, "epsilon is %g, expected at least 0", (double)epsilon);
+  mpt_op_apart(&c, "y", y, "x", x);
   if (c.status == MPT_OK)
     c.status = queue->backend->layernorm_forward(queue, &x_rows, gamma, beta, epsilon, &y_rows,
                                                  mean, rstd, error);
-  return op_written(&c, MPT_OPERATION_layernorm_forward, y);
+  return mpt_op_written(&c, MPT_OPERATION_layernorm_forward, y);
 }
 
 mpt_status mpt_layernorm_backward(mpt_queue *queue, const mpt_tensor *grad_y, const mpt_tensor *x,
@@ -90,14 +90,14 @@ mpt_status mpt_layernorm_backward(mpt_queue *queue, const mpt_tensor *grad_y, co
                                   mpt_error *error) {
   op_check c = OP_CHECK(queue, layernorm_backward, error);
   mpt_tensor g_rows, x_rows, gx_rows;
-  op_tensor(&c, "grad_y", grad_y);
-  op_tensor(&c, "x", x);
-  op_tensor(&c, "grad_x", grad_x);
-  op_same_shape(&c, "grad_y", grad_y, x);
-  op_same_shape(&c, "grad_x", grad_x, x);
-  op_matrix(&c, "grad_y", grad_y, &g_rows);
-  op_matrix(&c, "x", x, &x_rows);
-  op_matrix(&c, "grad_x", grad_x, &gx_rows);
+  mpt_op_tensor(&c, "grad_y", grad_y);
+  mpt_op_tensor(&c, "x", x);
+  mpt_op_tensor(&c, "grad_x", grad_x);
+  mpt_op_same_shape(&c, "grad_y", grad_y, x);
+  mpt_op_same_shape(&c, "grad_x", grad_x, x);
+  mpt_op_matrix(&c, "grad_y", grad_y, &g_rows);
+  mpt_op_matrix(&c, "x", x, &x_rows);
+  mpt_op_matrix(&c, "grad_x", grad_x, &gx_rows);
   if (c.status != MPT_OK)
     return c.status;
   check_vector(&c, "gamma", gamma, x_rows.shape[1]);
@@ -105,18 +105,18 @@ mpt_status mpt_layernorm_backward(mpt_queue *queue, const mpt_tensor *grad_y, co
   check_vector(&c, "rstd", rstd, x_rows.shape[0]);
   check_vector(&c, "grad_gamma", grad_gamma, x_rows.shape[1]);
   check_vector(&c, "grad_beta", grad_beta, x_rows.shape[1]);
-  op_apart(&c, "grad_x", grad_x, "x", x);
-  op_apart(&c, "grad_x", grad_x, "grad_y", grad_y);
+  mpt_op_apart(&c, "grad_x", grad_x, "x", x);
+  mpt_op_apart(&c, "grad_x", grad_x, "grad_y", grad_y);
   if (c.status == MPT_OK)
     c.status =
         queue->backend->layernorm_backward(queue, &g_rows, &x_rows, gamma, mean, rstd, &gx_rows,
                                            accumulate, grad_gamma, grad_beta, error);
-  return op_written(&c, MPT_OPERATION_layernorm_backward, grad_x);
+  return mpt_op_written(&c, MPT_OPERATION_layernorm_backward, grad_x);
 }
 
 /* ---- activation, softmax, dropout ---- */
 static void check_activation(op_check *c, mpt_activation kind) {
-  op_require(c, (unsigned)kind <= MPT_GELU, "the activation %d is unknown", (int)kind);
+  mpt_op_require(c, (unsigned)kind <= MPT_GELU, "the activation %d is unknown", (int)kind);
 }
 
 mpt_status mpt_activation_forward(mpt_queue *queue, mpt_activation kind, const mpt_tensor *x,
@@ -124,13 +124,13 @@ mpt_status mpt_activation_forward(mpt_queue *queue, mpt_activation kind, const m
   op_check c = OP_CHECK(queue, activation_forward, error);
   mpt_tensor v[2];
   check_activation(&c, kind);
-  op_tensor(&c, "x", x);
-  op_tensor(&c, "y", y);
-  op_same_shape(&c, "y", y, x);
-  op_flatten(&c, 2, (mpt_t[]){x, y}, v);
+  mpt_op_tensor(&c, "x", x);
+  mpt_op_tensor(&c, "y", y);
+  mpt_op_same_shape(&c, "y", y, x);
+  mpt_op_flatten(&c, 2, (mpt_t[]){x, y}, v);
   if (c.status == MPT_OK)
     c.status = queue->backend->activation_forward(queue, kind, &v[0], &v[1], error);
-  return op_written(&c, MPT_OPERATION_activation_forward, y);
+  return mpt_op_written(&c, MPT_OPERATION_activation_forward, y);
 }
 
 mpt_status mpt_activation_backward(mpt_queue *queue, mpt_activation kind, const mpt_tensor *x,
@@ -139,92 +139,93 @@ mpt_status mpt_activation_backward(mpt_queue *queue, mpt_activation kind, const 
   op_check c = OP_CHECK(queue, activation_backward, error);
   mpt_tensor v[4];
   check_activation(&c, kind);
-  op_tensor(&c, "x", x);
-  op_tensor(&c, "y", y);
-  op_tensor(&c, "grad_y", grad_y);
-  op_tensor(&c, "grad_x", grad_x);
-  op_same_shape(&c, "y", y, x);
-  op_same_shape(&c, "grad_y", grad_y, x);
-  op_same_shape(&c, "grad_x", grad_x, x);
-  op_flatten(&c, 4, (mpt_t[]){x, y, grad_y, grad_x}, v);
+  mpt_op_tensor(&c, "x", x);
+  mpt_op_tensor(&c, "y", y);
+  mpt_op_tensor(&c, "grad_y", grad_y);
+  mpt_op_tensor(&c, "grad_x", grad_x);
+  mpt_op_same_shape(&c, "y", y, x);
+  mpt_op_same_shape(&c, "grad_y", grad_y, x);
+  mpt_op_same_shape(&c, "grad_x", grad_x, x);
+  mpt_op_flatten(&c, 4, (mpt_t[]){x, y, grad_y, grad_x}, v);
   if (c.status == MPT_OK)
     c.status = queue->backend->activation_backward(queue, kind, &v[0], &v[1], &v[2], &v[3], error);
-  return op_written(&c, MPT_OPERATION_activation_backward, grad_x);
+  return mpt_op_written(&c, MPT_OPERATION_activation_backward, grad_x);
 }
 
 mpt_status mpt_softmax_forward(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y,
                                mpt_error *error) {
   op_check c = OP_CHECK(queue, softmax_forward, error);
   mpt_tensor x_rows, y_rows;
-  op_tensor(&c, "x", x);
-  op_tensor(&c, "y", y);
-  op_same_shape(&c, "y", y, x);
-  op_matrix(&c, "x", x, &x_rows);
-  op_matrix(&c, "y", y, &y_rows);
-  op_apart(&c, "y", y, "x", x);
+  mpt_op_tensor(&c, "x", x);
+  mpt_op_tensor(&c, "y", y);
+  mpt_op_same_shape(&c, "y", y, x);
+  mpt_op_matrix(&c, "x", x, &x_rows);
+  mpt_op_matrix(&c, "y", y, &y_rows);
+  mpt_op_apart(&c, "y", y, "x", x);
   if (c.status == MPT_OK)
     c.status = queue->backend->softmax_forward(queue, &x_rows, &y_rows, error);
-  return op_written(&c, MPT_OPERATION_softmax_forward, y);
+  return mpt_op_written(&c, MPT_OPERATION_softmax_forward, y);
 }
 
 mpt_status mpt_softmax_backward(mpt_queue *queue, const mpt_tensor *y, const mpt_tensor *grad_y,
                                 const mpt_tensor *grad_x, mpt_error *error) {
   op_check c = OP_CHECK(queue, softmax_backward, error);
   mpt_tensor y_rows, g_rows, gx_rows;
-  op_tensor(&c, "y", y);
-  op_tensor(&c, "grad_y", grad_y);
-  op_tensor(&c, "grad_x", grad_x);
-  op_same_shape(&c, "grad_y", grad_y, y);
-  op_same_shape(&c, "grad_x", grad_x, y);
-  op_matrix(&c, "y", y, &y_rows);
-  op_matrix(&c, "grad_y", grad_y, &g_rows);
-  op_matrix(&c, "grad_x", grad_x, &gx_rows);
-  op_apart(&c, "grad_x", grad_x, "y", y);
-  op_apart(&c, "grad_x", grad_x, "grad_y", grad_y);
+  mpt_op_tensor(&c, "y", y);
+  mpt_op_tensor(&c, "grad_y", grad_y);
+  mpt_op_tensor(&c, "grad_x", grad_x);
+  mpt_op_same_shape(&c, "grad_y", grad_y, y);
+  mpt_op_same_shape(&c, "grad_x", grad_x, y);
+  mpt_op_matrix(&c, "y", y, &y_rows);
+  mpt_op_matrix(&c, "grad_y", grad_y, &g_rows);
+  mpt_op_matrix(&c, "grad_x", grad_x, &gx_rows);
+  mpt_op_apart(&c, "grad_x", grad_x, "y", y);
+  mpt_op_apart(&c, "grad_x", grad_x, "grad_y", grad_y);
   if (c.status == MPT_OK)
     c.status = queue->backend->softmax_backward(queue, &y_rows, &g_rows, &gx_rows, error);
-  return op_written(&c, MPT_OPERATION_softmax_backward, grad_x);
+  return mpt_op_written(&c, MPT_OPERATION_softmax_backward, grad_x);
 }
 
 mpt_status mpt_dropout(mpt_queue *queue, const mpt_tensor *x, float probability,
                        mpt_dropout_key key, const mpt_tensor *y, mpt_error *error) {
   op_check c = OP_CHECK(queue, dropout, error);
   mpt_tensor v[2];
-  op_tensor(&c, "x", x);
-  op_tensor(&c, "y", y);
-  op_same_shape(&c, "y", y, x);
-  op_require(&c, probability >= 0 && probability < 1,
-             "the probability is %g, expected at least 0 and below 1", (double)probability);
-  op_flatten(&c, 2, (mpt_t[]){x, y}, v);
+  mpt_op_tensor(&c, "x", x);
+  mpt_op_tensor(&c, "y", y);
+  mpt_op_same_shape(&c, "y", y, x);
+  mpt_op_require(&c, probability >= 0 && probability < 1,
+                 "the probability is %g, expected at least 0 and below 1", (double)probability);
+  mpt_op_flatten(&c, 2, (mpt_t[]){x, y}, v);
   if (c.status == MPT_OK)
     c.status = queue->backend->dropout(queue, &v[0], probability, key, &v[1], error);
-  return op_written(&c, MPT_OPERATION_dropout, y);
+  return mpt_op_written(&c, MPT_OPERATION_dropout, y);
 }
 
 /* ---- attention ---- */
 static void check_attention(op_check *c, const mpt_attention_args *args) {
-  op_require(c, args != NULL, "the arguments are NULL");
+  mpt_op_require(c, args != NULL, "the arguments are NULL");
   if (args == NULL || c->status != MPT_OK)
     return;
   mpt_t q = args->query;
-  op_tensor(c, "query", q);
-  op_rank(c, "query", q, 3);
-  op_tensor(c, "key", args->key);
-  op_tensor(c, "value", args->value);
-  op_tensor(c, "y", args->y);
-  op_contiguous(c, "lse", args->lse);
-  op_same_shape(c, "key", args->key, q);
-  op_same_shape(c, "value", args->value, q);
-  op_same_shape(c, "y", args->y, q);
-  op_format(c, "lse", args->lse, MPT_FP32);
+  mpt_op_tensor(c, "query", q);
+  mpt_op_rank(c, "query", q, 3);
+  mpt_op_tensor(c, "key", args->key);
+  mpt_op_tensor(c, "value", args->value);
+  mpt_op_tensor(c, "y", args->y);
+  mpt_op_contiguous(c, "lse", args->lse);
+  mpt_op_same_shape(c, "key", args->key, q);
+  mpt_op_same_shape(c, "value", args->value, q);
+  mpt_op_same_shape(c, "y", args->y, q);
+  mpt_op_format(c, "lse", args->lse, MPT_FP32);
   if (c->status != MPT_OK)
     return;
-  op_require(c, args->heads >= 1 && q->shape[2] % args->heads == 0,
-             "%lld channels do not divide into %d heads", (long long)q->shape[2], args->heads);
+  mpt_op_require(c, args->heads >= 1 && q->shape[2] % args->heads == 0,
+                 "%lld channels do not divide into %d heads", (long long)q->shape[2], args->heads);
   OP_SHAPE(c, "lse", args->lse, q->shape[0], args->heads, q->shape[1]);
-  op_require(c, (unsigned)args->format <= MPT_FP16,
-             "the format of the products is fp8 or unknown, expected fp32, tf32, bf16 or fp16");
-  op_require(c, q->shape[1] <= INT32_MAX && q->shape[2] <= INT32_MAX, "a dimension is beyond 2^31");
+  mpt_op_require(c, (unsigned)args->format <= MPT_FP16,
+                 "the format of the products is fp8 or unknown, expected fp32, tf32, bf16 or fp16");
+  mpt_op_require(c, q->shape[1] <= INT32_MAX && q->shape[2] <= INT32_MAX,
+                 "a dimension is beyond 2^31");
 }
 
 mpt_status mpt_attention_forward(mpt_queue *queue, const mpt_attention_args *args,
@@ -234,7 +235,7 @@ mpt_status mpt_attention_forward(mpt_queue *queue, const mpt_attention_args *arg
   if (c.status != MPT_OK)
     return c.status;
   c.status = queue->backend->attention_forward(queue, args, error);
-  return op_written(&c, MPT_OPERATION_attention_forward, args->y);
+  return mpt_op_written(&c, MPT_OPERATION_attention_forward, args->y);
 }
 
 mpt_status mpt_attention_backward(mpt_queue *queue, const mpt_attention_args *args,
@@ -243,20 +244,20 @@ mpt_status mpt_attention_backward(mpt_queue *queue, const mpt_attention_args *ar
                                   mpt_error *error) {
   op_check c = OP_CHECK(queue, attention_backward, error);
   check_attention(&c, args);
-  op_tensor(&c, "grad_y", grad_y);
-  op_tensor(&c, "grad_query", grad_query);
-  op_tensor(&c, "grad_key", grad_key);
-  op_tensor(&c, "grad_value", grad_value);
+  mpt_op_tensor(&c, "grad_y", grad_y);
+  mpt_op_tensor(&c, "grad_query", grad_query);
+  mpt_op_tensor(&c, "grad_key", grad_key);
+  mpt_op_tensor(&c, "grad_value", grad_value);
   if (c.status != MPT_OK)
     return c.status;
-  op_same_shape(&c, "grad_y", grad_y, args->query);
-  op_same_shape(&c, "grad_query", grad_query, args->query);
-  op_same_shape(&c, "grad_key", grad_key, args->query);
-  op_same_shape(&c, "grad_value", grad_value, args->query);
+  mpt_op_same_shape(&c, "grad_y", grad_y, args->query);
+  mpt_op_same_shape(&c, "grad_query", grad_query, args->query);
+  mpt_op_same_shape(&c, "grad_key", grad_key, args->query);
+  mpt_op_same_shape(&c, "grad_value", grad_value, args->query);
   if (c.status == MPT_OK)
     c.status = queue->backend->attention_backward(queue, args, grad_y, grad_query, grad_key,
                                                   grad_value, error);
-  (void)op_written(&c, MPT_OPERATION_attention_backward, grad_query);
-  (void)op_written(&c, MPT_OPERATION_attention_backward, grad_key);
-  return op_written(&c, MPT_OPERATION_attention_backward, grad_value);
+  (void)mpt_op_written(&c, MPT_OPERATION_attention_backward, grad_query);
+  (void)mpt_op_written(&c, MPT_OPERATION_attention_backward, grad_key);
+  return mpt_op_written(&c, MPT_OPERATION_attention_backward, grad_value);
 }

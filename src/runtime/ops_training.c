@@ -6,9 +6,9 @@ static void check_gradient(op_check *c, const char *what, mpt_t gradient, mpt_t 
                            mpt_tensor *rows) {
   if (gradient == NULL)
     return;
-  op_tensor(c, what, gradient);
-  op_same_shape(c, what, gradient, of);
-  op_matrix(c, what, gradient, rows);
+  mpt_op_tensor(c, what, gradient);
+  mpt_op_same_shape(c, what, gradient, of);
+  mpt_op_matrix(c, what, gradient, rows);
 }
 
 mpt_status mpt_cross_entropy(mpt_queue *queue, const mpt_tensor *logits, const int32_t *labels,
@@ -16,14 +16,14 @@ mpt_status mpt_cross_entropy(mpt_queue *queue, const mpt_tensor *logits, const i
                              int64_t *correct, const mpt_tensor *grad_logits, mpt_error *error) {
   op_check c = OP_CHECK(queue, cross_entropy, error);
   mpt_tensor rows, grad_rows;
-  op_tensor(&c, "logits", logits);
-  op_require(&c, labels != NULL, "labels is NULL");
-  op_matrix(&c, "logits", logits, &rows);
+  mpt_op_tensor(&c, "logits", logits);
+  mpt_op_require(&c, labels != NULL, "labels is NULL");
+  mpt_op_matrix(&c, "logits", logits, &rows);
   check_gradient(&c, "grad_logits", grad_logits, logits, &grad_rows);
   if (c.status == MPT_OK)
     c.status = queue->backend->cross_entropy(queue, &rows, labels, scale, state, loss, correct,
                                              grad_logits ? &grad_rows : NULL, error);
-  return op_written(&c, MPT_OPERATION_cross_entropy, grad_logits);
+  return mpt_op_written(&c, MPT_OPERATION_cross_entropy, grad_logits);
 }
 
 mpt_status mpt_nll(mpt_queue *queue, const mpt_tensor *probabilities, const int32_t *labels,
@@ -31,27 +31,27 @@ mpt_status mpt_nll(mpt_queue *queue, const mpt_tensor *probabilities, const int3
                    const mpt_tensor *grad_probabilities, mpt_error *error) {
   op_check c = OP_CHECK(queue, nll, error);
   mpt_tensor rows, grad_rows;
-  op_tensor(&c, "probabilities", probabilities);
-  op_require(&c, labels != NULL, "labels is NULL");
-  op_matrix(&c, "probabilities", probabilities, &rows);
+  mpt_op_tensor(&c, "probabilities", probabilities);
+  mpt_op_require(&c, labels != NULL, "labels is NULL");
+  mpt_op_matrix(&c, "probabilities", probabilities, &rows);
   check_gradient(&c, "grad_probabilities", grad_probabilities, probabilities, &grad_rows);
   if (c.status == MPT_OK)
     c.status = queue->backend->nll(queue, &rows, labels, scale, state, loss, correct,
                                    grad_probabilities ? &grad_rows : NULL, error);
-  return op_written(&c, MPT_OPERATION_nll, grad_probabilities);
+  return mpt_op_written(&c, MPT_OPERATION_nll, grad_probabilities);
 }
 
 /* The tensors of a loss over elements, as matrices of one shape. */
 static void check_element_loss(op_check *c, const char *x_name, mpt_t x, mpt_t targets,
                                const char *gradient_name, mpt_t gradient, mpt_tensor views[3]) {
-  op_tensor(c, x_name, x);
-  op_tensor(c, "targets", targets);
-  op_same_shape(c, "targets", targets, x);
+  mpt_op_tensor(c, x_name, x);
+  mpt_op_tensor(c, "targets", targets);
+  mpt_op_same_shape(c, "targets", targets, x);
   if (gradient != NULL) {
-    op_tensor(c, gradient_name, gradient);
-    op_same_shape(c, gradient_name, gradient, x);
+    mpt_op_tensor(c, gradient_name, gradient);
+    mpt_op_same_shape(c, gradient_name, gradient, x);
   }
-  op_flatten(c, 3, (mpt_t[]){x, targets, gradient}, views);
+  mpt_op_flatten(c, 3, (mpt_t[]){x, targets, gradient}, views);
 }
 
 mpt_status mpt_binary_cross_entropy(mpt_queue *queue, const mpt_tensor *logits,
@@ -64,7 +64,7 @@ mpt_status mpt_binary_cross_entropy(mpt_queue *queue, const mpt_tensor *logits,
   if (c.status == MPT_OK)
     c.status = queue->backend->binary_cross_entropy(queue, &v[0], &v[1], scale, state, loss,
                                                     grad_logits ? &v[2] : NULL, error);
-  return op_written(&c, MPT_OPERATION_binary_cross_entropy, grad_logits);
+  return mpt_op_written(&c, MPT_OPERATION_binary_cross_entropy, grad_logits);
 }
 
 mpt_status mpt_mean_squared_error(mpt_queue *queue, const mpt_tensor *outputs,
@@ -77,7 +77,7 @@ mpt_status mpt_mean_squared_error(mpt_queue *queue, const mpt_tensor *outputs,
   if (c.status == MPT_OK)
     c.status = queue->backend->mean_squared_error(queue, &v[0], &v[1], scale, state, loss,
                                                   grad_outputs ? &v[2] : NULL, error);
-  return op_written(&c, MPT_OPERATION_mean_squared_error, grad_outputs);
+  return mpt_op_written(&c, MPT_OPERATION_mean_squared_error, grad_outputs);
 }
 
 /* ---- optimizers ---- */
@@ -85,11 +85,11 @@ mpt_status mpt_gradient_check(mpt_queue *queue, const mpt_tensor *const *gradien
                               float max_norm, mpt_step_state *state, int64_t *overflows,
                               mpt_error *error) {
   op_check c = OP_CHECK(queue, gradient_check, error);
-  op_require(&c, gradients != NULL && count >= 1, "there are no gradients");
-  op_require(&c, state != NULL, "state is NULL");
-  op_require(&c, max_norm >= 0, "max_norm is %g, expected at least 0", (double)max_norm);
+  mpt_op_require(&c, gradients != NULL && count >= 1, "there are no gradients");
+  mpt_op_require(&c, state != NULL, "state is NULL");
+  mpt_op_require(&c, max_norm >= 0, "max_norm is %g, expected at least 0", (double)max_norm);
   for (int i = 0; gradients != NULL && c.status == MPT_OK && i < count; i++)
-    op_contiguous(&c, "a gradient", gradients[i]);
+    mpt_op_contiguous(&c, "a gradient", gradients[i]);
   return c.status != MPT_OK ? c.status
                             : queue->backend->gradient_check(queue, gradients, count, max_norm,
                                                              state, overflows, error);
@@ -98,17 +98,17 @@ mpt_status mpt_gradient_check(mpt_queue *queue, const mpt_tensor *const *gradien
 mpt_status mpt_step_begin(mpt_queue *queue, mpt_step_state *state, mpt_scale *scales, int count,
                           mpt_error *error) {
   op_check c = OP_CHECK(queue, step_begin, error);
-  op_require(&c, state != NULL, "state is NULL");
-  op_require(&c, count == 0 || (count > 0 && scales != NULL), "scales is NULL");
+  mpt_op_require(&c, state != NULL, "state is NULL");
+  mpt_op_require(&c, count == 0 || (count > 0 && scales != NULL), "scales is NULL");
   return c.status != MPT_OK ? c.status
                             : queue->backend->step_begin(queue, state, scales, count, error);
 }
 
 /* One of the fp32 tensors of an optimizer, shaped as the weight. */
 static void check_parameter(op_check *c, const char *what, mpt_t t, mpt_t weight) {
-  op_contiguous(c, what, t);
-  op_same_shape(c, what, t, weight);
-  op_format(c, what, t, MPT_FP32);
+  mpt_op_contiguous(c, what, t);
+  mpt_op_same_shape(c, what, t, weight);
+  mpt_op_format(c, what, t, MPT_FP32);
 }
 
 mpt_status mpt_sgd_step(mpt_queue *queue, const mpt_tensor *weight, const mpt_tensor *gradient,
@@ -121,9 +121,9 @@ mpt_status mpt_sgd_step(mpt_queue *queue, const mpt_tensor *weight, const mpt_te
   check_parameter(&c, "gradient", gradient, weight);
   if (momentum_buffer != NULL)
     check_parameter(&c, "momentum_buffer", momentum_buffer, weight);
-  op_require(&c, momentum_buffer != NULL || momentum == 0, "momentum needs a buffer");
-  op_require(&c, state != NULL, "state is NULL");
-  op_flatten(&c, 3, (mpt_t[]){weight, gradient, momentum_buffer}, v);
+  mpt_op_require(&c, momentum_buffer != NULL || momentum == 0, "momentum needs a buffer");
+  mpt_op_require(&c, state != NULL, "state is NULL");
+  mpt_op_flatten(&c, 3, (mpt_t[]){weight, gradient, momentum_buffer}, v);
   return c.status != MPT_OK
              ? c.status
              : queue->backend->sgd_step(queue, &v[0], &v[1], momentum_buffer ? &v[2] : NULL,
@@ -140,8 +140,8 @@ mpt_status mpt_adam_step(mpt_queue *queue, const mpt_tensor *weight, const mpt_t
   check_parameter(&c, "gradient", gradient, weight);
   check_parameter(&c, "first_moment", first_moment, weight);
   check_parameter(&c, "second_moment", second_moment, weight);
-  op_require(&c, args != NULL && state != NULL, "the arguments or the state are NULL");
-  op_flatten(&c, 4, (mpt_t[]){weight, gradient, first_moment, second_moment}, v);
+  mpt_op_require(&c, args != NULL && state != NULL, "the arguments or the state are NULL");
+  mpt_op_flatten(&c, 4, (mpt_t[]){weight, gradient, first_moment, second_moment}, v);
   return c.status != MPT_OK
              ? c.status
              : queue->backend->adam_step(queue, &v[0], &v[1], &v[2], &v[3], args, state, error);
@@ -150,22 +150,22 @@ mpt_status mpt_adam_step(mpt_queue *queue, const mpt_tensor *weight, const mpt_t
 static void check_copy(op_check *c, const mpt_weight_copy *copy, mpt_t weight) {
   mpt_t rows = copy->tensor, transposed = copy->transposed;
   if (rows != NULL) {
-    op_contiguous(c, "a copy", rows);
-    op_same_shape(c, "a copy", rows, weight);
-    op_apart(c, "a copy", rows, "weight", weight);
+    mpt_op_contiguous(c, "a copy", rows);
+    mpt_op_same_shape(c, "a copy", rows, weight);
+    mpt_op_apart(c, "a copy", rows, "weight", weight);
   }
   if (transposed != NULL) {
-    op_contiguous(c, "a transposed copy", transposed);
+    mpt_op_contiguous(c, "a transposed copy", transposed);
     if (c->status == MPT_OK)
       OP_SHAPE(c, "a transposed copy", transposed, mpt_tensor_count(weight) / weight->shape[0],
                weight->shape[0]);
-    op_apart(c, "a transposed copy", transposed, "weight", weight);
-    op_require(c, c->status != MPT_OK || mpt_format_is_fp8(transposed->format),
-               "a transposed copy is fp8");
+    mpt_op_apart(c, "a transposed copy", transposed, "weight", weight);
+    mpt_op_require(c, c->status != MPT_OK || mpt_format_is_fp8(transposed->format),
+                   "a transposed copy is fp8");
     if (rows != NULL)
-      op_format(c, "a transposed copy", transposed, rows->format);
+      mpt_op_format(c, "a transposed copy", transposed, rows->format);
   }
-  op_require(c, copy->scale != NULL || copy->flags == 0, "a copy without a scale has no flags");
+  mpt_op_require(c, copy->scale != NULL || copy->flags == 0, "a copy without a scale has no flags");
 }
 
 static void check_adam_parameter(op_check *c, const mpt_adam_parameter *p) {
@@ -181,8 +181,8 @@ mpt_status mpt_adam_steps(mpt_queue *queue, const mpt_adam_parameter *parameters
                           const mpt_adam_args *args, const mpt_step_state *state,
                           mpt_error *error) {
   op_check c = OP_CHECK(queue, adam_steps, error);
-  op_require(&c, parameters != NULL && count >= 1, "there are no parameters");
-  op_require(&c, args != NULL && state != NULL, "the arguments or the state are NULL");
+  mpt_op_require(&c, parameters != NULL && count >= 1, "there are no parameters");
+  mpt_op_require(&c, args != NULL && state != NULL, "the arguments or the state are NULL");
   for (int i = 0; parameters != NULL && c.status == MPT_OK && i < count; i++)
     check_adam_parameter(&c, &parameters[i]);
   return c.status != MPT_OK

@@ -41,7 +41,7 @@ static mpt_status check_policy(const session_layer *layer, mpt_error *error) {
     const mpt_gemm_policy *p = &layer->policy.gemm[gemm];
     const mpt_format_info *a = mpt_format_get(p->operand[0]), *b = mpt_format_get(p->operand[1]);
     mpt_precision precision;
-    if (policy_operands_precision(p->operand, &precision, NULL) != MPT_OK ||
+    if (mpt_policy_operands_precision(p->operand, &precision, NULL) != MPT_OK ||
         precision != p->precision)
       return mpt_fail(error, MPT_ERROR_ARGUMENT, "layer '%s': %s cannot multiply %s by %s as %s",
                       layer->given.info.name, mpt_gemm_name((mpt_gemm_kind)gemm),
@@ -50,7 +50,7 @@ static mpt_status check_policy(const session_layer *layer, mpt_error *error) {
                           ? mpt_precision_name(p->precision)
                           : "an unknown precision");
   }
-  return policy_check_scaling(layer->given.info.name, &layer->policy.scaling, error);
+  return mpt_policy_check_scaling(layer->given.info.name, &layer->policy.scaling, error);
 }
 
 static int add_source(mpt_session *session, mpt_operand operand, int layer, int64_t rows,
@@ -124,7 +124,7 @@ static bool needs_copy(const mpt_session *session, const mpt_session_layer *give
   const mpt_device_kind device = mpt_queue_device(session->queue).kind;
   if (operand != MPT_WEIGHT && !given->formats_known)
     return format != MPT_FP32 || device != MPT_DEVICE_CPU;
-  return !session_readable_as(device, stored[operand], format);
+  return !mpt_session_readable_as(device, stored[operand], format);
 }
 
 static void plan_copies(mpt_session *session, session_layer *layer) {
@@ -198,7 +198,7 @@ static void plan_memory(mpt_session *session) {
   session->workspace_bytes = bytes;
 }
 
-mpt_status session_plan(mpt_session *session, mpt_error *error) {
+mpt_status mpt_session_plan(mpt_session *session, mpt_error *error) {
   size_t count = (size_t)session->layer_count;
   session->gradient_capacity = 4 * session->layer_count + 64;
   size_t gradients = (size_t)session->gradient_capacity;
@@ -246,7 +246,7 @@ bool mpt_session_keeps_input(const mpt_session *session, int layer) {
          l->copies[MPT_WGRAD][1] == l->copies[MPT_FPROP][0];
 }
 
-void session_release(mpt_session *session) {
+void mpt_session_release(mpt_session *session) {
   free(session->copies);
   free(session->sources);
   free(session->backward_order);

@@ -134,65 +134,65 @@ struct mpt_session {
 };
 
 /* plan.c: layers, sources, copies and their places in the workspace, from policies that are set.
- * On failure what was allocated is left for session_release. */
-mpt_status session_plan(mpt_session *session, mpt_error *error);
-void session_release(mpt_session *session);
+ * On failure what was allocated is left for mpt_session_release. */
+mpt_status mpt_session_plan(mpt_session *session, mpt_error *error);
+void mpt_session_release(mpt_session *session);
 
 /* scales.c: the scales' first values, into the workspace. */
-mpt_status session_scales_start(mpt_session *session, mpt_error *error);
+mpt_status mpt_session_scales_start(mpt_session *session, mpt_error *error);
 /* Gets the scale of an fp8 copy ready for a cast of `tensor`, and says what the cast adds to. */
-mpt_status session_scale(mpt_session *session, operand_copy *copy, const mpt_tensor *tensor,
-                         unsigned *flags, mpt_error *error);
+mpt_status mpt_session_scale(mpt_session *session, operand_copy *copy, const mpt_tensor *tensor,
+                             unsigned *flags, mpt_error *error);
 /* Which histories hold something is decided on the device; what the host knows of it spares a pass.
  * learn: from all scales, as they are now; read: from the device, which is waited for. */
-void session_scales_step_begin(mpt_session *session);
-void session_scales_learn(mpt_session *session, const mpt_scale *scales);
-mpt_status session_scales_read(mpt_session *session, mpt_error *error);
+void mpt_session_scales_step_begin(mpt_session *session);
+void mpt_session_scales_learn(mpt_session *session, const mpt_scale *scales);
+mpt_status mpt_session_scales_read(mpt_session *session, mpt_error *error);
 
 /* operand.c: operand `index` of a GEMM of a layer, made from `tensor` ([rows, columns]) if no valid
  * copy is there. *scale is where its inverse scale is, NULL for 1; *transposed whether the operand
  * is the transpose of the source. */
-mpt_status session_operand(mpt_session *session, int layer, mpt_gemm_kind gemm, int index,
-                           const mpt_tensor *tensor, mpt_tensor *operand, const float **scale,
-                           bool *transposed, mpt_error *error);
+mpt_status mpt_session_operand(mpt_session *session, int layer, mpt_gemm_kind gemm, int index,
+                               const mpt_tensor *tensor, mpt_tensor *operand, const float **scale,
+                               bool *transposed, mpt_error *error);
 /* Whether memory of one format can be read as another without a copy. */
-bool session_readable_as(mpt_device_kind device, mpt_format stored, mpt_format operand);
+bool mpt_session_readable_as(mpt_device_kind device, mpt_format stored, mpt_format operand);
 /* A source got new values: forget its copies. */
-void session_forget(mpt_session *session, int source);
-void session_forget_activations(mpt_session *session);
+void mpt_session_forget(mpt_session *session, int source);
+void mpt_session_forget_activations(mpt_session *session);
 
 /* weights.c: a step begins: of copies of weights only those stay that the optimizer has made. */
-void session_weights_begin(mpt_session *session);
+void mpt_session_weights_begin(mpt_session *session);
 /* Whether the optimizer has made any for the step that begins next. */
-bool session_weights_come(const mpt_session *session);
+bool mpt_session_weights_come(const mpt_session *session);
 
 /* loss_scale.c */
-mpt_status loss_scale_open(mpt_session *session, mpt_loss_scale_policy policy, int64_t steps,
-                           mpt_error *error);
+mpt_status mpt_loss_scale_open(mpt_session *session, mpt_loss_scale_policy policy, int64_t steps,
+                               mpt_error *error);
 
 /* watch.c: statistics of a step, and the first value that was not finite. */
-mpt_status watch_operand(mpt_session *session, int layer, mpt_operand operand,
-                         const mpt_tensor *tensor, mpt_error *error);
+mpt_status mpt_watch_operand(mpt_session *session, int layer, mpt_operand operand,
+                             const mpt_tensor *tensor, mpt_error *error);
 /* The weights of a step, all in one pass. */
-mpt_status watch_weights(mpt_session *session, mpt_error *error);
+mpt_status mpt_watch_weights(mpt_session *session, mpt_error *error);
 /* The statistics of a step: cleared before it, kept after it, moved to the ring before the next. */
-mpt_status watch_begin(mpt_session *session, mpt_error *error);
-mpt_status watch_microbatch(mpt_session *session, mpt_error *error);
-mpt_status watch_keep(mpt_session *session, int64_t step, mpt_error *error);
-mpt_status watch_to_ring(mpt_session *session, mpt_error *error);
+mpt_status mpt_watch_begin(mpt_session *session, mpt_error *error);
+mpt_status mpt_watch_microbatch(mpt_session *session, mpt_error *error);
+mpt_status mpt_watch_keep(mpt_session *session, int64_t step, mpt_error *error);
+mpt_status mpt_watch_to_ring(mpt_session *session, mpt_error *error);
 /* Hands over everything that is kept; waits for the device. */
-mpt_status watch_deliver(mpt_session *session, mpt_error *error);
+mpt_status mpt_watch_deliver(mpt_session *session, mpt_error *error);
 /* Where a source's writer adds what it sees of it, NULL when nobody asks. */
-mpt_lite *watch_lite(mpt_session *session, int source);
+mpt_lite *mpt_watch_lite(mpt_session *session, int source);
 /* Where the optimizer adds what it sees of a new weight, for the next step; NULL: it need not. */
-mpt_lite *watch_lite_of_new_weight(mpt_session *session, const mpt_tensor *weight);
+mpt_lite *mpt_watch_lite_of_new_weight(mpt_session *session, const mpt_tensor *weight);
 /* Weights have changed in another way since, or nobody asks for it. */
-mpt_status watch_forget_new_weights(mpt_session *session, mpt_error *error);
+mpt_status mpt_watch_forget_new_weights(mpt_session *session, mpt_error *error);
 /* The gradients that a step ends with: which layers they belong to. */
-void watch_gradients(mpt_session *session, const mpt_tensor *const *gradients, int count);
+void mpt_watch_gradients(mpt_session *session, const mpt_tensor *const *gradients, int count);
 /* The state as of now, with the step that ended last counted. */
-mpt_status watch_state(const mpt_session *session, mpt_step_state *state, mpt_error *error);
+mpt_status mpt_watch_state(const mpt_session *session, mpt_step_state *state, mpt_error *error);
 /* Brings the report up to date from the device. */
-mpt_status watch_refresh(mpt_session *session, mpt_error *error);
+mpt_status mpt_watch_refresh(mpt_session *session, mpt_error *error);
 
 #endif

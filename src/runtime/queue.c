@@ -58,7 +58,7 @@ mpt_status mpt_queue_record_begin(mpt_queue *queue, mpt_error *error) {
 
 mpt_status mpt_queue_record_end(mpt_queue *queue, mpt_recording **recording, mpt_error *error) {
   op_check c = OP_CHECK(queue, record_end, error);
-  op_require(&c, recording != NULL, "recording is NULL");
+  mpt_op_require(&c, recording != NULL, "recording is NULL");
   MPT_RETURN_IF_FAILED(c.status);
   queue->recording = false;
   return queue->backend->record_end(queue->context, recording, error);
@@ -66,7 +66,7 @@ mpt_status mpt_queue_record_end(mpt_queue *queue, mpt_recording **recording, mpt
 
 mpt_status mpt_queue_replay(mpt_queue *queue, const mpt_recording *recording, mpt_error *error) {
   op_check c = OP_CHECK(queue, replay, error);
-  op_require(&c, recording != NULL, "recording is NULL");
+  mpt_op_require(&c, recording != NULL, "recording is NULL");
   return c.status != MPT_OK ? c.status : queue->backend->replay(queue->context, recording, error);
 }
 
@@ -89,7 +89,7 @@ int mpt_queue_threads(const mpt_queue *queue) {
 
 mpt_status mpt_memory_allocate(mpt_queue *queue, size_t bytes, void **data, mpt_error *error) {
   op_check c = OP_CHECK(queue, allocate, error);
-  op_require(&c, data != NULL, "data is NULL");
+  mpt_op_require(&c, data != NULL, "data is NULL");
   return c.status != MPT_OK ? c.status
                             : queue->backend->allocate(queue->context, bytes, data, error);
 }
@@ -102,7 +102,7 @@ void mpt_memory_free(mpt_queue *queue, void *data) {
 mpt_status mpt_memory_upload(mpt_queue *queue, const void *host, size_t bytes, void *data,
                              mpt_error *error) {
   op_check c = OP_CHECK(queue, write, error);
-  op_require(&c, bytes == 0 || (host != NULL && data != NULL), "host or data is NULL");
+  mpt_op_require(&c, bytes == 0 || (host != NULL && data != NULL), "host or data is NULL");
   return c.status != MPT_OK || bytes == 0
              ? c.status
              : queue->backend->write(queue->context, host, bytes, data, error);
@@ -111,23 +111,23 @@ mpt_status mpt_memory_upload(mpt_queue *queue, const void *host, size_t bytes, v
 mpt_status mpt_memory_download(mpt_queue *queue, const void *data, size_t bytes, void *host,
                                mpt_error *error) {
   op_check c = OP_CHECK(queue, read, error);
-  op_require(&c, bytes == 0 || (host != NULL && data != NULL), "host or data is NULL");
+  mpt_op_require(&c, bytes == 0 || (host != NULL && data != NULL), "host or data is NULL");
   return c.status != MPT_OK || bytes == 0
              ? c.status
              : queue->backend->read(queue->context, data, bytes, host, error);
 }
 
 static void check_slot(op_check *c, int slot, size_t bytes) {
-  op_require(c, slot >= 0 && slot < MPT_FETCH_SLOTS, "there is no slot %d", slot);
-  op_require(c, bytes >= 1 && bytes <= MPT_FETCH_BYTES, "%zu bytes, a slot has %d", bytes,
-             MPT_FETCH_BYTES);
+  mpt_op_require(c, slot >= 0 && slot < MPT_FETCH_SLOTS, "there is no slot %d", slot);
+  mpt_op_require(c, bytes >= 1 && bytes <= MPT_FETCH_BYTES, "%zu bytes, a slot has %d", bytes,
+                 MPT_FETCH_BYTES);
 }
 
 mpt_status mpt_memory_fetch(mpt_queue *queue, int slot, const void *data, size_t bytes,
                             mpt_error *error) {
   op_check c = OP_CHECK(queue, fetch, error);
   check_slot(&c, slot, bytes);
-  op_require(&c, data != NULL, "data is NULL");
+  mpt_op_require(&c, data != NULL, "data is NULL");
   return c.status != MPT_OK ? c.status
                             : queue->backend->fetch(queue->context, slot, data, bytes, error);
 }
@@ -136,7 +136,7 @@ mpt_status mpt_memory_fetched(mpt_queue *queue, int slot, size_t bytes, void *ho
                               mpt_error *error) {
   op_check c = OP_CHECK(queue, fetched, error);
   check_slot(&c, slot, bytes);
-  op_require(&c, host != NULL, "host is NULL");
+  mpt_op_require(&c, host != NULL, "host is NULL");
   return c.status != MPT_OK
              ? c.status
              : queue->backend->fetched(queue->context, slot, bytes, host, seconds, error);
@@ -145,8 +145,8 @@ mpt_status mpt_memory_fetched(mpt_queue *queue, int slot, size_t bytes, void *ho
 mpt_status mpt_tensor_upload(mpt_queue *queue, const float *host, const mpt_tensor *tensor,
                              mpt_error *error) {
   op_check c = OP_CHECK(queue, upload, error);
-  op_require(&c, host != NULL, "host is NULL");
-  op_contiguous(&c, "tensor", tensor);
+  mpt_op_require(&c, host != NULL, "host is NULL");
+  mpt_op_contiguous(&c, "tensor", tensor);
   return c.status != MPT_OK ? c.status
                             : queue->backend->upload(queue->context, host, tensor, error);
 }
@@ -154,8 +154,8 @@ mpt_status mpt_tensor_upload(mpt_queue *queue, const float *host, const mpt_tens
 mpt_status mpt_tensor_download(mpt_queue *queue, const mpt_tensor *tensor, float *host,
                                mpt_error *error) {
   op_check c = OP_CHECK(queue, download, error);
-  op_require(&c, host != NULL, "host is NULL");
-  op_contiguous(&c, "tensor", tensor);
+  mpt_op_require(&c, host != NULL, "host is NULL");
+  mpt_op_contiguous(&c, "tensor", tensor);
   return c.status != MPT_OK ? c.status
                             : queue->backend->download(queue->context, tensor, host, error);
 }

@@ -17,7 +17,7 @@ static mpt_scale first_scale(const mpt_session *session, const operand_copy *cop
                      .history = delayed ? (uint32_t *)(session->workspace + copy->history) : NULL};
 }
 
-mpt_status session_scales_start(mpt_session *session, mpt_error *error) {
+mpt_status mpt_session_scales_start(mpt_session *session, mpt_error *error) {
   size_t bytes = (size_t)session->copy_count * sizeof(mpt_scale);
   if (bytes == 0)
     return MPT_OK;
@@ -40,8 +40,8 @@ static bool is_seen(const mpt_session *session, const operand_copy *copy,
 /* Current scaling takes the tensor's own amax. Delayed takes the largest of the steps before, and
  * sees this one's in the same pass as the cast; with none yet, the tensor's own. Which of the two
  * it is, the device decides in what is run here, and the host leaves that out once it knows. */
-mpt_status session_scale(mpt_session *session, operand_copy *copy, const mpt_tensor *tensor,
-                         unsigned *flags, mpt_error *error) {
+mpt_status mpt_session_scale(mpt_session *session, operand_copy *copy, const mpt_tensor *tensor,
+                             unsigned *flags, mpt_error *error) {
   bool delayed = copy->scaling.mode == MPT_SCALING_DELAYED;
   mpt_scale *scale = &session->scales[copy - session->copies];
   *flags = 0;
@@ -54,12 +54,12 @@ mpt_status session_scale(mpt_session *session, operand_copy *copy, const mpt_ten
              : mpt_scale_measure(session->queue, tensor, scale, error);
 }
 
-void session_scales_step_begin(mpt_session *session) {
+void mpt_session_scales_step_begin(mpt_session *session) {
   for (int i = 0; i < session->copy_count; i++)
     session->copies[i].has_history = session->copies[i].will_have_history;
 }
 
-void session_scales_learn(mpt_session *session, const mpt_scale *scales) {
+void mpt_session_scales_learn(mpt_session *session, const mpt_scale *scales) {
   bool ended = session->pending && !session->in_step;
   for (int i = 0; i < session->copy_count; i++)
     if (session->copies[i].scaling.mode == MPT_SCALING_DELAYED &&
@@ -75,7 +75,7 @@ static bool all_is_known(const mpt_session *session) {
   return true;
 }
 
-mpt_status session_scales_read(mpt_session *session, mpt_error *error) {
+mpt_status mpt_session_scales_read(mpt_session *session, mpt_error *error) {
   size_t bytes = (size_t)session->copy_count * sizeof(mpt_scale);
   if (session->workspace == NULL || all_is_known(session))
     return MPT_OK;
@@ -84,7 +84,7 @@ mpt_status session_scales_read(mpt_session *session, mpt_error *error) {
     return mpt_fail_memory(error, "the session's scales", bytes);
   mpt_status status = mpt_memory_download(session->queue, session->scales, bytes, scales, error);
   if (status == MPT_OK)
-    session_scales_learn(session, scales);
+    mpt_session_scales_learn(session, scales);
   free(scales);
   return status;
 }

@@ -96,20 +96,20 @@ mpt_status mpt_session_open(const mpt_session_config *given, const mpt_session_l
   for (int i = 0; i < count; i++)
     session->layers[i].given = layers[i];
   MPT_TRY(set_policies(session, &config, error));
-  MPT_TRY(session_plan(session, error));
+  MPT_TRY(mpt_session_plan(session, error));
   if (config.policy != NULL && mpt_policy_has_loss_scale(config.policy))
     config.loss_scale = mpt_policy_loss_scale(config.policy);
-  MPT_TRY(loss_scale_open(session, config.loss_scale, config.steps, error));
+  MPT_TRY(mpt_loss_scale_open(session, config.loss_scale, config.steps, error));
   *out = session;
   return MPT_OK;
 fail:
-  session_release(session);
+  mpt_session_release(session);
   return status;
 }
 
 void mpt_session_close(mpt_session *session) {
   if (session != NULL)
-    session_release(session);
+    mpt_session_release(session);
 }
 
 size_t mpt_session_workspace_bytes(const mpt_session *session) {
@@ -127,7 +127,7 @@ static mpt_status start_workspace(mpt_session *session, mpt_error *error) {
   MPT_RETURN_IF_FAILED(status);
   MPT_RETURN_IF_FAILED(mpt_memory_upload(session->queue, &session->initial, sizeof session->initial,
                                          session->state, error));
-  return session_scales_start(session, error);
+  return mpt_session_scales_start(session, error);
 }
 
 mpt_status mpt_session_set_workspace(mpt_session *session, void *workspace, size_t bytes,
@@ -186,7 +186,7 @@ mpt_status mpt_session_set_mode(mpt_session *session, mpt_run_mode mode, mpt_err
   if (session->pending && mode != MPT_RUN_TRAIN) {
     MPT_RETURN_IF_FAILED(mpt_step_begin(session->queue, session->state, session->scales,
                                         session->copy_count, error));
-    session_scales_step_begin(session);
+    mpt_session_scales_step_begin(session);
     session->pending = false;
   }
   session->mode = mode;
@@ -200,7 +200,7 @@ mpt_status mpt_session_set_statistics(mpt_session *session, mpt_statistics_mode 
                     "statistics are off, lite or full, every 1 or more steps");
   if (session->in_step)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "statistics change between steps only");
-  MPT_RETURN_IF_FAILED(watch_deliver(session, error));
+  MPT_RETURN_IF_FAILED(mpt_watch_deliver(session, error));
   /* What the optimizer saw of the weights may be of older ones when it is asked for again, and what
    * it is about to see was not asked for by the step that ended. */
   if (mode != session->statistics || every != session->statistics_every) {
@@ -219,14 +219,14 @@ bool mpt_session_collects(const mpt_session *session, int64_t step) {
 mpt_lite *mpt_session_lite(mpt_session *session, int layer, mpt_operand operand) {
   if (layer < 0 || layer >= session->layer_count || !session->layers[layer].has_gemm)
     return NULL;
-  return watch_lite(session, session->layers[layer].sources[operand]);
+  return mpt_watch_lite(session, session->layers[layer].sources[operand]);
 }
 
 mpt_status mpt_session_deliver(mpt_session *session, mpt_error *error) {
   if (session->in_step)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "statistics are delivered between steps only");
-  MPT_RETURN_IF_FAILED(session_scales_read(session, error));
-  return watch_deliver(session, error);
+  MPT_RETURN_IF_FAILED(mpt_session_scales_read(session, error));
+  return mpt_watch_deliver(session, error);
 }
 
 mpt_status mpt_session_counters(const mpt_session *session, int layer, mpt_layer_counters *counters,
@@ -257,6 +257,6 @@ mpt_status mpt_session_counters(const mpt_session *session, int layer, mpt_layer
 }
 
 mpt_session_report mpt_session_get_report(mpt_session *session) {
-  (void)watch_refresh(session, NULL);
+  (void)mpt_watch_refresh(session, NULL);
   return session->report;
 }

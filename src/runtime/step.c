@@ -22,17 +22,17 @@ mpt_status mpt_session_step_begin(mpt_session *session, int64_t step, mpt_error 
   if (session->in_step)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "step %lld begins before step %lld ended",
                     (long long)step, (long long)session->step);
-  session_forget_activations(session);
-  session_weights_begin(session);
+  mpt_session_forget_activations(session);
+  mpt_session_weights_begin(session);
   session->collecting = false;
   if (session->mode == MPT_RUN_TRAIN) {
     MPT_RETURN_IF_FAILED(mpt_step_begin(session->queue, session->state, session->scales,
                                         session->copy_count, error));
-    session_scales_step_begin(session);
+    mpt_session_scales_step_begin(session);
     MPT_RETURN_IF_FAILED(number_steps(session, step, error));
     session->pending = false;
     session->collecting = mpt_session_collects(session, step);
-    MPT_RETURN_IF_FAILED(watch_begin(session, error));
+    MPT_RETURN_IF_FAILED(mpt_watch_begin(session, error));
     for (int i = 0; i < session->copy_count; i++)
       session->copies[i].cast_in_step = 0;
     for (int i = 0; i < session->backward_count; i++)
@@ -48,8 +48,8 @@ mpt_status mpt_session_microbatch(mpt_session *session, mpt_error *error) {
   if (!session->in_step)
     return mpt_fail(error, MPT_ERROR_ARGUMENT,
                     "a micro-batch outside a step: call mpt_session_step_begin first");
-  session_forget_activations(session);
-  return session->mode == MPT_RUN_TRAIN ? watch_microbatch(session, error) : MPT_OK;
+  mpt_session_forget_activations(session);
+  return session->mode == MPT_RUN_TRAIN ? mpt_watch_microbatch(session, error) : MPT_OK;
 }
 
 const mpt_step_state *mpt_session_state(const mpt_session *session) {
@@ -58,8 +58,8 @@ const mpt_step_state *mpt_session_state(const mpt_session *session) {
 
 float mpt_session_loss_scale(const mpt_session *session) {
   mpt_step_state state;
-  return watch_state(session, &state, NULL) == MPT_OK ? state.loss_scale
-                                                      : session->initial.loss_scale;
+  return mpt_watch_state(session, &state, NULL) == MPT_OK ? state.loss_scale
+                                                          : session->initial.loss_scale;
 }
 
 /* Looks at the gradients; a step without any is only counted. */
@@ -73,7 +73,7 @@ static mpt_status check_gradients(mpt_session *session, const mpt_tensor *const 
   int64_t *overflows = count <= session->gradient_capacity ? session->overflows : NULL;
   MPT_RETURN_IF_FAILED(mpt_gradient_check(session->queue, gradients, count, max_norm,
                                           session->state, overflows, error));
-  watch_gradients(session, gradients, count);
+  mpt_watch_gradients(session, gradients, count);
   return MPT_OK;
 }
 
@@ -87,8 +87,8 @@ mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *const *g
     session->ended++;
     session->pending = true;
     if (session->collecting) {
-      MPT_RETURN_IF_FAILED(watch_weights(session, error));
-      MPT_RETURN_IF_FAILED(watch_keep(session, session->step, error));
+      MPT_RETURN_IF_FAILED(mpt_watch_weights(session, error));
+      MPT_RETURN_IF_FAILED(mpt_watch_keep(session, session->step, error));
     }
   }
   session->in_step = false;
@@ -96,7 +96,7 @@ mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *const *g
     *state = session->state;
   /* The processor's memory is the host's: nothing is waited for. */
   return mpt_queue_device(session->queue).kind == MPT_DEVICE_CPU
-             ? session_scales_read(session, error)
+             ? mpt_session_scales_read(session, error)
              : MPT_OK;
 }
 
@@ -106,14 +106,14 @@ mpt_status mpt_session_step_again(mpt_session *session, int64_t step, mpt_error 
                     "step %lld cannot be run again from a recording: no training step has ended "
                     "before it",
                     (long long)step);
-  if (session->began_with_copies && !session_weights_come(session))
+  if (session->began_with_copies && !mpt_session_weights_come(session))
     return mpt_fail(error, MPT_ERROR_ARGUMENT,
                     "step %lld cannot be run again from a recording: the copies of weights that it "
                     "reads have been forgotten",
                     (long long)step);
-  MPT_RETURN_IF_FAILED(watch_to_ring(session, error));
+  MPT_RETURN_IF_FAILED(mpt_watch_to_ring(session, error));
   if (mpt_session_collects(session, step))
-    MPT_RETURN_IF_FAILED(watch_keep(session, step, error));
+    MPT_RETURN_IF_FAILED(mpt_watch_keep(session, step, error));
   MPT_RETURN_IF_FAILED(number_steps(session, step, error));
   for (int i = 0; i < session->copy_count; i++)
     session->copies[i].cast += session->copies[i].cast_in_step;
@@ -198,7 +198,7 @@ mpt_status mpt_session_get_state(const mpt_session *session, void *bytes, size_t
                                  mpt_error *error) {
   MPT_RETURN_IF_FAILED(check_transfer(session, bytes, size, error));
   mpt_step_state state;
-  MPT_RETURN_IF_FAILED(watch_state(session, &state, error));
+  MPT_RETURN_IF_FAILED(mpt_watch_state(session, &state, error));
   saved_state saved = {.plan = plan_hash(session),
                        .applied = state.applied,
                        .good_steps = state.good_steps,
@@ -271,7 +271,7 @@ mpt_status mpt_session_set_state(mpt_session *session, const void *bytes, size_t
     at += 2 * sizeof(uint32_t) + history_bytes(&session->copies[i]);
   }
   mpt_step_state state;
-  MPT_RETURN_IF_FAILED(watch_state(session, &state, error));
+  MPT_RETURN_IF_FAILED(mpt_watch_state(session, &state, error));
   state.loss_scale = saved.loss_scale;
   state.good_steps = saved.good_steps;
   state.applied = saved.applied;

@@ -81,7 +81,7 @@ static bool forget_coming_lite(mpt_session *session) {
 }
 
 /* The optimizer may see more before the step begins. */
-mpt_status watch_forget_new_weights(mpt_session *session, mpt_error *error) {
+mpt_status mpt_watch_forget_new_weights(mpt_session *session, mpt_error *error) {
   return forget_coming_lite(session)
              ? clear(session, session->coming_lite, lite_bytes(session), error)
              : MPT_OK;
@@ -105,7 +105,7 @@ static mpt_status take_coming_lite(mpt_session *session, mpt_error *error) {
 }
 
 /* A recording of a step that collects is followed by itself only where every step collects. */
-mpt_lite *watch_lite_of_new_weight(mpt_session *session, const mpt_tensor *weight) {
+mpt_lite *mpt_watch_lite_of_new_weight(mpt_session *session, const mpt_tensor *weight) {
   if (!session->collecting || !collects_lite(session) || session->statistics_every != 1)
     return NULL;
   for (int i = 0; i < session->source_count; i++) {
@@ -119,8 +119,8 @@ mpt_lite *watch_lite_of_new_weight(mpt_session *session, const mpt_tensor *weigh
   return NULL;
 }
 
-mpt_status watch_begin(mpt_session *session, mpt_error *error) {
-  MPT_RETURN_IF_FAILED(watch_to_ring(session, error));
+mpt_status mpt_watch_begin(mpt_session *session, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(mpt_watch_to_ring(session, error));
   session->lite_is_of_microbatch = false;
   for (int i = 0; session->collecting && i < session->source_count; i++)
     session->sources[i].collected = session->sources[i].due = false;
@@ -133,7 +133,7 @@ mpt_status watch_begin(mpt_session *session, mpt_error *error) {
 
 /* Statistics add up the micro-batches of a step, a scale is of one: where both are wanted, scales
  * of all but the first are measured. */
-mpt_status watch_microbatch(mpt_session *session, mpt_error *error) {
+mpt_status mpt_watch_microbatch(mpt_session *session, mpt_error *error) {
   if (session->lite_is_clear || !is_scaled(session))
     return MPT_OK;
   if (!session->collecting || !collects_lite(session))
@@ -142,7 +142,7 @@ mpt_status watch_microbatch(mpt_session *session, mpt_error *error) {
   return MPT_OK;
 }
 
-mpt_lite *watch_lite(mpt_session *session, int source) {
+mpt_lite *mpt_watch_lite(mpt_session *session, int source) {
   const operand_source *s = &session->sources[source];
   bool collected = session->collecting && collects_lite(session) && !s->collected_here;
   bool scaled = session->lite_is_of_microbatch && s->scaled && s->data == NULL;
@@ -158,8 +158,8 @@ static bool in_one_piece(const mpt_tensor *matrix) {
 
 /* Once for each tensor: an input that layers share counts for all of them, micro-batches of a step
  * are added up, a weight is the same in all and stays so until the step ends. */
-mpt_status watch_operand(mpt_session *session, int layer, mpt_operand operand,
-                         const mpt_tensor *tensor, mpt_error *error) {
+mpt_status mpt_watch_operand(mpt_session *session, int layer, mpt_operand operand,
+                             const mpt_tensor *tensor, mpt_error *error) {
   int index = session->layers[layer].sources[operand];
   operand_source *source = &session->sources[index];
   if (!session->collecting || source->collected_here)
@@ -184,7 +184,7 @@ mpt_status watch_operand(mpt_session *session, int layer, mpt_operand operand,
   return MPT_OK;
 }
 
-mpt_status watch_weights(mpt_session *session, mpt_error *error) {
+mpt_status mpt_watch_weights(mpt_session *session, mpt_error *error) {
   int count = 0;
   for (int i = 0; i < session->source_count; i++) {
     operand_source *source = &session->sources[i];
@@ -201,17 +201,17 @@ mpt_status watch_weights(mpt_session *session, mpt_error *error) {
 
 /* On a GPU they stay where the step left them, so that it is not waited for; the next step's begin
  * takes them away. */
-mpt_status watch_keep(mpt_session *session, int64_t step, mpt_error *error) {
+mpt_status mpt_watch_keep(mpt_session *session, int64_t step, mpt_error *error) {
   session->kept = true;
   session->kept_step = step;
-  return session->ring_length > 1 ? MPT_OK : watch_deliver(session, error);
+  return session->ring_length > 1 ? MPT_OK : mpt_watch_deliver(session, error);
 }
 
-mpt_status watch_to_ring(mpt_session *session, mpt_error *error) {
+mpt_status mpt_watch_to_ring(mpt_session *session, mpt_error *error) {
   if (!session->kept)
     return MPT_OK;
   if (session->ring_length == 1 || session->ring_used == session->ring_length)
-    return watch_deliver(session, error);
+    return mpt_watch_deliver(session, error);
   size_t bytes = bytes_of_step(session);
   mpt_tensor from = words_at(session, of_this_step(session), bytes);
   mpt_tensor to = words_at(session, in_ring(session, session->ring_used), bytes);
@@ -244,7 +244,7 @@ static void deliver_step(mpt_session *session, int64_t step, int place) {
   }
 }
 
-mpt_status watch_deliver(mpt_session *session, mpt_error *error) {
+mpt_status mpt_watch_deliver(mpt_session *session, mpt_error *error) {
   int used = session->ring_used;
   if (used > 0) {
     MPT_RETURN_IF_FAILED(mpt_memory_download(session->queue, session->ring,
@@ -272,7 +272,7 @@ static int layer_of(const mpt_session *session, const void *gradient) {
   return -1;
 }
 
-void watch_gradients(mpt_session *session, const mpt_tensor *const *gradients, int count) {
+void mpt_watch_gradients(mpt_session *session, const mpt_tensor *const *gradients, int count) {
   for (int i = 0; i < session->gradient_capacity && i < count; i++) {
     if (session->gradient_data[i] == gradients[i]->data)
       continue;
@@ -314,7 +314,7 @@ static mpt_status blame(mpt_session *session, int *layer, int64_t *step, mpt_err
 
 /* ---- the report ---- */
 
-mpt_status watch_state(const mpt_session *session, mpt_step_state *state, mpt_error *error) {
+mpt_status mpt_watch_state(const mpt_session *session, mpt_step_state *state, mpt_error *error) {
   if (session->workspace == NULL) {
     *state = session->initial;
     return MPT_OK;
@@ -333,7 +333,7 @@ static mpt_status refresh_scales(mpt_session *session, mpt_error *error) {
     return mpt_fail_memory(error, "a report", bytes);
   mpt_status status = mpt_memory_download(session->queue, session->scales, bytes, scales, error);
   if (status == MPT_OK)
-    session_scales_learn(session, scales);
+    mpt_session_scales_learn(session, scales);
   for (int i = 0; status == MPT_OK && i < session->copy_count; i++) {
     const operand_source *source = &session->sources[session->copies[i].source];
     if (scales[i].nonfinite)
@@ -345,11 +345,11 @@ static mpt_status refresh_scales(mpt_session *session, mpt_error *error) {
   return status;
 }
 
-mpt_status watch_refresh(mpt_session *session, mpt_error *error) {
+mpt_status mpt_watch_refresh(mpt_session *session, mpt_error *error) {
   mpt_step_state state;
   if (!session->in_step)
-    MPT_RETURN_IF_FAILED(watch_deliver(session, error));
-  MPT_RETURN_IF_FAILED(watch_state(session, &state, error));
+    MPT_RETURN_IF_FAILED(mpt_watch_deliver(session, error));
+  MPT_RETURN_IF_FAILED(mpt_watch_state(session, &state, error));
   mpt_session_report *r = &session->report;
   r->loss_scale = state.loss_scale;
   r->loss_scale_at_floor = state.at_floor != 0;

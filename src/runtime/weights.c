@@ -59,7 +59,7 @@ static mpt_weight_copy offer(mpt_session *session, operand_copy *copy, const mpt
 
 static void offer_parameter(mpt_session *session, mpt_adam_parameter *parameter) {
   const mpt_tensor *weight = parameter->weight;
-  parameter->lite = watch_lite_of_new_weight(session, weight);
+  parameter->lite = mpt_watch_lite_of_new_weight(session, weight);
   int used = 0, room = (int)(sizeof parameter->copies / sizeof parameter->copies[0]);
   for (int i = 0; i < session->copy_count && used < room; i++) {
     operand_copy *copy = &session->copies[i];
@@ -84,8 +84,8 @@ mpt_status mpt_session_offer_copies(mpt_session *session, mpt_adam_parameter *pa
   return MPT_OK;
 }
 
-void session_weights_begin(mpt_session *session) {
-  session->began_with_copies = session_weights_come(session);
+void mpt_session_weights_begin(mpt_session *session) {
+  session->began_with_copies = mpt_session_weights_come(session);
   for (int i = 0; i < session->source_count; i++) {
     operand_source *source = &session->sources[i];
     if (source->operand != MPT_WEIGHT)
@@ -105,7 +105,7 @@ void session_weights_begin(mpt_session *session) {
   }
 }
 
-bool session_weights_come(const mpt_session *session) {
+bool mpt_session_weights_come(const mpt_session *session) {
   for (int i = 0; i < session->source_count; i++)
     if (session->sources[i].comes)
       return true;
@@ -118,7 +118,7 @@ mpt_status mpt_session_forget_weights(mpt_session *session, mpt_error *error) {
   const uint32_t none[2] = {0}; /* coming_bits, comes */
   if (session->in_step)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "weights change between steps only");
-  MPT_RETURN_IF_FAILED(watch_forget_new_weights(session, error));
+  MPT_RETURN_IF_FAILED(mpt_watch_forget_new_weights(session, error));
   for (int i = 0; i < session->source_count; i++)
     session->sources[i].comes = false;
   for (int i = 0; i < session->copy_count; i++) {

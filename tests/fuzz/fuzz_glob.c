@@ -69,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     alphabet all = {.count = 0};
     *end = '\0';
     const bool ours = mpt_glob_match(glob, name);
-    if (policy_glob_problem(glob) == NULL && gather(&all, glob) && gather(&all, name)) {
+    if (mpt_policy_glob_problem(glob) == NULL && gather(&all, glob) && gather(&all, name)) {
       qsort(all.characters, (size_t)all.count, sizeof *all.characters, by_value);
       as_bytes(&all, glob);
       as_bytes(&all, name);
