@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "tiny_search.h"
-#include "tuner/search.h"
+#include "tuner/ledger.h"
 #include "verified_afresh.h"
 #include <jansson.h>
 

@@ -183,11 +183,12 @@ static void finalists_are_timed_in_turn(void **state) {
   candidate *finalists[3];
   static const mpt_precision precisions[] = {MPT_PRECISION_BF16, MPT_PRECISION_TF32,
                                              MPT_PRECISION_FP16};
-  mpt_layer_policy *assignment = calloc((size_t)s.graph->layer_count, sizeof *assignment);
+  mpt_layer_policy *assignment = calloc((size_t)s.problem.graph->layer_count, sizeof *assignment);
   for (int i = 0; i < 3; i++) {
     bool permitted;
-    space_uniform(s.space, precisions[i], assignment, &permitted);
-    assert_int_equal(search_candidate(&s, assignment, w->loss_scale, "one", &finalists[i], &error),
+    space_uniform(s.problem.space, precisions[i], assignment, &permitted);
+    assert_int_equal(ledger_candidate(&s.ledger, &s.problem, &s.model.prices, assignment,
+                                      w->loss_scale, "one", &finalists[i], &error),
                      MPT_OK);
     finalists[i]->seconds = 1 + 0.01 * i;
   }
@@ -202,7 +203,7 @@ static void finalists_are_timed_in_turn(void **state) {
       assert_ptr_not_equal(c, far);
       assert_int_equal(c->timed.count, 3);
       assert_true(c->seconds == timing_seconds(&c->timed));
-      free(times_of(s.store, c->hash, &in_turn));
+      free(times_of(s.ledger.store, c->hash, &in_turn));
       assert_int_equal(in_turn, 3);
       c->timed.count = 0; /* as a search that continues begins: it takes them from the store */
       c->seconds = 1 + 0.01 * i;

@@ -2,37 +2,38 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "tuner/label.h"
-#include "tuner/search.h"
+#include "tuner/ledger.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* A label from a file's name that another policy in the store has got a number: that policy may be
  * what the file held before. */
-static mpt_status own_label(search *s, candidate *c, mpt_error *error) {
+static mpt_status own_label(ledger *l, candidate *c, mpt_error *error) {
   char label[LABEL_SIZE];
   bool taken = true;
   for (int number = 1; taken; number++) {
     label_path(c->label, number, label);
-    MPT_RETURN_IF_FAILED(store_label_taken(s->store, label, c->hash, &taken, error));
+    MPT_RETURN_IF_FAILED(store_label_taken(l->store, label, c->hash, &taken, error));
   }
   memcpy(c->label, label, sizeof c->label);
   return MPT_OK;
 }
 
 /* Its formats and its price, in the store. */
-static mpt_status note_price(search *s, candidate *c, char *text, mpt_error *error) {
-  if (!s->owner)
-    MPT_RETURN_IF_FAILED(own_label(s, c, error));
+static mpt_status note_price(ledger *l, const problem *p, candidate *c, char *text,
+                             mpt_error *error) {
+  if (!l->owner)
+    MPT_RETURN_IF_FAILED(own_label(l, c, error));
   else if (strncmp(c->label, LABEL_CANDIDATE, strlen(LABEL_CANDIDATE)) == 0)
-    MPT_RETURN_IF_FAILED(label_candidate(s->store, c->hash, s->trainings + 1, c->label, error));
+    MPT_RETURN_IF_FAILED(label_candidate(l->store, c->hash, l->trainings + 1, c->label, error));
   const double seconds = cost_uncorrected(&c->cost);
   store_policy policy = {
       .assignment = text, .predicted_increase = c->predicted, .predicted_seconds = seconds};
   memcpy(policy.hash, c->hash, sizeof policy.hash);
   snprintf(policy.label, sizeof policy.label, "%s", c->label);
-  MPT_RETURN_IF_FAILED(s->owner ? store_put_policy(s->store, &policy, error)
-                                : store_add_policy(s->store, &policy, error));
+  MPT_RETURN_IF_FAILED(l->owner ? store_put_policy(l->store, &policy, error)
+                                : store_add_policy(l->store, &policy, error));
   json_t *json =
       mpt_json_pack("{s:f,s:f,s:f,s:f}", "gemms", c->cost.gemms, "copies", c->cost.copies, "passes",
                     c->cost.passes, "extrapolated", c->cost.extrapolated);
@@ -40,22 +41,23 @@ static mpt_status note_price(search *s, candidate *c, char *text, mpt_error *err
   MPT_RETURN_IF_FAILED(mpt_json_dump(json, 0, "a price", &parts, error));
   store_time time = {.measured = false, .seconds = seconds, .parts = parts};
   memcpy(time.policy, c->hash, sizeof time.policy);
-  snprintf(time.device, sizeof time.device, "%s", s->profile_identity);
-  mpt_status status = store_put_time(s->store, &time, error);
+  snprintf(time.device, sizeof time.device, "%s", p->profile_identity);
+  mpt_status status = store_put_time(l->store, &time, error);
   free(parts);
   return status;
 }
 
-mpt_status search_price(search *s, candidate *c, mpt_error *error) {
-  char *text = candidate_text(s, c->assignment, c->loss_scale);
+mpt_status candidate_price(ledger *l, const problem *p, const profile *prices, candidate *c,
+                           mpt_error *error) {
+  char *text = candidate_text(p, c->assignment, c->loss_scale);
   if (text == NULL)
     return mpt_fail_memory(error, "an assignment", 0);
   store_hash(text, strlen(text), c->hash);
   mpt_status status =
-      cost_predict(s->priced, s->profile, &s->w->optimizer, c->assignment, &c->cost, error);
+      cost_predict(p->priced, prices, &p->workload->optimizer, c->assignment, &c->cost, error);
   c->seconds = c->timed.count > 0 ? timing_seconds(&c->timed) : c->cost.total;
-  if (status == MPT_OK && s->store != NULL)
-    status = note_price(s, c, text, error);
+  if (status == MPT_OK && l->store != NULL)
+    status = note_price(l, p, c, text, error);
   free(text);
   return status;
 }

@@ -11,9 +11,9 @@ evaluation_request search_request(search *s, const candidate *c, request_kind ki
                           .assignment = c->assignment,
                           .loss_scale = c->loss_scale,
                           .seed = seed,
-                          .steps = s->steps};
+                          .steps = s->problem.steps};
   memcpy(r.policy, c->hash, sizeof r.policy);
-  memcpy(r.condition, s->condition.hash, sizeof r.condition);
+  memcpy(r.condition, s->problem.condition.hash, sizeof r.condition);
   snprintf(r.purpose, sizeof r.purpose, "%s", purpose);
   return r;
 }
@@ -26,10 +26,10 @@ typedef struct waiting {
 
 static void on_progress(void *context, int64_t id, int64_t step, int64_t steps) {
   const waiting *w = context;
-  if (search_interrupted(w->s))
+  if (search_interrupted(&w->s->clock))
     evaluator_cancel(w->s->evaluator, id);
   else
-    progress_show(w->s, w->request, w->label, step, steps);
+    progress_show(&w->s->clock, w->request, w->label, step, steps);
 }
 
 mpt_status search_carry_out(search *s, const evaluation_request *request, const char *label,
@@ -37,7 +37,7 @@ mpt_status search_carry_out(search *s, const evaluation_request *request, const 
   waiting w = {.s = s, .request = request, .label = label};
   bool found = false;
   *record = (evaluation_record){0};
-  if (search_interrupted(s))
+  if (search_interrupted(&s->clock))
     return mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted");
   MPT_RETURN_IF_FAILED(evaluator_submit(s->evaluator, request, error));
   MPT_RETURN_IF_FAILED(evaluator_poll(s->evaluator, on_progress, &w, &found, record, error));
@@ -46,7 +46,7 @@ mpt_status search_carry_out(search *s, const evaluation_request *request, const 
     return mpt_fail(error, MPT_ERROR_INTERNAL, "the evaluator has no answer");
   }
   /* Also after its last step: what follows would not end soon. */
-  if (record->status == MPT_OK && search_interrupted(s)) {
+  if (record->status == MPT_OK && search_interrupted(&s->clock)) {
     evaluation_record_clear(record);
     record->status = mpt_fail(&record->error, MPT_ERROR_INTERRUPTED, "interrupted");
   }

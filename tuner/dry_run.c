@@ -12,24 +12,25 @@
 /* Multiplications and additions in the GEMMs of a step. */
 static double operations(const search *s) {
   double sum = 0;
-  for (int i = 0; i < s->graph->layer_count; i++) {
-    const graph_gemm *gemm = &s->graph->layers[i].gemm;
-    if (s->graph->layers[i].has_gemm)
+  for (int i = 0; i < s->problem.graph->layer_count; i++) {
+    const graph_gemm *gemm = &s->problem.graph->layers[i].gemm;
+    if (s->problem.graph->layers[i].has_gemm)
       sum += 6.0 * (double)gemm->m * (double)gemm->n * (double)gemm->k;
   }
-  return sum * (double)s->w->optimizer.accumulate;
+  return sum * (double)s->problem.workload->optimizer.accumulate;
 }
 
 /* The time of a training in the reference's format: tried for a few steps. NaN: not tried. */
 static mpt_status dry_seconds(search *s, double *run, mpt_error *error) {
-  evaluation_request r = search_request(s, &s->reference, REQUEST_TRAIN, s->options->seed, "");
+  evaluation_request r =
+      search_request(s, &s->ledger.reference, REQUEST_TRAIN, s->problem.options->seed, "");
   evaluation_record record;
   *run = NAN;
-  if (strcmp(s->place.backend, "cpu") == 0 && operations(s) > DRY_OPERATIONS)
+  if (strcmp(s->problem.place.backend, "cpu") == 0 && operations(s) > DRY_OPERATIONS)
     return MPT_OK;
-  r.steps = s->steps < DRY_STEPS ? s->steps : DRY_STEPS;
+  r.steps = s->problem.steps < DRY_STEPS ? s->problem.steps : DRY_STEPS;
   MPT_RETURN_IF_FAILED(search_carry_out(s, &r, "", &record, error));
-  *run = record.evaluation.host_seconds * (double)s->steps;
+  *run = record.evaluation.host_seconds * (double)s->problem.steps;
   evaluation_record_clear(&record);
   return MPT_OK;
 }
@@ -41,14 +42,14 @@ static void add_seconds(mpt_text *text, double seconds) {
 
 /* Emulated formats take up to twice as long as the reference's. */
 static void plan_seconds(const search *s, double run, tuner_plan *p) {
-  const bool emulated = strcmp(s->place.backend, "cpu") == 0;
+  const bool emulated = strcmp(s->problem.place.backend, "cpu") == 0;
   p->training_seconds = run;
   p->least_seconds = run * (p->references + DRY_CANDIDATES + 2 * p->least_pairs);
   p->most_seconds = (emulated ? 2 : 1) * run * (p->references + p->candidates + 2 * p->most_pairs);
 }
 
 static void add_times(const search *s, const tuner_plan *p, mpt_text *text) {
-  const bool emulated = strcmp(s->place.backend, "cpu") == 0;
+  const bool emulated = strcmp(s->problem.place.backend, "cpu") == 0;
   mpt_text_add(text, "a training takes about ");
   add_seconds(text, p->training_seconds);
   mpt_text_addf(text, " s here in the reference's format%s: ",
@@ -85,13 +86,13 @@ mpt_status search_dry_run(search *s, tuner_summary *summary, mpt_error *error) {
   double run;
   MPT_RETURN_IF_FAILED(dry_seconds(s, &run, error));
   tuner_plan *p = &summary->plan;
-  *p = (tuner_plan){.layers = s->graph->layer_count,
-                    .units = s->space->unit_count,
-                    .steps = s->steps,
-                    .references = s->w->reference_seeds,
-                    .candidates = s->options->max_evaluations,
+  *p = (tuner_plan){.layers = s->problem.graph->layer_count,
+                    .units = s->problem.space->unit_count,
+                    .steps = s->problem.steps,
+                    .references = s->problem.workload->reference_seeds,
+                    .candidates = s->problem.options->max_evaluations,
                     .least_pairs = verify_look_sizes[0],
-                    .most_pairs = s->options->pairs};
+                    .most_pairs = s->problem.options->pairs};
   plan_seconds(s, run, p);
   summary->found = true;
   return plan_text(s, p, &summary->message, error);

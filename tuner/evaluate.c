@@ -7,9 +7,11 @@
 /* Ten budgets of training loss behind, and half a percent of it at least: no verdict hangs on a run
  * that is this far off. */
 static request_limit limit_of(const search *s, uint64_t seed, const char *purpose) {
-  if (!s->may_give_up || strcmp(purpose, "candidate") != 0 || seed != s->reference_seed[0])
+  if (!s->problem.may_give_up || strcmp(purpose, "candidate") != 0 ||
+      seed != s->ledger.reference_seed[0])
     return (request_limit){0};
-  return (request_limit){.losses = s->reference_losses, .hopeless = fmax(10 * s->margin, 0.5)};
+  return (request_limit){.losses = s->ledger.reference_losses,
+                         .hopeless = fmax(10 * s->model.margin, 0.5)};
 }
 
 /* The record last, so that a record means that all of it is there. `again`: it is there. */
@@ -21,11 +23,10 @@ static mpt_status keep(search *s, candidate *c, const evaluation_request *r, boo
   if (r->kind == REQUEST_OBSERVE)
     MPT_RETURN_IF_FAILED(observation_keep(s, e->key, &record->seen, error));
   if (!again)
-    MPT_RETURN_IF_FAILED(store_put_evaluation(s->store, e, error));
-  s->trained_now++;
-  s->finished++;
-  s->finished_seconds += e->total_seconds;
-  return search_spent(s, &seconds, error);
+    MPT_RETURN_IF_FAILED(store_put_evaluation(s->ledger.store, e, error));
+  s->clock.finished++;
+  s->clock.finished_seconds += e->total_seconds;
+  return search_spent(&s->clock, &seconds, error);
 }
 
 /* From the store, where it has all that was asked for. */
@@ -34,12 +35,12 @@ static mpt_status recall(search *s, candidate *c, const evaluation_request *r, b
   mpt_status status = MPT_OK;
   MPT_RETURN_IF_FAILED(evaluation_find(s, c, r->seed, r->key, found, e, error));
   /* A search goes on as it began, so that its record of a run given up stays, too. */
-  *enough = *found && (s->may_give_up || !e->stopped);
+  *enough = *found && (s->problem.may_give_up || !e->stopped);
   if (*enough && r->kind == REQUEST_OBSERVE)
     MPT_TRY(observation_kept(s, r->key, enough, error));
   if (*enough) {
-    s->finished++;
-    s->finished_seconds += e->total_seconds;
+    s->clock.finished++;
+    s->clock.finished_seconds += e->total_seconds;
     if (e->steps_done > 0)
       MPT_TRY(timing_of_training(s, c, r->key, NULL, error));
     return MPT_OK;
@@ -58,7 +59,7 @@ mpt_status search_train(search *s, candidate *c, uint64_t seed, const char *purp
   if (instruments != NULL)
     r.instruments = *instruments;
   r.limit = limit_of(s, seed, purpose);
-  evaluation_key(s, c, seed, r.key);
+  candidate_key(&s->problem, c, seed, r.key);
   bool found = false, enough = false;
   MPT_RETURN_IF_FAILED(recall(s, c, &r, &found, &enough, evaluation, error));
   if (enough)
@@ -82,19 +83,17 @@ mpt_status search_train(search *s, candidate *c, uint64_t seed, const char *purp
 
 mpt_status search_try(search *s, candidate *c, mpt_error *error) {
   const int i = c->seed_count;
-  if (i >= s->reference_seeds)
+  if (i >= s->ledger.reference_seeds)
     return mpt_fail(error, MPT_ERROR_INTERNAL, "no search seed is left");
   store_evaluation e = {0};
-  MPT_RETURN_IF_FAILED(search_train(s, c, s->reference_seed[i],
+  MPT_RETURN_IF_FAILED(search_train(s, c, s->ledger.reference_seed[i],
                                     c->uniform ? "uniform" : "candidate", NULL, &e, error));
   c->difference[i] = e.diverged || e.stopped || !isfinite(e.metric)
                          ? INFINITY
-                         : s->sign * (e.metric - s->reference_metric[i]);
-  if (isfinite(c->difference[i]))
-    c->metric_sum += e.metric;
+                         : s->problem.sign * (e.metric - s->ledger.reference_metric[i]);
   c->memory_bytes = e.memory_bytes;
   c->seed_count++;
-  s->trainings++;
+  s->ledger.trainings++;
   store_evaluation_clear(&e);
   return MPT_OK;
 }

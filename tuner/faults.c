@@ -1,6 +1,7 @@
 /* Devices that fail, or are too small: what that says of the policy that was trained. */
 #include "base/error.h"
 #include "base/progress.h"
+#include "store/notes.h"
 #include "tuner/search.h"
 #include <math.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@ mpt_status search_failed_device(mpt_status status, mpt_error *error) {
  * nothing to compare with. The host's memory says nothing of a candidate. */
 mpt_status fault_memory(search *s, const candidate *c, store_evaluation *evaluation,
                         mpt_error *error) {
-  if (c == &s->reference)
+  if (c == &s->ledger.reference)
     return MPT_ERROR_DEVICE_MEMORY;
   mpt_log_warning("%s: %s", c->label, error == NULL ? "out of memory" : error->message);
   *evaluation = (store_evaluation){.diverged = true, .metric = NAN};
@@ -34,15 +35,15 @@ mpt_status fault_note(search *s, const candidate *c, const evaluation_request *r
   char name[80];
   json_t *before = NULL;
   snprintf(name, sizeof name, "fault %s", r->key);
-  MPT_RETURN_IF_FAILED(store_read_note(s->store, name, &before, error));
+  MPT_RETURN_IF_FAILED(store_read_note(s->ledger.store, name, &before, error));
   const bool again = before != NULL;
   json_decref(before);
   if (!again)
-    return store_set(s->store, name, "1", error);
+    return store_set(s->ledger.store, name, "1", error);
   char failure[820];
   snprintf(failure, sizeof failure, "the device failed twice: %s", why->message);
   store_evaluation e = {.seed = r->seed,
-                        .steps = s->steps,
+                        .steps = s->problem.steps,
                         .diverged = true,
                         .metric = NAN,
                         .metric_plain = NAN,
@@ -53,7 +54,7 @@ mpt_status fault_note(search *s, const candidate *c, const evaluation_request *r
                         .time = (int64_t)time(NULL)};
   memcpy(e.key, r->key, sizeof e.key);
   memcpy(e.policy, c->hash, sizeof e.policy);
-  memcpy(e.condition, s->condition.hash, sizeof e.condition);
+  memcpy(e.condition, s->problem.condition.hash, sizeof e.condition);
   snprintf(e.purpose, sizeof e.purpose, "%s", r->purpose);
-  return store_put_evaluation(s->store, &e, error);
+  return store_put_evaluation(s->ledger.store, &e, error);
 }

@@ -3,6 +3,7 @@
  * made of. The run is the reference's first seed: instrumentation changes no result. */
 #include "base/error.h"
 #include "base/progress.h"
+#include "store/notes.h"
 #include "tuner/search.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,17 +19,17 @@ static void scores_name(const char *key, char name[80]) {
 
 mpt_status observation_keep(search *s, const char *key, const observation *seen, mpt_error *error) {
   char own[80];
-  mpt_status status = store_begin(s->store, error);
+  mpt_status status = store_begin(s->ledger.store, error);
   for (int i = 0; i < seen->count && status == MPT_OK; i++) {
     const store_statistics *row = &seen->statistics[i];
-    status = store_put_statistics(s->store, key, row->step, row->layer, row->operand,
+    status = store_put_statistics(s->ledger.store, key, row->step, row->layer, row->operand,
                                   &row->statistics, error);
   }
   scores_name(key, own);
   if (status == MPT_OK)
-    status = store_set(s->store, own, seen->scores, error);
+    status = store_set(s->ledger.store, own, seen->scores, error);
   if (status == MPT_OK)
-    status = store_end(s->store, error);
+    status = store_end(s->ledger.store, error);
   return status;
 }
 
@@ -36,7 +37,7 @@ mpt_status observation_kept(search *s, const char *key, bool *kept, mpt_error *e
   char own[80];
   json_t *scores = NULL;
   scores_name(key, own);
-  MPT_RETURN_IF_FAILED(store_read_note(s->store, own, &scores, error));
+  MPT_RETURN_IF_FAILED(store_read_note(s->ledger.store, own, &scores, error));
   *kept = scores != NULL;
   json_decref(scores);
   return MPT_OK;
@@ -45,11 +46,12 @@ mpt_status observation_kept(search *s, const char *key, bool *kept, mpt_error *e
 mpt_status observe_reference(search *s, store_evaluation *evaluation, mpt_error *error) {
   /* steps - 1 is a multiple of neither in general; the trainer samples its last step as well. */
   const request_instruments instruments = {
-      .statistics_every = s->steps > OBSERVE_SAMPLES ? s->steps / OBSERVE_SAMPLES : 1,
-      .probe_every = s->steps > PROBE_SAMPLES ? s->steps / PROBE_SAMPLES : 1};
-  MPT_RETURN_IF_FAILED(search_train(s, &s->reference, s->reference_seed[0], "reference",
-                                    &instruments, evaluation, error));
-  memcpy(s->observed_key, evaluation->key, sizeof s->observed_key);
+      .statistics_every =
+          s->problem.steps > OBSERVE_SAMPLES ? s->problem.steps / OBSERVE_SAMPLES : 1,
+      .probe_every = s->problem.steps > PROBE_SAMPLES ? s->problem.steps / PROBE_SAMPLES : 1};
+  MPT_RETURN_IF_FAILED(search_train(s, &s->ledger.reference, s->ledger.reference_seed[0],
+                                    "reference", &instruments, evaluation, error));
+  memcpy(s->ledger.observed_key, evaluation->key, sizeof s->ledger.observed_key);
   return MPT_OK;
 }
 
@@ -62,8 +64,8 @@ mpt_status tuner_observe(const workload *w, const tuner_options *options, tuner_
   if (untimed.target == NULL)
     untimed.target = w->target;
   MPT_TRY(search_open(&s, w, &untimed, false, error));
-  s.reference_seed[0] = options->seed;
-  s.planned = 1;
+  s.ledger.reference_seed[0] = options->seed;
+  s.clock.planned = 1;
   MPT_TRY(observe_reference(&s, &evaluation, error));
   *seen = (tuner_observation){0};
   memcpy(seen->key, evaluation.key, sizeof seen->key);

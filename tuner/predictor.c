@@ -9,8 +9,8 @@
  *
  * S and N are diagonal. X holds zeros and ones.
  */
+#include "tuner/predictor.h"
 #include "base/error.h"
-#include "tuner/search.h"
 #include <gsl/gsl_errno.h>
 #include <gsl/gsl_linalg.h>
 #include <math.h>
@@ -175,7 +175,7 @@ static void posterior(const predictor *p, const int feature[MPT_GEMM_COUNT], int
   *variance = fmax(0, *variance);
 }
 
-mpt_status predictor_increases(predictor *p, double optimism, double *const *increase,
+mpt_status predictor_increases(const predictor *p, double optimism, double *const *increase,
                                mpt_error *error) {
   const size_t n = (size_t)(p->count > 0 ? p->count : 1);
   gsl_matrix *k = gsl_matrix_alloc(n, n);

@@ -17,30 +17,29 @@ static const char *stage_name(const char *purpose) {
 }
 
 /* What matters most comes first: a narrow terminal cuts the line's end off. */
-static void show_training(const search *s, const evaluation_request *r, const char *label,
+static void show_training(const search_clock *k, const evaluation_request *r, const char *label,
                           double share) {
-  const int left = s->planned > s->finished ? s->planned - s->finished : 1;
+  const int left = k->planned > k->finished ? k->planned - k->finished : 1;
   char time_left[48] = "", best[120] = "";
-  if (s->finished > 0) {
-    const double each = s->finished_seconds / s->finished;
+  if (k->finished > 0) {
+    const double each = k->finished_seconds / k->finished;
     const double seconds = fmax(0, left - share) * each;
     snprintf(time_left, sizeof time_left, seconds < 120 ? " (%.0f s)" : " (%.0f minutes)",
              seconds < 120 ? seconds : seconds / 60);
   }
-  if (s->best != NULL)
-    snprintf(best, sizeof best, "; best so far %s at %.1f%%", s->best->label,
-             100 * s->best->seconds / s->reference.seconds);
+  if (k->best[0] != '\0')
+    snprintf(best, sizeof best, "; best so far %s at %.1f%%", k->best, 100 * k->best_share);
   mpt_progress_update(stage_name(r->purpose),
-                      "%d done, at most %d left%s%s; now %s, seed %llu, %.0f%%", s->finished, left,
+                      "%d done, at most %d left%s%s; now %s, seed %llu, %.0f%%", k->finished, left,
                       time_left, best, label, (unsigned long long)r->seed, 100 * share);
 }
 
-void progress_show(const search *s, const evaluation_request *r, const char *label, int64_t step,
-                   int64_t steps) {
+void progress_show(const search_clock *k, const evaluation_request *r, const char *label,
+                   int64_t step, int64_t steps) {
   if (r->purpose[0] == '\0')
     return;
   if (r->kind == REQUEST_TIME)
     mpt_progress_update(r->purpose, "%s, step %lld", label, (long long)step + 1);
   else
-    show_training(s, r, label, (double)(step + 1) / (double)steps);
+    show_training(k, r, label, (double)(step + 1) / (double)steps);
 }

@@ -3,7 +3,9 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "tuner/search.h"
+#include "store/notes.h"
+#include "tuner/model.h"
+#include "tuner/results.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,17 +16,28 @@ typedef struct layer_seen {
   bool any;
 } layer_seen;
 
-static mpt_status seen_layers(search *s, layer_seen *seen, mpt_error *error) {
+/* What the reasons for one policy are told from. */
+typedef struct reasoning {
+  const search_view *s;
+  const candidate *winner;
+  increases predicted;
+  layer_seen *seen;             /* [layers] */
+  int *choice;                  /* [units]: the winner's, but while it is changed */
+  mpt_layer_policy *assignment; /* scratch, [layers] */
+} reasoning;
+
+static mpt_status seen_layers(const search_view *s, layer_seen *seen, mpt_error *error) {
   store_statistics *rows = NULL;
   int count = 0;
-  MPT_RETURN_IF_FAILED(store_all_statistics(s->store, s->observed_key, &rows, &count, error));
+  MPT_RETURN_IF_FAILED(
+      store_all_statistics(s->ledger->store, s->ledger->observed_key, &rows, &count, error));
   if (count == 0) { /* a search of another seed trained this run, and observed its own */
     free(rows);
     rows = NULL;
-    MPT_RETURN_IF_FAILED(store_all_statistics(s->store, NULL, &rows, &count, error));
+    MPT_RETURN_IF_FAILED(store_all_statistics(s->ledger->store, NULL, &rows, &count, error));
   }
   for (int i = 0; i < count; i++) {
-    const int layer = graph_find(s->graph, rows[i].layer);
+    const int layer = graph_find(s->problem->graph, rows[i].layer);
     if (layer < 0)
       continue;
     mpt_statistics *into = &seen[layer].operand[rows[i].operand];
@@ -69,55 +82,51 @@ typedef struct alternative {
   const char *veto;
 } alternative;
 
+/* What the winner would take with another choice of one unit. */
+static mpt_status price_with(const reasoning *r, int unit, int choice, double *seconds,
+                             mpt_error *error) {
+  const problem *p = r->s->problem;
+  cost_parts parts = {0};
+  r->choice[unit] = choice;
+  space_assignment(p->space, r->choice, r->assignment);
+  r->choice[unit] = r->winner->choice[unit];
+  MPT_RETURN_IF_FAILED(model_price(r->s->model, p, r->assignment, &parts, error));
+  *seconds = parts.total;
+  return MPT_OK;
+}
+
 /* The fastest policy that differs from the winner in this unit's choice alone. */
-static mpt_status fastest_alternative(search *s, const candidate *winner, int unit, int *choice,
-                                      mpt_layer_policy *assignment, alternative *best,
+static mpt_status fastest_alternative(const reasoning *r, int unit, alternative *best,
                                       mpt_error *error) {
-  const int own = winner->choice[unit];
+  const int own = r->winner->choice[unit];
+  const double *increase = r->predicted.of[unit];
   *best = (alternative){.choice = -1, .saved = -INFINITY};
-  for (int c = 0; c < s->space->units[unit].choice_count; c++) {
+  for (int c = 0; c < r->s->problem->space->units[unit].choice_count; c++) {
+    double seconds = 0;
     if (c == own)
       continue;
-    choice[unit] = c;
-    space_assignment(s->space, choice, assignment);
-    cost_parts parts;
-    mpt_status status =
-        cost_predict(s->priced, s->profile, &s->w->optimizer, assignment, &parts, error);
-    choice[unit] = own;
-    if (status != MPT_OK)
-      return status;
-    const double saved = winner->cost.total - parts.total;
+    MPT_RETURN_IF_FAILED(price_with(r, unit, c, &seconds, error));
+    const double saved = r->winner->cost.total - seconds;
     if (saved <= best->saved)
       continue;
-    *best = (alternative){.choice = c, .saved = saved, .veto = sensitivity_choice_veto(s, unit, c)};
-    best->more = s->increase[unit][c] - s->increase[unit][own];
+    *best = (alternative){.choice = c,
+                          .saved = saved,
+                          .more = increase[c] - increase[own],
+                          .veto = sensitivity_choice_veto(r->s->model->sensitivity, unit, c)};
   }
   return MPT_OK;
 }
 
-/* What the winner's format saves here against the reference's. */
-static mpt_status saved_here(search *s, const candidate *winner, int unit, int *choice,
-                             mpt_layer_policy *assignment, double *saved, mpt_error *error) {
-  const int own = winner->choice[unit];
-  cost_parts parts;
-  choice[unit] = 0;
-  space_assignment(s->space, choice, assignment);
-  choice[unit] = own;
-  MPT_RETURN_IF_FAILED(
-      cost_predict(s->priced, s->profile, &s->w->optimizer, assignment, &parts, error));
-  *saved = parts.total - winner->cost.total;
-  return MPT_OK;
+static void add_share_of_budget(mpt_text *text, const reasoning *r, double increase) {
+  mpt_text_addf(text, "%.2g%% of the budget", 100 * increase / r->s->model->margin);
 }
 
-static void add_share_of_budget(mpt_text *text, const search *s, double increase) {
-  mpt_text_addf(text, "%.2g%% of the budget", 100 * increase / s->margin);
-}
-
-static void describe_choice(mpt_text *text, const search *s, const candidate *winner, int unit,
-                            double saved) {
+/* `saved`: by the winner's format here, against the reference's. */
+static void describe_choice(mpt_text *text, const reasoning *r, int unit, double saved) {
   char formats[160];
-  const int own = winner->choice[unit];
-  mpt_layer_policy_text(&s->space->units[unit].choices[own], formats, sizeof formats);
+  const int own = r->winner->choice[unit];
+  const double increase = r->predicted.of[unit][own];
+  mpt_layer_policy_text(&r->s->problem->space->units[unit].choices[own], formats, sizeof formats);
   if (own == 0) {
     mpt_text_addf(text, "Stays in %s, the reference's format. ", formats);
     return;
@@ -125,26 +134,26 @@ static void describe_choice(mpt_text *text, const search *s, const candidate *wi
   if (saved > 0) {
     mpt_text_addf(text, "%s saves ", formats);
     add_time(text, saved);
-    mpt_text_addf(text, " of the step (%.2g%%)", 100 * saved / s->reference.cost.total);
+    mpt_text_addf(text, " of the step (%.2g%%)", 100 * saved / r->s->ledger->reference.cost.total);
   } else {
     mpt_text_addf(text, "%s saves no time by itself, but a conversion next to it", formats);
   }
-  if (isfinite(s->increase[unit][own])) {
+  if (isfinite(increase)) {
     mpt_text_add(text, " and is predicted to cost ");
-    add_share_of_budget(text, s, s->increase[unit][own]);
+    add_share_of_budget(text, r, increase);
   }
   mpt_text_add(text, ". ");
 }
 
-static void describe_flip(mpt_text *text, const search *s, const candidate *winner, int unit,
-                          const alternative *other) {
+static void describe_flip(mpt_text *text, const reasoning *r, int unit, const alternative *other) {
   char formats[160];
   if (other->choice < 0) {
     mpt_text_add(text, "pinned, or nothing else is permitted");
     return;
   }
-  mpt_layer_policy_text(&s->space->units[unit].choices[other->choice], formats, sizeof formats);
-  if (other->saved <= SEARCH_EQUAL_TIME * 0.1 * winner->cost.total) {
+  mpt_layer_policy_text(&r->s->problem->space->units[unit].choices[other->choice], formats,
+                        sizeof formats);
+  if (other->saved <= SEARCH_EQUAL_TIME * 0.1 * r->winner->cost.total) {
     mpt_text_addf(text, "no other format is faster here: %s would ", formats);
     if (other->saved < 0) {
       mpt_text_add(text, "add ");
@@ -159,68 +168,70 @@ static void describe_flip(mpt_text *text, const search *s, const candidate *winn
   if (other->veto != NULL) {
     mpt_text_addf(text, ", but %s", other->veto);
   } else {
-    double all = 0; /* of the winner's layers, as predicted now */
-    for (int u = 0; u < s->space->unit_count; u++)
-      all += s->increase[u][winner->choice[u]];
-    const double needed = (all + fmax(0, other->more)) / s->margin;
+    const double all = increases_total(&r->predicted, r->winner->choice);
+    const double needed = (all + fmax(0, other->more)) / r->s->model->margin;
     mpt_text_add(text, ", predicted to cost ");
-    add_share_of_budget(text, s, fmax(0, other->more));
+    add_share_of_budget(text, r, fmax(0, other->more));
     if (needed > 1)
       mpt_text_addf(text, "; a budget %.2g times as large would allow it", needed);
   }
 }
 
-static mpt_status reason_of(search *s, const candidate *winner, int unit, const layer_seen *seen,
-                            int *choice, mpt_layer_policy *assignment, json_t **reasons,
-                            mpt_error *error) {
+static mpt_status reason_of(const reasoning *r, int unit, json_t **reasons, mpt_error *error) {
+  const problem *p = r->s->problem;
+  const int layer = p->space->units[unit].layer;
   alternative other;
-  double saved = 0;
-  MPT_RETURN_IF_FAILED(fastest_alternative(s, winner, unit, choice, assignment, &other, error));
-  MPT_RETURN_IF_FAILED(saved_here(s, winner, unit, choice, assignment, &saved, error));
-  const int layer = s->space->units[unit].layer;
+  double reference = 0;
+  MPT_RETURN_IF_FAILED(fastest_alternative(r, unit, &other, error));
+  MPT_RETURN_IF_FAILED(price_with(r, unit, 0, &reference, error));
   mpt_text reason = {0}, flip = {0};
-  describe_choice(&reason, s, winner, unit, saved);
-  describe_seen(&reason, &seen[layer]);
-  describe_flip(&flip, s, winner, unit, &other);
+  describe_choice(&reason, r, unit, reference - r->winner->cost.total);
+  describe_seen(&reason, &r->seen[layer]);
+  describe_flip(&flip, r, unit, &other);
   char formats[160];
-  mpt_layer_policy_text(&winner->assignment[layer], formats, sizeof formats);
+  mpt_layer_policy_text(&r->winner->assignment[layer], formats, sizeof formats);
   mpt_status status = MPT_OK;
   if (reason.failed || flip.failed)
     status = mpt_fail_memory(error, "a layer's reason", 0);
   else
     mpt_json_append(reasons,
-                    mpt_json_pack("{s:s,s:s,s:s,s:s}", "layer", s->graph->layers[layer].info.name,
+                    mpt_json_pack("{s:s,s:s,s:s,s:s}", "layer", p->graph->layers[layer].info.name,
                                   "formats", formats, "reason", reason.data, "flip", flip.data));
   mpt_text_free(&reason);
   mpt_text_free(&flip);
   return status;
 }
 
-mpt_status reasons_make(search *s, const candidate *winner, json_t **reasons, mpt_error *error) {
+mpt_status reasons_make(const search_view *s, const candidate *winner, json_t **reasons,
+                        mpt_error *error) {
+  const problem *p = s->problem;
+  const size_t layers = (size_t)p->graph->layer_count, units = (size_t)p->space->unit_count;
   *reasons = json_array();
   if (winner->choice == NULL)
     return MPT_OK;
-  layer_seen *seen = calloc((size_t)s->graph->layer_count, sizeof *seen);
-  mpt_layer_policy *assignment = calloc((size_t)s->graph->layer_count, sizeof *assignment);
-  int *choice = malloc(((size_t)s->space->unit_count + 1) * sizeof *choice);
+  reasoning r = {.s = s,
+                 .winner = winner,
+                 .seen = calloc(layers, sizeof *r.seen),
+                 .choice = malloc((units + 1) * sizeof *r.choice),
+                 .assignment = calloc(layers, sizeof *r.assignment)};
   mpt_status status = MPT_OK;
-  if (seen == NULL || assignment == NULL || choice == NULL) {
+  if (r.seen == NULL || r.assignment == NULL || r.choice == NULL) {
     status = mpt_fail_memory(error, "the reasons", 0);
     goto fail;
   }
-  memcpy(choice, winner->choice, (size_t)s->space->unit_count * sizeof *choice);
-  MPT_TRY(seen_layers(s, seen, error));
-  sensitivity_vetoes(s);
-  MPT_TRY(predictor_increases(s->predictor, 0, s->increase, error));
-  for (int u = 0; u < s->space->unit_count; u++)
-    MPT_TRY(reason_of(s, winner, u, seen, choice, assignment, reasons, error));
+  memcpy(r.choice, winner->choice, units * sizeof *r.choice);
+  MPT_TRY(seen_layers(s, r.seen, error));
+  MPT_TRY(model_increases(s->model, p, 0, &r.predicted, error));
+  for (int u = 0; u < p->space->unit_count; u++)
+    MPT_TRY(reason_of(&r, u, reasons, error));
 fail:
   if (status != MPT_OK) {
     json_decref(*reasons);
     *reasons = NULL;
   }
-  free(seen);
-  free(assignment);
-  free(choice);
+  increases_free(&r.predicted);
+  free(r.seen);
+  free(r.assignment);
+  free(r.choice);
   return status;
 }

@@ -1,19 +1,22 @@
 /* What is said of a policy in a row of a table, and which policies have one. */
 #include "base/error.h"
 #include "base/json.h"
-#include "tuner/search.h"
+#include "tuner/outcome.h"
+#include "tuner/results.h"
+#include "tuner/standing.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *why_untrained(const search *s, const candidate *c) {
-  if (c->seen.pairs + c->seen.diverged + c->seen.given_up > 0 || c == &s->reference)
+static const char *why_untrained(const search_view *s, const candidate *c) {
+  if (c->seen.pairs + c->seen.diverged + c->seen.given_up > 0 || c == &s->ledger->reference)
     return NULL;
   if (c->untimed[0] != '\0')
     return "does not run here";
-  if (c->seconds >= search_limit(s) * (1 - s->equal_time))
+  if (c->seconds >= time_limit(s->ledger) * (1 - s->model->equal_time))
     return "timed only"; /* not faster than the reference */
-  return s->trainings >= s->options->max_evaluations ? "left out (--evaluations)" : "timed only";
+  return s->ledger->trainings >= s->problem->options->max_evaluations ? "left out (--evaluations)"
+                                                                      : "timed only";
 }
 
 /* What this process found; else what an earlier one did, of a policy that this one did not reach.
@@ -23,56 +26,57 @@ static mpt_verdict verdict_of(const candidate *c) {
                                                                    : c->verdict;
 }
 
-tuner_row search_row(const search *s, const candidate *c) {
-  const bool reference = strcmp(c->hash, s->reference.hash) == 0;
+tuner_row search_row(const search_view *s, const candidate *c) {
+  const bool reference = strcmp(c->hash, s->ledger->reference.hash) == 0;
   tuner_row row = {.step_seconds = c->seconds,
                    .predicted_seconds = cost_uncorrected(&c->cost),
                    .measured = c->timed.count > 0,
-                   .ratio = c->seconds / s->reference.seconds,
+                   .ratio = c->seconds / s->ledger->reference.seconds,
                    .seen = c->seen,
                    .verdict = verdict_of(c),
-                   .refused = space_refusal(s->space, s->profile, c->assignment),
+                   .refused = space_refusal(s->problem->space, s->problem->profile, c->assignment),
                    .untrained = reference ? NULL : why_untrained(s, c),
                    .reference = reference,
-                   .memory_bytes = s->w->priced.present ? 0 : c->memory_bytes};
-  if (reference && row.memory_bytes == 0 && !s->w->priced.present)
-    row.memory_bytes = s->reference.memory_bytes;
+                   .memory_bytes = s->problem->workload->priced.present ? 0 : c->memory_bytes};
+  if (reference && row.memory_bytes == 0 && !s->problem->workload->priced.present)
+    row.memory_bytes = s->ledger->reference.memory_bytes;
   snprintf(row.label, sizeof row.label, "%s", c->label);
   memcpy(row.policy, c->hash, sizeof row.policy);
   return row;
 }
 
-static tuner_row row_of(const search *s, const candidate *c, const candidate *winner) {
+static tuner_row row_of(const search_view *s, const candidate *c, const candidate *winner) {
   tuner_row row = search_row(s, c);
-  row.winner = c == winner || (row.reference && winner == NULL && s->reference.permitted);
+  row.winner = c == winner || (row.reference && winner == NULL && s->ledger->reference.permitted);
   return row;
 }
 
 /* Of those that are not uniform: the winner, or else what was written in its place and what could
  * not be decided, since the message speaks of them. */
-static bool is_spoken_of(const search *s, const candidate *c, const candidate *winner,
+static bool is_spoken_of(const search_view *s, const candidate *c, const candidate *winner,
                          const candidate *written) {
   return c == written || (winner == NULL && c == outcome_undecided(s));
 }
 
-mpt_status search_rows(const search *s, const candidate *winner, const candidate *written,
+mpt_status search_rows(const search_view *s, const candidate *winner, const candidate *written,
                        tuner_summary *summary, mpt_error *error) {
-  summary->rows = calloc((size_t)s->candidate_count + 2, sizeof *summary->rows);
+  summary->rows = calloc((size_t)s->ledger->candidate_count + 2, sizeof *summary->rows);
   if (summary->rows == NULL)
     return mpt_fail_memory(error, "the summary", 0);
-  for (int i = 0; i < s->candidate_count; i++)
-    if (!s->candidates[i]->uniform && is_spoken_of(s, s->candidates[i], winner, written))
-      summary->rows[summary->row_count++] = row_of(s, s->candidates[i], winner);
+  for (int i = 0; i < s->ledger->candidate_count; i++)
+    if (!s->ledger->candidates[i]->uniform &&
+        is_spoken_of(s, s->ledger->candidates[i], winner, written))
+      summary->rows[summary->row_count++] = row_of(s, s->ledger->candidates[i], winner);
   bool reference_shown = false;
-  for (int i = 0; i < s->candidate_count; i++) {
-    if (!s->candidates[i]->uniform)
+  for (int i = 0; i < s->ledger->candidate_count; i++) {
+    if (!s->ledger->candidates[i]->uniform)
       continue;
-    tuner_row row = row_of(s, s->candidates[i], winner);
+    tuner_row row = row_of(s, s->ledger->candidates[i], winner);
     reference_shown = reference_shown || row.reference;
     summary->rows[summary->row_count++] = row;
   }
   if (!reference_shown)
-    summary->rows[summary->row_count++] = row_of(s, &s->reference, winner);
+    summary->rows[summary->row_count++] = row_of(s, &s->ledger->reference, winner);
   return MPT_OK;
 }
 

@@ -6,9 +6,10 @@
  * in the metric's own units, c >= 0. c1 and c2 are fitted to the measured increases of the uniform
  * policies; the deltas are the predictor's, whose prior this is.
  */
+#include "tuner/sensitivity.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "tuner/search.h"
+#include "store/notes.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,73 +83,74 @@ static void fill_unseen(sensitivity *into, const unsigned *seen) {
   }
 }
 
-static int unit_named(const search *s, const char *layer) {
-  for (int u = 0; u < s->space->unit_count; u++)
-    if (strcmp(s->graph->layers[s->space->units[u].layer].info.name, layer) == 0)
+static int unit_named(const problem *p, const char *layer) {
+  for (int u = 0; u < p->space->unit_count; u++)
+    if (strcmp(p->graph->layers[p->space->units[u].layer].info.name, layer) == 0)
       return u;
   return -1;
 }
 
 /* A unit was measured in every precision below fp32, or in none. seen[unit] has a bit for each. */
-static mpt_status check_whole(const search *s, const char *note, const unsigned *seen,
-                              mpt_error *error) {
+static mpt_status check_whole(const problem *p, const ledger *l, const char *note,
+                              const unsigned *seen, mpt_error *error) {
   const unsigned all = (1u << MPT_PRECISION_COUNT) - (1u << MPT_PRECISION_TF32);
-  for (int u = 0; u < s->space->unit_count; u++)
+  for (int u = 0; u < p->space->unit_count; u++)
     if (seen[u] != 0 && seen[u] != all)
-      return store_damaged(s->store, error, "the note '%.16s...' has not all of the layer '%.64s'",
-                           note, s->graph->layers[s->space->units[u].layer].info.name);
+      return store_damaged(l->store, error, "the note '%.16s...' has not all of the layer '%.64s'",
+                           note, p->graph->layers[p->space->units[u].layer].info.name);
   return MPT_OK;
 }
 
-mpt_status sensitivity_load(search *s, mpt_error *error) {
-  json_t *rows = NULL;
-  char own[80];
-  snprintf(own, sizeof own, "scores %s", s->observed_key);
-  MPT_RETURN_IF_FAILED(store_read_note(s->store, own, &rows, error));
-  if (rows == NULL)
-    return mpt_fail(error, MPT_ERROR_INTERNAL, "the run store has no sensitivity measurements");
-  sensitivity *made = calloc(1, sizeof *made);
-  unsigned *seen = calloc((size_t)s->space->unit_count + 1, sizeof *seen);
-  mpt_status status = MPT_OK;
-  if (made != NULL)
-    made->unit = calloc((size_t)s->space->unit_count + 1, sizeof *made->unit);
-  if (made == NULL || seen == NULL || made->unit == NULL) {
-    sensitivity_free(made);
-    free(seen);
-    json_decref(rows);
-    return mpt_fail_memory(error, "sensitivities", sizeof *made);
-  }
-  made->unit_count = s->space->unit_count;
+static mpt_status read_rows(const problem *p, const ledger *l, const char *note, const json_t *rows,
+                            sensitivity *into, unsigned *seen, mpt_error *error) {
   size_t i;
-  json_t *row;
+  const json_t *row;
   json_array_foreach(rows, i, row) {
     const char *layer = json_string_value(json_object_get(row, "layer"));
-    const int u = unit_named(s, layer);
+    const int u = unit_named(p, layer);
     mpt_precision precision;
     if (u < 0 || mpt_precision_parse(json_string_value(json_object_get(row, "precision")),
-                                     &precision, NULL) != MPT_OK) {
-      status =
-          store_damaged(s->store, error, "the note '%.16s...' names the layer '%.64s'", own, layer);
-      break;
-    }
-    read_scores(&made->unit[u], precision, row);
+                                     &precision, NULL) != MPT_OK)
+      return store_damaged(l->store, error, "the note '%.16s...' names the layer '%.64s'", note,
+                           layer);
+    read_scores(&into->unit[u], precision, row);
     seen[u] |= 1u << precision;
   }
-  if (status == MPT_OK)
-    status = check_whole(s, own, seen, error);
-  if (status != MPT_OK) {
-    sensitivity_free(made);
-    free(seen);
-    json_decref(rows);
-    return status;
+  return check_whole(p, l, note, seen, error);
+}
+
+mpt_status sensitivity_load(const problem *p, const ledger *l, double margin, sensitivity **out,
+                            mpt_error *error) {
+  json_t *rows = NULL;
+  char own[80];
+  snprintf(own, sizeof own, "scores %s", l->observed_key);
+  MPT_RETURN_IF_FAILED(store_read_note(l->store, own, &rows, error));
+  if (rows == NULL)
+    return mpt_fail(error, MPT_ERROR_INTERNAL, "the run store has no sensitivity measurements");
+  const int units = p->space->unit_count;
+  sensitivity *made = calloc(1, sizeof *made);
+  unsigned *seen = calloc((size_t)units + 1, sizeof *seen);
+  mpt_status status = MPT_OK;
+  if (made != NULL)
+    made->unit = calloc((size_t)units + 1, sizeof *made->unit);
+  if (made == NULL || seen == NULL || made->unit == NULL) {
+    status = mpt_fail_memory(error, "sensitivities", sizeof *made);
+    goto fail;
   }
-  fill_unseen(made, seen);
+  made->unit_count = units;
   made->forward_weight = 1;
-  made->backward_weight = s->margin;
+  made->backward_weight = margin;
+  made->space = p->space;
+  made->reference = l->reference.assignment;
+  MPT_TRY(read_rows(p, l, own, rows, made, seen, error));
+  fill_unseen(made, seen);
+  *out = made;
+  made = NULL;
+fail:
+  sensitivity_free(made);
   free(seen);
   json_decref(rows);
-  s->sensitivity = made;
-  return MPT_OK;
+  return status;
 }
 
 void sensitivity_free(sensitivity *s) {
@@ -158,68 +160,61 @@ void sensitivity_free(sensitivity *s) {
   free(s);
 }
 
-/* Why the unit cannot have these formats, or NULL. What the reference has works; what is pinned is
- * not for the search to refuse. */
-static const char *unit_veto(const search *s, int unit, const mpt_layer_policy *formats) {
-  const mpt_layer_policy *reference = &s->reference.assignment[s->space->units[unit].layer];
+const char *sensitivity_veto(const sensitivity *s, int unit, const mpt_layer_policy *formats) {
+  const mpt_layer_policy *reference = &s->reference[s->space->units[unit].layer];
   if (s->space->units[unit].choice_count == 1)
     return NULL;
   for (int g = 0; g < MPT_GEMM_COUNT; g++) {
     const mpt_precision q = formats->gemm[g].precision;
-    const layer_score *score = &s->sensitivity->unit[unit][g][q];
+    const layer_score *score = &s->unit[unit][g][q];
     if (q != reference->gemm[g].precision && score->veto[0] != '\0')
       return score->veto;
   }
   return NULL;
 }
 
-void sensitivity_vetoes(search *s) {
-  for (int u = 0; u < s->space->unit_count; u++) {
-    const space_unit *unit = &s->space->units[u];
-    for (int c = 0; c < unit->choice_count; c++)
-      s->increase[u][c] = unit_veto(s, u, &unit->choices[c]) != NULL ? INFINITY : 0;
-  }
-}
-
-const char *sensitivity_veto_of(const search *s, const candidate *c) {
-  for (int u = 0; u < s->space->unit_count; u++) {
-    const char *veto = unit_veto(s, u, &c->assignment[s->space->units[u].layer]);
+const char *sensitivity_veto_of(const sensitivity *s, const candidate *c) {
+  for (int u = 0; u < s->unit_count; u++) {
+    const char *veto = sensitivity_veto(s, u, &c->assignment[s->space->units[u].layer]);
     if (veto != NULL)
       return veto;
   }
   return NULL;
 }
 
-const char *sensitivity_choice_veto(const search *s, int unit, int choice) {
+const char *sensitivity_choice_veto(const sensitivity *s, int unit, int choice) {
   const mpt_layer_policy *formats = &s->space->units[unit].choices[choice];
   for (int g = 0; g < MPT_GEMM_COUNT; g++) {
-    const layer_score *score = &s->sensitivity->unit[unit][g][formats->gemm[g].precision];
+    const layer_score *score = &s->unit[unit][g][formats->gemm[g].precision];
     if (score->veto[0] != '\0')
       return score->veto;
   }
   return NULL;
 }
 
-double sensitivity_score(const search *s, int unit, const mpt_layer_policy *formats) {
-  const mpt_layer_policy *reference = &s->reference.assignment[s->space->units[unit].layer];
+static double predicted(const sensitivity *s, const layer_score *score) {
+  return s->forward_weight * score->forward + s->backward_weight * score->backward;
+}
+
+double sensitivity_score(const sensitivity *s, int unit, const mpt_layer_policy *formats) {
+  const mpt_layer_policy *reference = &s->reference[s->space->units[unit].layer];
   double sum = 0;
   for (int g = 0; g < MPT_GEMM_COUNT; g++) {
     const mpt_precision q = formats->gemm[g].precision;
-    const layer_score *score = &s->sensitivity->unit[unit][g][q];
     if (q != reference->gemm[g].precision)
-      sum += s->sensitivity->forward_weight * score->forward +
-             s->sensitivity->backward_weight * score->backward;
+      sum += predicted(s, &s->unit[unit][g][q]);
   }
   return sum;
 }
 
 /* The sums of both scores over a policy. */
-static void policy_scores(const search *s, const candidate *c, double *forward, double *backward) {
+static void policy_scores(const sensitivity *s, const candidate *c, double *forward,
+                          double *backward) {
   *forward = *backward = 0;
-  for (int u = 0; u < s->space->unit_count; u++) {
+  for (int u = 0; u < s->unit_count; u++) {
     const mpt_layer_policy *formats = &c->assignment[s->space->units[u].layer];
     for (int g = 0; g < MPT_GEMM_COUNT; g++) {
-      const layer_score *score = &s->sensitivity->unit[u][g][formats->gemm[g].precision];
+      const layer_score *score = &s->unit[u][g][formats->gemm[g].precision];
       *forward += score->forward;
       *backward += score->backward;
     }
@@ -228,22 +223,22 @@ static void policy_scores(const search *s, const candidate *c, double *forward, 
 
 /* Least squares for c1, c2 >= 0, drawn to their first values (1, and one budget for a doubled
  * gradient variance) with the weight of one observation at the noise of a budget. */
-static void fit_weights(search *s) {
-  const double first[2] = {1, s->margin};
+void sensitivity_fit(sensitivity *s, const ledger *l, double margin, double noise) {
+  const double first[2] = {1, margin};
   double a[2][2] = {{0}}, b[2] = {0};
   for (int i = 0; i < 2; i++) {
     const double weight = 1 / (first[i] * first[i]);
     a[i][i] += weight;
     b[i] += weight * first[i];
   }
-  for (int i = 0; i < s->candidate_count; i++) {
-    const candidate *c = s->candidates[i];
+  for (int i = 0; i < l->candidate_count; i++) {
+    const candidate *c = l->candidates[i];
     const double mean = candidate_mean(c);
     if (!c->uniform || !isfinite(mean) || sensitivity_veto_of(s, c) != NULL)
       continue;
     double x[2];
     policy_scores(s, c, &x[0], &x[1]);
-    const double deviation = fmax(s->noise, 0.1 * s->margin) + 0.3 * fabs(mean);
+    const double deviation = fmax(noise, 0.1 * margin) + 0.3 * fabs(mean);
     const double weight = c->seed_count / (deviation * deviation);
     for (int j = 0; j < 2; j++) {
       for (int k = 0; k < 2; k++)
@@ -258,62 +253,49 @@ static void fit_weights(search *s) {
     c1 = 0, c2 = fmax(0, b[1] / a[1][1]);
   if (c2 < 0)
     c2 = 0, c1 = fmax(0, b[0] / a[0][0]);
-  s->sensitivity->forward_weight = c1;
-  s->sensitivity->backward_weight = c2;
+  s->forward_weight = c1;
+  s->backward_weight = c2;
 }
 
-static mpt_status note_sensitivity(search *s, mpt_error *error) {
+mpt_status sensitivity_note(const sensitivity *s, const ledger *l, mpt_error *error) {
   json_t *rows = json_array();
-  for (int u = 0; u < s->space->unit_count; u++) {
-    const space_unit *unit = &s->space->units[u];
+  for (int u = 0; u < s->unit_count; u++) {
+    const char *layer = s->space->graph->layers[s->space->units[u].layer].info.name;
     for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
       for (int g = 0; g < MPT_GEMM_COUNT; g++) {
-        const layer_score *score = &s->sensitivity->unit[u][g][q];
+        const layer_score *score = &s->unit[u][g][q];
         if (score->forward == 0 && score->backward == 0 && score->veto[0] == '\0')
           continue;
-        const double predicted = s->sensitivity->forward_weight * score->forward +
-                                 s->sensitivity->backward_weight * score->backward;
         mpt_json_append(
             &rows,
-            mpt_json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:o}", "layer",
-                          s->graph->layers[unit->layer].info.name, "precision",
+            mpt_json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:o}", "layer", layer, "precision",
                           mpt_precision_name((mpt_precision)q), "gemm",
                           mpt_gemm_name((mpt_gemm_kind)g), "forward", score->forward, "backward",
-                          score->backward, "predicted", predicted, "veto",
+                          score->backward, "predicted", predicted(s, score), "veto",
                           score->veto[0] == '\0' ? json_null() : mpt_json_text(score->veto)));
       }
     }
   }
   char *text = NULL;
   MPT_RETURN_IF_FAILED(mpt_json_dump(rows, JSON_COMPACT, "sensitivities", &text, error));
-  mpt_status status = store_set(s->store, "sensitivity", text, error);
+  mpt_status status = store_set(l->store, "sensitivity", text, error);
   free(text);
   return status;
 }
 
-mpt_status sensitivity_fit(search *s, mpt_error *error) {
-  fit_weights(s);
+void sensitivity_priors(const sensitivity *s, double margin, predictor *into) {
   /* Every feature may surprise: together, all units at half a budget. */
-  const int n = s->space->unit_count * MPT_GEMM_COUNT;
-  const double floor = 0.5 * s->margin / sqrt(n);
-  for (int u = 0; u < s->space->unit_count; u++) {
-    const mpt_layer_policy *reference = &s->reference.assignment[s->space->units[u].layer];
+  const int n = s->unit_count * MPT_GEMM_COUNT;
+  const double floor = 0.5 * margin / sqrt(n);
+  for (int u = 0; u < s->unit_count; u++) {
+    const mpt_layer_policy *reference = &s->reference[s->space->units[u].layer];
     for (int g = 0; g < MPT_GEMM_COUNT; g++) {
       for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
-        const layer_score *score = &s->sensitivity->unit[u][g][q];
-        const double mean = s->sensitivity->forward_weight * score->forward +
-                            s->sensitivity->backward_weight * score->backward;
+        const double mean = predicted(s, &s->unit[u][g][q]);
         const bool same = reference->gemm[g].precision == (mpt_precision)q;
-        predictor_prior(s->predictor, u, (mpt_gemm_kind)g, (mpt_precision)q, same ? 0 : mean,
+        predictor_prior(into, u, (mpt_gemm_kind)g, (mpt_precision)q, same ? 0 : mean,
                         same ? 0 : mean + floor);
       }
     }
   }
-  return note_sensitivity(s, error);
-}
-
-mpt_status stage_sensitivity(search *s, mpt_error *error) {
-  MPT_RETURN_IF_FAILED(predictor_open(s->space, &s->predictor, error));
-  MPT_RETURN_IF_FAILED(sensitivity_load(s, error));
-  return sensitivity_fit(s, error);
 }

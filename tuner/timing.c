@@ -4,6 +4,7 @@
  */
 #include "base/error.h"
 #include "base/progress.h"
+#include "store/notes.h"
 #include "tuner/search.h"
 #include <math.h>
 #include <stdio.h>
@@ -19,8 +20,8 @@ enum { ROUNDS = 3, MAX_FINALISTS = 4 };
 
 static mpt_status recall(search *s, candidate *c, const char *name, bool *found, mpt_error *error) {
   timing_run run;
-  MPT_RETURN_IF_FAILED(
-      store_find_timing_run(s->store, c->hash, s->place.device, name, found, &run, error));
+  MPT_RETURN_IF_FAILED(store_find_timing_run(s->ledger.store, c->hash, s->problem.place.device,
+                                             name, found, &run, error));
   if (*found)
     timing_add(&c->timed, &run);
   return MPT_OK;
@@ -33,8 +34,8 @@ static mpt_status note_run(search *s, candidate *c, const char *name, const timi
   timing_add(&c->timed, run);
   store_time row = {.measured = true, .seconds = timing_seconds(&c->timed)};
   memcpy(row.policy, c->hash, sizeof row.policy);
-  snprintf(row.device, sizeof row.device, "%s", s->place.device);
-  return store_add_timing_run(s->store, &row, name, run, timing_noise(&c->timed), error);
+  snprintf(row.device, sizeof row.device, "%s", s->problem.place.device);
+  return store_add_timing_run(s->ledger.store, &row, name, run, timing_noise(&c->timed), error);
 }
 
 /* ---- what is known ---- */
@@ -47,64 +48,65 @@ static int add_point(const candidate *c, calibration_point *points, int count) {
 }
 
 static mpt_status price_again(search *s, candidate *c, mpt_error *error) {
-  MPT_RETURN_IF_FAILED(
-      cost_predict(s->priced, s->profile, &s->w->optimizer, c->assignment, &c->cost, error));
+  MPT_RETURN_IF_FAILED(model_price(&s->model, &s->problem, c->assignment, &c->cost, error));
   c->seconds = c->timed.count > 0 ? timing_seconds(&c->timed) : c->cost.total;
   return MPT_OK;
 }
 
 /* The reference is one of the uniform policies, and timed under its own name. */
 static void share_reference(search *s) {
-  for (int i = 0; i < s->candidate_count; i++)
-    if (strcmp(s->candidates[i]->hash, s->reference.hash) == 0)
-      s->candidates[i]->timed = s->reference.timed;
+  for (int i = 0; i < s->ledger.candidate_count; i++)
+    if (strcmp(s->ledger.candidates[i]->hash, s->ledger.reference.hash) == 0)
+      s->ledger.candidates[i]->timed = s->ledger.reference.timed;
 }
 
 mpt_status timing_refresh(search *s, mpt_error *error) {
-  if (!s->place.measures)
+  if (!s->problem.place.measures)
     return MPT_OK;
-  calibration_point *points = calloc((size_t)s->candidate_count + 1, sizeof *points);
+  calibration_point *points = calloc((size_t)s->ledger.candidate_count + 1, sizeof *points);
   if (points == NULL)
     return mpt_fail_memory(error, "step times", 0);
+  calibration found;
   share_reference(s);
-  int count = add_point(&s->reference, points, 0);
-  for (int i = 0; i < s->candidate_count; i++)
-    if (strcmp(s->candidates[i]->hash, s->reference.hash) != 0)
-      count = add_point(s->candidates[i], points, count);
-  mpt_status status = calibration_fit(points, count, &s->calibration, error);
+  int count = add_point(&s->ledger.reference, points, 0);
+  for (int i = 0; i < s->ledger.candidate_count; i++)
+    if (strcmp(s->ledger.candidates[i]->hash, s->ledger.reference.hash) != 0)
+      count = add_point(s->ledger.candidates[i], points, count);
+  mpt_status status = calibration_fit(points, count, &found, error);
   free(points);
   MPT_RETURN_IF_FAILED(status);
-  s->profile->gemm_factor = s->calibration.gemms;
-  s->profile->copy_factor = s->calibration.copies;
-  s->profile->pass_factor = s->calibration.passes;
-  const double noise = timing_noise(&s->reference.timed);
-  s->equal_time = fmax(SEARCH_EQUAL_TIME, 2 * M_SQRT2 * noise);
-  MPT_RETURN_IF_FAILED(price_again(s, &s->reference, error));
-  for (int i = 0; i < s->candidate_count; i++)
-    MPT_RETURN_IF_FAILED(price_again(s, s->candidates[i], error));
+  s->model.prices.gemm_factor = found.gemms;
+  s->model.prices.copy_factor = found.copies;
+  s->model.prices.pass_factor = found.passes;
+  const double noise = timing_noise(&s->ledger.reference.timed);
+  s->model.equal_time = fmax(SEARCH_EQUAL_TIME, 2 * M_SQRT2 * noise);
+  MPT_RETURN_IF_FAILED(price_again(s, &s->ledger.reference, error));
+  for (int i = 0; i < s->ledger.candidate_count; i++)
+    MPT_RETURN_IF_FAILED(price_again(s, s->ledger.candidates[i], error));
   return MPT_OK;
 }
 
 void timing_warn_of_noise(const search *s, const candidate *c) {
   const timing_spread spread = timing_spread_of(&c->timed);
   mpt_device_activity now;
-  if (!s->place.measures)
+  if (!s->problem.place.measures)
     return;
-  if (mpt_device_observe(s->place.backend, s->place.device_index, &now, NULL) == MPT_OK &&
+  if (mpt_device_observe(s->problem.place.backend, s->problem.place.device_index, &now, NULL) ==
+          MPT_OK &&
       now.processes > 1)
     mpt_log_warning("%d processes have this GPU open: step times may be those of a shared one",
                     now.processes);
   if (fmax(spread.steps, spread.runs) > NOISY)
     mpt_log_warning("step times of %s vary by %.1f%% within a run and by %.1f%% between runs: is "
                     "the GPU shared with others? times closer than %.1f%% are taken for equal",
-                    c->label, 100 * spread.steps, 100 * spread.runs, 100 * s->equal_time);
+                    c->label, 100 * spread.steps, 100 * spread.runs, 100 * s->model.equal_time);
 }
 
 /* ---- measuring ---- */
 
 static mpt_status time_steps(search *s, candidate *c, const char *name, timing_run *run,
                              mpt_error *error) {
-  evaluation_request r = search_request(s, c, REQUEST_TIME, s->options->seed, "timing");
+  evaluation_request r = search_request(s, c, REQUEST_TIME, s->problem.options->seed, "timing");
   evaluation_record record;
   snprintf(r.key, sizeof r.key, "%s", name);
   const mpt_status status = search_carry_out(s, &r, c->label, &record, error);
@@ -130,7 +132,7 @@ static mpt_status time_as(search *s, candidate *c, const char *name, bool in_tur
   char fault[80];
   json_t *before = NULL;
   snprintf(fault, sizeof fault, "fault timed %s", c->hash);
-  MPT_RETURN_IF_FAILED(store_read_note(s->store, fault, &before, error));
+  MPT_RETURN_IF_FAILED(store_read_note(s->ledger.store, fault, &before, error));
   if (before != NULL) { /* not again: a search that continues would end here each time */
     snprintf(c->untimed, sizeof c->untimed, "the device failed when it was timed");
     json_decref(before);
@@ -139,14 +141,14 @@ static mpt_status time_as(search *s, candidate *c, const char *name, bool in_tur
   timing_run run;
   const mpt_status status = time_steps(s, c, name, &run, error);
   if (status == MPT_ERROR_DEVICE)
-    MPT_RETURN_IF_FAILED(store_set(s->store, fault, "1", NULL));
+    MPT_RETURN_IF_FAILED(store_set(s->ledger.store, fault, "1", NULL));
   MPT_RETURN_IF_FAILED(status);
   run.in_turn = in_turn;
   return note_run(s, c, name, &run, error);
 }
 
 mpt_status timing_measure(search *s, candidate *c, mpt_error *error) {
-  if (!s->place.measures || c->timed.count > 0 || c->untimed[0] != '\0')
+  if (!s->problem.place.measures || c->timed.count > 0 || c->untimed[0] != '\0')
     return MPT_OK;
   MPT_RETURN_IF_FAILED(time_as(s, c, "timed", false, error));
   return timing_refresh(s, error);
@@ -154,7 +156,7 @@ mpt_status timing_measure(search *s, candidate *c, mpt_error *error) {
 
 mpt_status timing_of_training(search *s, candidate *c, const char *key, const timing_run *run,
                               mpt_error *error) {
-  if (!s->place.measures)
+  if (!s->problem.place.measures)
     return MPT_OK;
   if (run != NULL && run->steps >= TIMING_LEAST_STEPS) {
     MPT_RETURN_IF_FAILED(note_run(s, c, key, run, error));
@@ -189,10 +191,10 @@ static void warn_of_noisiest(const search *s, candidate *const *finalists, int c
 
 mpt_status timing_in_turn(search *s, candidate **finalists, int count, int attempt,
                           mpt_error *error) {
-  if (!s->place.measures || count < 2)
+  if (!s->problem.place.measures || count < 2)
     return MPT_OK;
   qsort(finalists, (size_t)count, sizeof *finalists, by_seconds);
-  const double close = finalists[0]->seconds * (1 + fmax(FINALIST_SHARE, s->equal_time));
+  const double close = finalists[0]->seconds * (1 + fmax(FINALIST_SHARE, s->model.equal_time));
   while (count > 1 && (count > MAX_FINALISTS || finalists[count - 1]->seconds > close))
     count--;
   for (int round = 1; round <= ROUNDS && count > 1; round++)

@@ -2,6 +2,7 @@
 #include "tuner/tuner.h"
 #include "base/error.h"
 #include "base/progress.h"
+#include "tuner/results.h"
 #include "tuner/search.h"
 #include <stdlib.h>
 
@@ -27,16 +28,20 @@ mpt_status tuner_run(const workload *w, const tuner_options *options, tuner_summ
     MPT_TRY(search_dry_run(&s, summary, error));
     goto fail;
   }
-  s.planned =
+  s.clock.planned =
       w->reference_seeds + options->max_evaluations + 2 * options->pairs; /* for one policy */
   MPT_TRY(verification_keeps_seeds(&s, error));
   MPT_TRY(stage_reference(&s, error));
   MPT_TRY(stage_sensitivity(&s, error));
   MPT_TRY(stage_adjust(&s, error));
   /* What the search cost before verification; verification may ask for more. */
-  const int before_verification = s.trainings;
+  const int before_verification = s.ledger.trainings;
   MPT_TRY(stage_verify(&s, &winner, error));
-  MPT_TRY(stage_write(&s, winner, summary, error));
+  MPT_TRY(search_see(&s, error));
+  MPT_TRY(search_spent(&s.clock, &summary->tuning_seconds, error));
+  summary->evaluations = s.ledger.trainings;
+  const search_view view = view_of(&s);
+  MPT_TRY(write_results(&view, winner, summary, error));
   summary->evaluations = before_verification;
 fail:
   mpt_progress_end();

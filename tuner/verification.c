@@ -7,6 +7,7 @@
 #include "base/progress.h"
 #include "tuner/budget.h"
 #include "tuner/search.h"
+#include "tuner/standing.h"
 #include "tuner/verify_plan.h"
 #include <gsl/gsl_cdf.h>
 #include <math.h>
@@ -19,23 +20,23 @@
 
 /* ---- what the records say ---- */
 
-mpt_status search_records(const search *s, evidence_records *r, mpt_error *error) {
-  *r = (evidence_records){.rule = budget_rule(s->w, s->options->alpha),
-                          .of_error = s->w->budget.of_error,
-                          .in_steps = s->w->metric != METRIC_LOSS,
-                          .most_pairs = s->options->pairs};
-  memcpy(r->condition, s->condition.hash, sizeof r->condition);
-  memcpy(r->reference, s->reference.hash, sizeof r->reference);
-  return evidence_load_records(s->store, r, error);
+static mpt_status search_records(const search *s, evidence_records *r, mpt_error *error) {
+  *r = (evidence_records){.rule = budget_rule(s->problem.workload, s->problem.options->alpha),
+                          .of_error = s->problem.workload->budget.of_error,
+                          .in_steps = s->problem.workload->metric != METRIC_LOSS,
+                          .most_pairs = s->problem.options->pairs};
+  memcpy(r->condition, s->problem.condition.hash, sizeof r->condition);
+  memcpy(r->reference, s->ledger.reference.hash, sizeof r->reference);
+  return evidence_load_records(s->ledger.store, r, error);
 }
 
 mpt_status search_see(search *s, mpt_error *error) {
   evidence_records r;
   mpt_status status = MPT_OK;
   MPT_TRY(search_records(s, &r, error));
-  MPT_TRY(evidence_of(&r, s->reference.hash, &s->reference.seen, error));
-  for (int i = 0; i < s->candidate_count; i++)
-    MPT_TRY(evidence_of(&r, s->candidates[i]->hash, &s->candidates[i]->seen, error));
+  MPT_TRY(evidence_of(&r, s->ledger.reference.hash, &s->ledger.reference.seen, error));
+  for (int i = 0; i < s->ledger.candidate_count; i++)
+    MPT_TRY(evidence_of(&r, s->ledger.candidates[i]->hash, &s->ledger.candidates[i]->seen, error));
 fail:
   evidence_clear(&r);
   return status;
@@ -49,7 +50,7 @@ static mpt_status look(search *s, candidate *c, mpt_error *error) {
     status = evidence_of(&r, c->hash, &c->seen, error);
   if (status == MPT_OK)
     c->verdict = c->seen.verified.verdict;
-  s->best = search_best(s);
+  show_best(&s->clock, &s->ledger, &s->model);
   evidence_clear(&r);
   return status;
 }
@@ -82,13 +83,13 @@ static mpt_status verify_candidate(search *s, candidate *c, const store_attempt 
   for (int tried = 0; tried < VERIFY_MOST_TRIED; tried++) {
     bool reference = false, own = false;
     const uint64_t seed = attempt->first_seed + (uint64_t)tried;
-    MPT_RETURN_IF_FAILED(train_one(s, &s->reference, seed, &reference, error));
+    MPT_RETURN_IF_FAILED(train_one(s, &s->ledger.reference, seed, &reference, error));
     MPT_RETURN_IF_FAILED(train_one(s, c, seed, &own, error));
     if (!reference)
       mpt_log_warning("the reference diverged under seed %llu", (unsigned long long)seed);
     finished += reference && own;
     /* One that diverged may settle it by itself. */
-    if (reference && own && !is_look(finished, s->options->pairs))
+    if (reference && own && !is_look(finished, s->problem.options->pairs))
       continue;
     MPT_RETURN_IF_FAILED(look(s, c, error));
     const verify_result *v = &c->seen.verified;
@@ -96,8 +97,8 @@ static mpt_status verify_candidate(search *s, candidate *c, const store_attempt 
       c->verdict = MPT_VERDICT_FAIL;
       return MPT_OK;
     }
-    if (v->verdict != MPT_VERDICT_INCONCLUSIVE || finished >= s->options->pairs ||
-        (finished > 0 && is_look(finished, s->options->pairs) && !v->may_still_pass))
+    if (v->verdict != MPT_VERDICT_INCONCLUSIVE || finished >= s->problem.options->pairs ||
+        (finished > 0 && is_look(finished, s->problem.options->pairs) && !v->may_still_pass))
       return MPT_OK;
   }
   return MPT_OK;
@@ -108,13 +109,13 @@ static mpt_status verify_candidate(search *s, candidate *c, const store_attempt 
  * quarter of it. */
 static mpt_status lower_ceiling(search *s, const candidate *c, mpt_error *error) {
   double predicted;
-  MPT_RETURN_IF_FAILED(search_predict(s, c, &predicted, error));
-  if (predicted > s->ceiling) /* a uniform policy, which is verified all the same */
+  MPT_RETURN_IF_FAILED(model_predict(&s->model, &s->problem, c, &predicted, error));
+  if (predicted > s->model.ceiling) /* a uniform policy, which is verified all the same */
     return MPT_OK;
-  const int last = s->options->pairs;
-  const double quantile = gsl_cdf_tdist_Qinv(s->options->alpha / 4, last - 1);
-  const double needed = s->margin - quantile * c->seen.deviation / sqrt(last);
-  s->ceiling =
+  const int last = s->problem.options->pairs;
+  const double quantile = gsl_cdf_tdist_Qinv(s->problem.options->alpha / 4, last - 1);
+  const double needed = s->model.margin - quantile * c->seen.deviation / sqrt(last);
+  s->model.ceiling =
       isfinite(needed) ? fmax(0.25 * predicted, fmin(0.9 * predicted, needed)) : 0.5 * predicted;
   return MPT_OK;
 }
@@ -126,13 +127,14 @@ static mpt_status lower_ceiling(search *s, const candidate *c, mpt_error *error)
 static bool plausible(const search *s, const candidate *c) {
   if (!c->permitted || c->verdict != MPT_VERDICT_UNVERIFIED || c->seed_count == 0)
     return false;
-  if (c->seconds >= search_limit(s) * (1 - s->equal_time))
+  if (c->seconds >= time_limit(&s->ledger) * (1 - s->model.equal_time))
     return false;
-  const standing where = candidate_standing(s, c);
+  const standing where = candidate_standing(&s->ledger, &s->model, c);
   if (where == STANDING_MEETS || where == STANDING_CLOSE)
     return true;
   const double mean = candidate_mean(c);
-  return c->uniform && isfinite(mean) && mean - s->margin < 2 * s->noise / sqrt(c->seed_count);
+  return c->uniform && isfinite(mean) &&
+         mean - s->model.margin < 2 * s->model.noise / sqrt(c->seed_count);
 }
 
 /* The fastest first; times that are close are the same: a uniform policy then goes before others,
@@ -144,7 +146,7 @@ static const candidate *first_of(const search *s, candidate *const *list, int co
     least = fmin(least, list[i]->seconds);
   for (int i = 0; i < count; i++) {
     const candidate *c = list[i];
-    if (c->seconds > least * (1 + s->equal_time))
+    if (c->seconds > least * (1 + s->model.equal_time))
       continue;
     if (first == NULL || (c->uniform && !first->uniform) ||
         (c->uniform == first->uniform && candidate_mean(c) < candidate_mean(first)))
@@ -167,8 +169,8 @@ static void put_first(const search *s, candidate **list, int count) {
 
 /* The chance that its mean is inside the budget, by the search's pairs. */
 static double chance_of(const search *s, const candidate *c) {
-  const double error = fmax(s->noise, 1e-3 * s->margin) / sqrt(c->seed_count);
-  return gsl_cdf_ugaussian_P((s->margin - candidate_mean(c)) / error);
+  const double error = fmax(s->model.noise, 1e-3 * s->model.margin) / sqrt(c->seed_count);
+  return gsl_cdf_ugaussian_P((s->model.margin - candidate_mean(c)) / error);
 }
 
 typedef struct plan {
@@ -191,9 +193,9 @@ static mpt_status load_attempts(search *s, plan *p, mpt_error *error) {
   free(p->attempts);
   p->attempts = NULL;
   p->attempt_count = 0;
-  MPT_RETURN_IF_FAILED(store_all_attempts(s->store, &all, &count, error));
+  MPT_RETURN_IF_FAILED(store_all_attempts(s->ledger.store, &all, &count, error));
   for (int i = 0; i < count; i++)
-    if (strcmp(all[i].condition, s->condition.hash) == 0)
+    if (strcmp(all[i].condition, s->problem.condition.hash) == 0)
       all[p->attempt_count++] = all[i];
   p->attempts = all;
   return MPT_OK;
@@ -204,13 +206,13 @@ static mpt_status load_attempts(search *s, plan *p, mpt_error *error) {
 static mpt_status fresh_block(search *s, const plan *p, uint64_t *first, mpt_error *error) {
   store_evaluation *all = NULL;
   int count = 0;
-  MPT_RETURN_IF_FAILED(store_all_evaluations(s->store, &all, &count, error));
-  *first = s->options->seed + SEARCH_FRESH_SEEDS;
+  MPT_RETURN_IF_FAILED(store_all_evaluations(s->ledger.store, &all, &count, error));
+  *first = s->problem.options->seed + SEARCH_FRESH_SEEDS;
   for (bool used = true; used; *first += used ? SEED_BLOCK : 0) {
     used = false;
     for (int i = 0; i < count; i++)
       used = used || (all[i].seed >= *first && all[i].seed - *first < SEED_BLOCK &&
-                      strcmp(all[i].condition, s->condition.hash) == 0);
+                      strcmp(all[i].condition, s->problem.condition.hash) == 0);
     for (int i = 0; i < p->attempt_count; i++)
       used = used || (p->attempts[i].first_seed < *first + SEED_BLOCK &&
                       *first < p->attempts[i].first_seed + SEED_BLOCK);
@@ -222,8 +224,9 @@ static mpt_status fresh_block(search *s, const plan *p, uint64_t *first, mpt_err
 }
 
 mpt_status verification_keeps_seeds(search *s, mpt_error *error) {
-  const uint64_t first = s->options->seed,
-                 end = first + (uint64_t)(s->w->reference_seeds + s->w->reference_seeds / 2);
+  const uint64_t first = s->problem.options->seed,
+                 end = first + (uint64_t)(s->problem.workload->reference_seeds +
+                                          s->problem.workload->reference_seeds / 2);
   plan p = {0};
   mpt_status status = load_attempts(s, &p, error);
   for (int i = 0; i < p.attempt_count && status == MPT_OK; i++) {
@@ -234,7 +237,7 @@ mpt_status verification_keeps_seeds(search *s, mpt_error *error) {
                    "seed %llu is taken: in '%s' seeds %llu to %llu belong to verification, and "
                    "a search must not see what they say (give another --seed, choose another "
                    "directory (-o), or start anew beside it (--fresh))",
-                   (unsigned long long)first, s->options->run, (unsigned long long)kept,
+                   (unsigned long long)first, s->problem.options->run, (unsigned long long)kept,
                    (unsigned long long)(kept + SEED_BLOCK - 1));
   }
   free(p.attempts);
@@ -256,7 +259,7 @@ static mpt_status write_down(search *s, plan *p, mpt_error *error) {
     if (attempt_at(p, p->list[i]) != NULL)
       continue;
     store_attempt *a = &new[count];
-    memcpy(a->condition, s->condition.hash, sizeof a->condition);
+    memcpy(a->condition, s->problem.condition.hash, sizeof a->condition);
     memcpy(a->policy, p->list[i]->hash, sizeof a->policy);
     a->position = position + count + 1;
     a->first_seed = first;
@@ -267,7 +270,7 @@ static mpt_status write_down(search *s, plan *p, mpt_error *error) {
   verify_weights(chance, count, fmax(0, 1 - given), weights);
   for (int i = 0; i < count; i++)
     new[i].weight = weights[i];
-  MPT_RETURN_IF_FAILED(store_put_attempts(s->store, new, count, error));
+  MPT_RETURN_IF_FAILED(store_put_attempts(s->ledger.store, new, count, error));
   return load_attempts(s, p, error);
 }
 
@@ -286,18 +289,18 @@ static mpt_status time_finalists(search *s, const plan *p, int attempt, mpt_erro
  * too much by what was learned, are left out. */
 static mpt_status make_list(search *s, plan *p, bool first, mpt_error *error) {
   free(p->list);
-  p->list = calloc((size_t)s->candidate_count + 1, sizeof *p->list);
+  p->list = calloc((size_t)s->ledger.candidate_count + 1, sizeof *p->list);
   p->count = 0;
   if (p->list == NULL)
     return mpt_fail_memory(error, "the policies to verify", 0);
-  for (int i = 0; i < s->candidate_count; i++) {
-    candidate *c = s->candidates[i];
+  for (int i = 0; i < s->ledger.candidate_count; i++) {
+    candidate *c = s->ledger.candidates[i];
     double predicted = 0;
     if (!plausible(s, c))
       continue;
     if (!first && !c->uniform && attempt_at(p, c) == NULL)
-      MPT_RETURN_IF_FAILED(search_predict(s, c, &predicted, error));
-    if (predicted <= s->ceiling)
+      MPT_RETURN_IF_FAILED(model_predict(&s->model, &s->problem, c, &predicted, error));
+    if (predicted <= s->model.ceiling)
       p->list[p->count++] = c;
   }
   return MPT_OK;

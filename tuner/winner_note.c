@@ -1,7 +1,8 @@
 /* The winner's record in the store: what the report and --json say of the search as a whole. */
 #include "base/error.h"
 #include "base/json.h"
-#include "tuner/search.h"
+#include "tuner/outcome.h"
+#include "tuner/results.h"
 #include <stdlib.h>
 
 static json_t *rows_json(const tuner_summary *summary) {
@@ -11,23 +12,23 @@ static json_t *rows_json(const tuner_summary *summary) {
   return rows;
 }
 
-static json_t *assignment_json(const search *s, const candidate *c) {
+static json_t *assignment_json(const search_view *s, const candidate *c) {
   json_t *all = json_object();
-  for (int i = 0; i < s->graph->layer_count; i++) {
+  for (int i = 0; i < s->problem->graph->layer_count; i++) {
     char formats[160];
-    if (!s->graph->layers[i].has_format)
+    if (!s->problem->graph->layers[i].has_format)
       continue;
     mpt_layer_policy_text(&c->assignment[i], formats, sizeof formats);
-    mpt_json_set(&all, s->graph->layers[i].info.name, mpt_json_text(formats));
+    mpt_json_set(&all, s->problem->graph->layers[i].info.name, mpt_json_text(formats));
   }
   return all;
 }
 
 /* Takes the note. */
-static mpt_status set_winner(search *s, json_t *note, mpt_error *error) {
+static mpt_status set_winner(const search_view *s, json_t *note, mpt_error *error) {
   char *text = NULL;
   MPT_RETURN_IF_FAILED(mpt_json_dump(note, 0, "the winner's record", &text, error));
-  const mpt_status status = store_set(s->store, "winner", text, error);
+  const mpt_status status = store_set(s->ledger->store, "winner", text, error);
   free(text);
   return status;
 }
@@ -42,8 +43,9 @@ static json_t *common_note(const char *verdict, bool gain, const tuner_summary *
                        summary->evaluations);
 }
 
-mpt_status write_winner_note(search *s, const candidate *winner, const candidate *written,
-                             mpt_verdict verdict, const tuner_summary *summary, mpt_error *error) {
+mpt_status write_winner_note(const search_view *s, const candidate *winner,
+                             const candidate *written, mpt_verdict verdict,
+                             const tuner_summary *summary, mpt_error *error) {
   json_t *reasons = NULL;
   if (written == NULL)
     return set_winner(s, common_note(mpt_verdict_name(verdict), false, summary), error);
@@ -54,9 +56,9 @@ mpt_status write_winner_note(search *s, const candidate *winner, const candidate
   mpt_json_set(&note, "label", mpt_json_text(written->label));
   mpt_json_set(&note, "assignment", assignment_json(s, written));
   mpt_json_set(&note, "step_seconds", mpt_json_real(written->seconds));
-  mpt_json_set(&note, "reference_seconds", mpt_json_real(s->reference.seconds));
+  mpt_json_set(&note, "reference_seconds", mpt_json_real(s->ledger->reference.seconds));
   mpt_json_set(&note, "otherwise_seconds", mpt_json_real(otherwise->seconds));
-  mpt_json_set(&note, "ratio", mpt_json_real(written->seconds / s->reference.seconds));
+  mpt_json_set(&note, "ratio", mpt_json_real(written->seconds / s->ledger->reference.seconds));
   mpt_json_set(&note, "reasons", reasons);
   return set_winner(s, note, error);
 }
