@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "train_model.h"
-#include "tuner/space.h"
+#include "tuner/space_relax.h"
 #include <gsl/gsl_rng.h>
 #include <math.h>
 #include <stdlib.h>
@@ -164,7 +164,7 @@ static void test_what_cannot_be_built(void **state) {
 /* ---- the solver against every assignment ---- */
 
 static double predicted(const fixture *f, const int *choice) {
-  mpt_layer_policy assignment[64];
+  mpt_layer_policy assignment[TEST_MAX_LAYERS];
   cost_parts parts;
   mpt_error error;
   space_assignment(f->s, choice, assignment);
@@ -389,6 +389,175 @@ static void test_a_deep_gpt_for_each_gemm(void **state) {
   end(&f);
 }
 
+/* ---- where not everything can be remembered ---- */
+
+/* `count` linear layers that read one tensor, then the sum of all. */
+static void make_wide(test_model *m, int count) {
+  char name[2][MPT_MAX_NAME], sum[MPT_MAX_NAME] = "a.0";
+  test_model_begin(m, LOSS_CROSS_ENTROPY);
+  m->info = (dataset_info){.rank = 1, .shape = {64}, .classes = 64};
+  test_linear(m, "first", 256);
+  for (int i = 0; i < count; i++) {
+    snprintf(name[0], MPT_MAX_NAME, "a.%d", i);
+    test_layer(m, "linear", name[0], "first", NULL)->features = 256;
+  }
+  for (int i = 1; i < count; i++) {
+    snprintf(name[0], MPT_MAX_NAME, "a.%d", i);
+    snprintf(name[1], MPT_MAX_NAME, "sum.%d", i);
+    test_layer(m, "residual", name[1], sum, name[0], NULL);
+    memcpy(sum, name[1], sizeof sum);
+  }
+  test_linear(m, "head", 64);
+}
+
+/* Down and up again, with a skip at each depth. */
+static void make_u_net(test_model *m, int depth) {
+  char name[3][MPT_MAX_NAME];
+  test_model_begin(m, LOSS_CROSS_ENTROPY);
+  m->info = (dataset_info){.rank = 1, .shape = {256}, .classes = 64};
+  for (int i = 0; i < depth; i++) {
+    snprintf(name[0], MPT_MAX_NAME, "down.%d", i);
+    test_linear(m, name[0], 256);
+  }
+  for (int i = depth - 2; i >= 0; i--) {
+    snprintf(name[0], MPT_MAX_NAME, "down.%d", i);
+    snprintf(name[1], MPT_MAX_NAME, "up.%d", i);
+    snprintf(name[2], MPT_MAX_NAME, "skip.%d", i);
+    test_linear(m, name[1], 256);
+    test_layer(m, "residual", name[2], name[1], name[0], NULL);
+  }
+  test_linear(m, "head", 64);
+}
+
+/* The answer with a gap: `exact` is the least time of all, or NaN where it is not known. */
+static void assert_bounded(const fixture *f, const frontier_solution *found, const int *choice,
+                           double budget, double exact, double most_gap) {
+  assert_true(found->increase <= budget * (1 + 1e-12));
+  assert_true(fabs(found->seconds / predicted(f, choice) - 1.0) < 1e-9);
+  assert_true(found->gap >= 0 && fabs(found->seconds - found->gap - found->bound) < 1e-12);
+  if (found->gap > most_gap * found->seconds)
+    fail_msg("gap %g of %g", found->gap, found->seconds);
+  if (!isnan(exact))
+    assert_true(found->bound <= exact * (1 + 1e-9) && found->seconds >= exact * (1 - 1e-9));
+}
+
+static void random_increases(const fixture *f, gsl_rng *random, double **increase) {
+  for (int u = 0; u < f->s->unit_count; u++) {
+    increase[u] = calloc((size_t)f->s->units[u].choice_count, sizeof(double));
+    for (int c = 1; c < f->s->units[u].choice_count; c++)
+      increase[u][c] = gsl_rng_uniform(random);
+  }
+}
+
+/* As space_solve where next to nothing can be remembered. */
+static void solve_forgetful(const fixture *f, int states, double *const *increase, double budget,
+                            int *choice, frontier_solution *found) {
+  mpt_error error;
+  *found = (frontier_solution){0};
+  space_problem sp = {.terms = {.space = f->s,
+                                .graph = f->g,
+                                .profile = f->p,
+                                .optimizer = &f->m.w.optimizer,
+                                .batches = (double)f->m.w.optimizer.accumulate},
+                      .exact_states = states,
+                      .relaxed_states = states};
+  if (terms_make(&sp.terms, &error) != MPT_OK || problem_make(&sp, increase, &error) != MPT_OK ||
+      relax_solve(&sp, budget, found, &error) != MPT_OK) {
+    fail_msg("%s", error.message);
+    return;
+  }
+  assert_true(sp.forgotten_count > 0);
+  memcpy(choice, found->choice, (size_t)f->s->unit_count * sizeof *choice);
+  problem_free(&sp);
+}
+
+/* Where the exact answer is known, the bounded one brackets it, whatever is forgotten. */
+static void relaxed_against_exact(fixture *f, const char *device, int64_t batch,
+                                  unsigned long seed) {
+  gsl_rng *random = gsl_rng_alloc(gsl_rng_mt19937);
+  gsl_rng_set(random, seed);
+  double *increase[64] = {0};
+  int choice[64];
+  begin(f, device, batch);
+  random_increases(f, random, increase);
+  for (int turn = 0; turn < 6; turn++) {
+    const double budget = turn == 5 ? INFINITY : f->s->unit_count * (0.05 + 0.15 * turn);
+    frontier_solution exact, found;
+    if (space_solve(f->s, f->g, f->p, &f->m.w.optimizer, increase, budget, choice, &exact, NULL) !=
+        MPT_OK)
+      fail_msg("no exact answer");
+    assert_true(exact.gap == 0.0);
+    for (int states = 1; states <= 64; states *= 8) {
+      solve_forgetful(f, states, increase, budget, choice, &found);
+      assert_bounded(f, &found, choice, budget, exact.seconds, 0.05);
+      frontier_clear(&found);
+    }
+    frontier_clear(&exact);
+  }
+  for (int u = 0; u < f->s->unit_count; u++)
+    free(increase[u]);
+  gsl_rng_free(random);
+  end(f);
+}
+
+static void test_forgetful_solver(void **state) {
+  (void)state;
+  fixture f;
+  static const char *const devices[] = {"synthetic-bits", "nvidia-h200"};
+  for (int d = 0; d < 2; d++) {
+    test_gpt(&f.m, 512, 64, 128, 2, true);
+    relaxed_against_exact(&f, devices[d], 16, 10);
+    make_wide(&f.m, 5);
+    relaxed_against_exact(&f, devices[d], 48, 11);
+    make_u_net(&f.m, 4);
+    relaxed_against_exact(&f, devices[d], 48, 12);
+  }
+}
+
+/* As the solver of a search is called; returns the gap, a share. */
+static double solve_large(fixture *f, const char *device, double share, double most_gap) {
+  gsl_rng *random = gsl_rng_alloc(gsl_rng_mt19937);
+  double *increase[TEST_MAX_LAYERS] = {0};
+  int choice[TEST_MAX_LAYERS];
+  frontier_solution found;
+  mpt_error error;
+  begin(f, device, 256);
+  random_increases(f, random, increase);
+  const double budget = f->s->unit_count * share;
+  if (space_solve(f->s, f->g, f->p, &f->m.w.optimizer, increase, budget, choice, &found, &error) !=
+      MPT_OK)
+    fail_msg("%s", error.message);
+  assert_bounded(f, &found, choice, budget, NAN, most_gap);
+  const double gap = found.gap / found.seconds;
+  printf("%d units: gap %.2g%% with %lld labels\n", f->s->unit_count, 100 * gap,
+         (long long)found.labels);
+  frontier_clear(&found);
+  for (int u = 0; u < f->s->unit_count; u++)
+    free(increase[u]);
+  gsl_rng_free(random);
+  end(f);
+  return gap;
+}
+
+/* Ten and forty layers read one tensor, and all of their outputs are summed afterwards. */
+static void test_wide_networks(void **state) {
+  (void)state;
+  fixture f;
+  make_wide(&f.m, 10);
+  solve_large(&f, "nvidia-h200", 0.2, 0.01);
+  make_wide(&f.m, 40);
+  solve_large(&f, "synthetic-bits", 0.2, 0.01);
+}
+
+static void test_deep_u_net(void **state) {
+  (void)state;
+  fixture f;
+  make_u_net(&f.m, 5);
+  assert_true(solve_large(&f, "nvidia-h200", 0.2, 0) == 0);
+  make_u_net(&f.m, 20);
+  solve_large(&f, "nvidia-h200", 0.2, 0.02);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_units_and_followers_of_a_gpt),
@@ -403,6 +572,9 @@ int main(void) {
       cmocka_unit_test(test_solver_on_skips),
       cmocka_unit_test(test_solver_with_layers_before_the_first_unit),
       cmocka_unit_test(test_a_deep_gpt_for_each_gemm),
+      cmocka_unit_test(test_forgetful_solver),
+      cmocka_unit_test(test_wide_networks),
+      cmocka_unit_test(test_deep_u_net),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -145,20 +145,20 @@ double cost_gemms(const graph *g, const profile *p, int layer, const mpt_layer_p
 
 /* ---- copies ---- */
 
-/* Which copies of a tensor are needed. */
-typedef struct copies {
-  bool plain[MPT_FORMAT_COUNT];
-  bool transposed[MPT_FORMAT_COUNT]; /* fp8 only: other GEMMs read either way */
-  bool current[MPT_FORMAT_COUNT];    /* fp8: with current scaling */
-} copies;
+/* Bits of a copy_set, beside the format's number. */
+enum { PLAIN = 0, TRANSPOSED = 8, CURRENT = 16 };
+_Static_assert(MPT_FORMAT_COUNT <= 8, "a copy_set has eight bits of a kind");
 
-static void need(copies *c, mpt_format format, bool transposed, const mpt_layer_policy *formats) {
-  if (!mpt_format_is_fp8(format)) {
-    c->plain[format == MPT_TF32 ? MPT_FP32 : format] = true;
-    return;
-  }
-  *(transposed ? &c->transposed[format] : &c->plain[format]) = true;
-  c->current[format] = c->current[format] || formats->scaling.mode == MPT_SCALING_CURRENT;
+static bool needs(copy_set set, int kind, int format) {
+  return (set >> (kind + format) & 1) != 0;
+}
+
+/* Of one operand. fp8 alone is read transposed: other GEMMs read either way. */
+static copy_set copy_of(mpt_format format, bool transposed, const mpt_layer_policy *formats) {
+  if (!mpt_format_is_fp8(format))
+    return 1u << (PLAIN + (format == MPT_TF32 ? MPT_FP32 : format));
+  return 1u << ((transposed ? TRANSPOSED : PLAIN) + format) |
+         (formats->scaling.mode == MPT_SCALING_CURRENT ? 1u << (CURRENT + format) : 0);
 }
 
 /* What copies are made from. */
@@ -171,24 +171,25 @@ typedef struct original {
 /* The passes that make a copy in format `f`: a cast; for fp8 one that writes a byte for each
  * element, and another where the transpose is wanted; with current scaling one before it that reads
  * the tensor, or next to nothing where it was seen. */
-static double copy_seconds(const profile *p, const copies *c, mpt_format f, const original *from) {
+static double copy_seconds(const profile *p, copy_set set, mpt_format f, const original *from) {
   const double read = from->count * bytes_of(from->stored);
-  const int written = c->plain[f] + c->transposed[f], bits = bits_of(from->stored);
+  const int written = needs(set, PLAIN, f) + needs(set, TRANSPOSED, f),
+            bits = bits_of(from->stored);
   if (written == 0 || f == from->stored)
     return 0.0;
   if (!mpt_format_is_fp8(f))
     return profile_pass(p, PASS_ELEMENTWISE, bits, read + from->count * bytes_of(f));
-  double seconds = profile_pass(p, c->transposed[f] ? PASS_QUANTIZE_PAIR : PASS_QUANTIZE, bits,
-                                read + from->padded * written);
-  if (c->current[f])
+  double seconds = profile_pass(p, needs(set, TRANSPOSED, f) ? PASS_QUANTIZE_PAIR : PASS_QUANTIZE,
+                                bits, read + from->padded * written);
+  if (needs(set, CURRENT, f))
     seconds += from->seen ? p->pass_floor : profile_pass(p, PASS_REDUCTION, bits, read);
   return seconds;
 }
 
-static double copies_seconds(const profile *p, const copies *c, const original *from) {
+static double copies_seconds(const profile *p, copy_set set, const original *from) {
   double seconds = 0.0;
   for (int f = 0; f < MPT_FORMAT_COUNT; f++)
-    seconds += copy_seconds(p, c, (mpt_format)f, from);
+    seconds += copy_seconds(p, set, (mpt_format)f, from);
   return seconds * factor(p->copy_factor);
 }
 
@@ -216,63 +217,69 @@ static bool reads(const graph_layer *l, int tensor) {
   return false;
 }
 
-static void need_input(copies *c, const graph *g, int layer, const mpt_layer_policy *formats) {
-  if (!g->layers[layer].has_gemm) {
-    need(c, layer_attention_format(formats), false, formats);
-    return;
-  }
-  need(c, formats->gemm[MPT_FPROP].operand[0], false, formats);
-  need(c, formats->gemm[MPT_WGRAD].operand[1], true, formats);
+copy_set cost_copies_read(const graph *g, int layer, const mpt_layer_policy *formats) {
+  if (!g->layers[layer].has_gemm)
+    return copy_of(layer_attention_format(formats), false, formats);
+  return copy_of(formats->gemm[MPT_FPROP].operand[0], false, formats) |
+         copy_of(formats->gemm[MPT_WGRAD].operand[1], true, formats);
+}
+
+bool cost_shares_copies(const graph *g, int layer) {
+  return cost_reads_copies(g, layer) && !lowers(g, layer);
+}
+
+double cost_shared_copies(const graph *g, const profile *p, int tensor, mpt_format stored,
+                          copy_set set) {
+  const graph_tensor *t = &g->tensors[tensor];
+  const int64_t last = t->shape[t->rank - 1];
+  const original from = {.stored = stored,
+                         .count = (double)t->count,
+                         .padded = padded_count(t->count / last, last),
+                         .seen = graph_is_seen(g, tensor, false)};
+  return t->ids ? 0.0 : copies_seconds(p, set, &from);
 }
 
 double cost_input_copies(const graph *g, const profile *p, int tensor,
                          const mpt_layer_policy *assignment) {
   const graph_tensor *t = &g->tensors[tensor];
-  const int64_t last = t->shape[t->rank - 1];
-  original from = {.stored = graph_tensor_format(g, assignment, tensor),
-                   .count = (double)t->count,
-                   .padded = padded_count(t->count / last, last),
-                   .seen = graph_is_seen(g, tensor, false)};
-  copies shared = {0};
-  double seconds = 0.0;
-  for (int i = t->producer + 1; !t->ids && i <= t->last_consumer; i++) {
-    const graph_layer *l = &g->layers[i];
-    if (!reads(l, tensor) || !cost_reads_copies(g, i))
-      continue;
-    if (!lowers(g, i)) {
-      need_input(&shared, g, i, &assignment[i]);
-      continue;
-    }
-    copies own = {0};
-    const original columns = {.stored = from.stored,
-                              .count = (double)(l->gemm.m * l->gemm.k),
-                              .padded = padded_count(l->gemm.m, l->gemm.k)};
-    need_input(&own, g, i, &assignment[i]);
-    seconds += copies_seconds(p, &own, &columns);
-  }
-  return seconds + copies_seconds(p, &shared, &from);
+  copy_set set = 0;
+  for (int i = t->producer + 1; i <= t->last_consumer; i++)
+    if (reads(&g->layers[i], tensor) && cost_shares_copies(g, i))
+      set |= cost_copies_read(g, i, &assignment[i]);
+  return cost_shared_copies(g, p, tensor, graph_tensor_format(g, assignment, tensor), set);
+}
+
+double cost_column_copies(const graph *g, const profile *p, int layer,
+                          const mpt_layer_policy *assignment) {
+  const graph_layer *l = &g->layers[layer];
+  const original columns = {.stored = graph_tensor_format(g, assignment, l->inputs[0]),
+                            .count = (double)(l->gemm.m * l->gemm.k),
+                            .padded = padded_count(l->gemm.m, l->gemm.k)};
+  return lowers(g, layer)
+             ? copies_seconds(p, cost_copies_read(g, layer, &assignment[layer]), &columns)
+             : 0.0;
 }
 
 double cost_gradient_copies(const graph *g, const profile *p, int tensor,
                             const mpt_layer_policy *assignment) {
   const graph_tensor *t = &g->tensors[tensor];
-  copies c = {0};
+  copy_set set = 0;
   if (t->producer < 0 || !t->gradient || !cost_reads_copies(g, t->producer))
     return 0.0;
   const graph_layer *l = &g->layers[t->producer];
   const mpt_layer_policy *formats = &assignment[t->producer];
   if (l->has_gemm) {
     if (graph_makes_dgrad(g, t->producer))
-      need(&c, formats->gemm[MPT_DGRAD].operand[0], false, formats);
-    need(&c, formats->gemm[MPT_WGRAD].operand[0], true, formats);
+      set |= copy_of(formats->gemm[MPT_DGRAD].operand[0], false, formats);
+    set |= copy_of(formats->gemm[MPT_WGRAD].operand[0], true, formats);
   } else {
-    need(&c, layer_attention_format(formats), false, formats);
+    set |= copy_of(layer_attention_format(formats), false, formats);
   }
   const original from = {.stored = graph_gradient_format(g, assignment, tensor),
                          .count = (double)t->count,
                          .padded = l->has_gemm ? padded_count(l->gemm.m, l->gemm.n) : 0.0,
                          .seen = !lowers(g, t->producer) && graph_is_seen(g, tensor, true)};
-  return copies_seconds(p, &c, &from);
+  return copies_seconds(p, set, &from);
 }
 
 /* Seconds of a weight and byte of the optimizer's pass, which writes copies as well. */
@@ -282,13 +289,13 @@ static double optimizer_rate(const graph *g, const profile *p, pass_kind kind, d
 }
 
 /* What Adam's pass takes longer for a copy that it writes: of a weight of `count`. */
-static double copy_by_adam(const graph *g, const profile *p, const copies *c, mpt_format f,
+static double copy_by_adam(const graph *g, const profile *p, copy_set set, mpt_format f,
                            double count) {
   const double adam = 28.0; /* bytes of a weight without copies */
   const double rate = optimizer_rate(g, p, PASS_OPTIMIZER, adam);
   if (!mpt_format_is_fp8(f))
     return count * rate * bytes_of(f);
-  const double written = adam + c->plain[f] + c->transposed[f];
+  const double written = adam + needs(set, PLAIN, f) + needs(set, TRANSPOSED, f);
   return count *
          fmax(0.0, optimizer_rate(g, p, PASS_OPTIMIZER_FP8, written) * written - rate * adam);
 }
@@ -301,19 +308,18 @@ double cost_weight_copies(const graph *g, const profile *p, const optimizer_spec
                            .count = (double)(l->gemm.n * l->gemm.k),
                            .padded = padded_count(l->gemm.n, l->gemm.k),
                            .seen = adam};
-  copies c = {0};
   double seconds = 0.0;
   if (!l->has_gemm)
     return 0.0;
-  need(&c, formats->gemm[MPT_FPROP].operand[1], false, formats);
+  copy_set set = copy_of(formats->gemm[MPT_FPROP].operand[1], false, formats);
   if (graph_makes_dgrad(g, layer))
-    need(&c, formats->gemm[MPT_DGRAD].operand[1], true, formats);
+    set |= copy_of(formats->gemm[MPT_DGRAD].operand[1], true, formats);
   for (int f = 0; f < MPT_FORMAT_COUNT; f++) {
-    const bool wanted = f != MPT_FP32 && (c.plain[f] || c.transposed[f]);
-    if (wanted && adam && !c.current[f])
-      seconds += copy_by_adam(g, p, &c, (mpt_format)f, master.count);
+    const bool wanted = f != MPT_FP32 && (needs(set, PLAIN, f) || needs(set, TRANSPOSED, f));
+    if (wanted && adam && !needs(set, CURRENT, f))
+      seconds += copy_by_adam(g, p, set, (mpt_format)f, master.count);
     else if (wanted)
-      seconds += copy_seconds(p, &c, (mpt_format)f, &master);
+      seconds += copy_seconds(p, set, (mpt_format)f, &master);
   }
   return seconds * factor(p->copy_factor);
 }
@@ -339,6 +345,7 @@ mpt_status cost_predict(const graph *g, const profile *p, const optimizer_spec *
     sum.gemms += gemms;
     outside += extrapolated;
     sum.passes += passes;
+    sum.copies += cost_column_copies(g, p, i, assignment);
     weights += cost_weight_copies(g, p, optimizer, i, &assignment[i]);
   }
   for (int t = 0; t < g->tensor_count; t++)

@@ -49,10 +49,25 @@ double cost_passes(const graph *g, const profile *p, int layer, const mpt_layer_
 /* Whether the layer multiplies its input, and so reads it in a format of its own: linear, conv2d,
  * attention. All others read any. */
 bool cost_reads_copies(const graph *g, int layer);
-/* The copies of one tensor that its readers' GEMMs need: reads the formats of its producer and of
- * its readers. */
+/* Which copies, by format, direction and whether their amax must be found: a bit for each, so that
+ * what several layers need together is the union. */
+typedef uint32_t copy_set;
+/* Those that such a layer reads its input in. */
+copy_set cost_copies_read(const graph *g, int layer, const mpt_layer_policy *formats);
+/* Whether it shares them with other readers of its input; a convolution makes columns of its own.
+ */
+bool cost_shares_copies(const graph *g, int layer);
+/* The copies of one tensor that its readers share: reads the formats of its producer, and the union
+ * of what its readers need. */
 double cost_input_copies(const graph *g, const profile *p, int tensor,
                          const mpt_layer_policy *assignment);
+/* The same from what it reads: the format that the tensor is stored in, and that union. */
+double cost_shared_copies(const graph *g, const profile *p, int tensor, mpt_format stored,
+                          copy_set set);
+/* The copies of a convolution's columns; 0 of any other layer. Reads the formats of the layer and
+ * of the one that makes its input. */
+double cost_column_copies(const graph *g, const profile *p, int layer,
+                          const mpt_layer_policy *assignment);
 /* The copies of its gradient that its producer's GEMMs need: reads the formats of its producer and
  * of its last reader. */
 double cost_gradient_copies(const graph *g, const profile *p, int tensor,

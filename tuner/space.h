@@ -55,9 +55,11 @@ void space_uniform(const space *s, mpt_precision precision, mpt_layer_policy *as
 
 /* The fastest choice whose predicted increase, the sum of increase[unit][choice] (INFINITY:
  * vetoed), is at most `budget`. `priced` is the graph at the size that is priced: the same layers.
- * Exact for every network: what a cost takes from units further back than the one before (the
- * storage of a residual stream, copies that q made and v may read) is carried along, so work grows
- * with how many such units are open at once. MPT_ERROR_UNSUPPORTED when they are too many. */
+ * What a cost takes from units further back than the one before (the storage of a residual stream,
+ * copies that q made and v may read) is carried along. The answer is exact, gap 0, unless more of
+ * that is open at once than can be carried (a dozen skips), or too many labels are needed; then it
+ * is the best found, and certificate->bound is what no assignment within the budget undercuts.
+ * MPT_ERROR_NOT_FOUND when nothing meets the budget. */
 mpt_status space_solve(const space *s, const graph *priced, const profile *p,
                        const optimizer_spec *optimizer, double *const *increase, double budget,
                        int *choice, frontier_solution *certificate, mpt_error *error);
