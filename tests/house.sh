@@ -28,7 +28,8 @@ allowed() {
   src/train) echo "$command profile/pass_kind.h workload data" ;;
   src/store) echo "$command workload data train" ;;
   tuner/evaluators) echo "$command process contract workload data train store" ;;
-  tuner) echo "$command profile workload data train store tuner/evaluators" ;;
+  tuner/model) echo "$command" ;;
+  tuner) echo "$command profile workload data train store tuner/evaluators tuner/model" ;;
   src/report) echo "$command workload data train store tuner" ;;
   src/cli) echo "$command bench profile workload data train store tuner report" ;;
   docs/*) echo mptune ;;
