@@ -212,6 +212,12 @@ MPT_API mpt_status mpt_session_get_state(const mpt_session *session, void *bytes
                                          mpt_error *error);
 MPT_API mpt_status mpt_session_set_state(mpt_session *session, const void *bytes, size_t size,
                                          mpt_error *error);
+/* The same for a run that goes on under another policy: of what that policy's session saved, this
+ * one takes the count of steps applied (Adam corrects by it) and, where that one had a loss scale
+ * and this one moves its own, the loss scale; histories of amax only where the plan is the same.
+ * The others begin with the tensors of the next step, as at a start. `size` is the saved bytes'. */
+MPT_API mpt_status mpt_session_adopt_state(mpt_session *session, const void *bytes, size_t size,
+                                           mpt_error *error);
 
 #ifdef __cplusplus
 }

@@ -165,16 +165,20 @@ size_t mpt_session_state_bytes(const mpt_session *session) {
   return bytes;
 }
 
+static mpt_status check_moment(const mpt_session *session, mpt_error *error) {
+  if (session->in_step || session->workspace == NULL)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "a session's state is read and set between steps, once it has a workspace");
+  return MPT_OK;
+}
+
 static mpt_status check_transfer(const mpt_session *session, const void *bytes, size_t size,
                                  mpt_error *error) {
   if (bytes == NULL || size != mpt_session_state_bytes(session))
     return mpt_fail(error, MPT_ERROR_MISMATCH,
                     "a session's state of %zu bytes where this session's has %zu", size,
                     mpt_session_state_bytes(session));
-  if (session->in_step || session->workspace == NULL)
-    return mpt_fail(error, MPT_ERROR_ARGUMENT,
-                    "a session's state is read and set between steps, once it has a workspace");
-  return MPT_OK;
+  return check_moment(session, error);
 }
 
 /* The history of a copy and its place, as after the step that ended last. */
@@ -253,28 +257,62 @@ static mpt_status set_history(mpt_session *session, int index, const char *from,
   return mpt_memory_upload(session->queue, &scale, sizeof scale, &session->scales[index], error);
 }
 
-mpt_status mpt_session_set_state(mpt_session *session, const void *bytes, size_t size,
-                                 mpt_error *error) {
-  MPT_RETURN_IF_FAILED(check_transfer(session, bytes, size, error));
-  saved_state saved;
-  memcpy(&saved, bytes, sizeof saved);
-  const char *at = (const char *)bytes + sizeof saved;
-  if (memcmp(saved.magic, magic, sizeof magic) != 0 || saved.plan != plan_hash(session) ||
-      saved.applied < 0 || !(saved.loss_scale > 0.0f) || !histories_valid(session, at))
-    return mpt_fail(error, MPT_ERROR_MISMATCH,
-                    "the session's state was saved for other layers or another policy");
-  MPT_RETURN_IF_FAILED(mpt_session_forget_weights(session, error));
+static bool state_valid(const saved_state *saved) {
+  return memcmp(saved->magic, magic, sizeof magic) == 0 && saved->applied >= 0 &&
+         saved->loss_scale > 0.0f;
+}
+
+static mpt_status set_histories(mpt_session *session, const char *at, mpt_error *error) {
   for (int i = 0; i < session->copy_count; i++) {
     if (!is_delayed(&session->copies[i]))
       continue;
     MPT_RETURN_IF_FAILED(set_history(session, i, at, error));
     at += 2 * sizeof(uint32_t) + history_bytes(&session->copies[i]);
   }
+  return MPT_OK;
+}
+
+static mpt_status set_counts(mpt_session *session, const saved_state *saved, bool same_policy,
+                             mpt_error *error) {
   mpt_step_state state;
   MPT_RETURN_IF_FAILED(mpt_watch_state(session, &state, error));
-  state.loss_scale = saved.loss_scale;
-  state.good_steps = saved.good_steps;
-  state.applied = saved.applied;
+  const bool had_one = saved->loss_scale != 1.0f; /* without an fp16 gradient it is 1 */
+  if (same_policy || (had_one && state.dynamic != 0)) {
+    state.loss_scale = saved->loss_scale;
+    state.good_steps = saved->good_steps;
+  }
+  state.applied = saved->applied;
   session->pending = false;
   return mpt_memory_upload(session->queue, &state, sizeof state, session->state, error);
+}
+
+mpt_status mpt_session_set_state(mpt_session *session, const void *bytes, size_t size,
+                                 mpt_error *error) {
+  MPT_RETURN_IF_FAILED(check_transfer(session, bytes, size, error));
+  saved_state saved;
+  memcpy(&saved, bytes, sizeof saved);
+  const char *at = (const char *)bytes + sizeof saved;
+  if (!state_valid(&saved) || saved.plan != plan_hash(session) || !histories_valid(session, at))
+    return mpt_fail(error, MPT_ERROR_MISMATCH,
+                    "the session's state was saved for other layers or another policy");
+  MPT_RETURN_IF_FAILED(mpt_session_forget_weights(session, error));
+  MPT_RETURN_IF_FAILED(set_histories(session, at, error));
+  return set_counts(session, &saved, true, error);
+}
+
+mpt_status mpt_session_adopt_state(mpt_session *session, const void *bytes, size_t size,
+                                   mpt_error *error) {
+  saved_state saved = {.applied = -1};
+  MPT_RETURN_IF_FAILED(check_moment(session, error));
+  if (bytes != NULL && size >= sizeof saved)
+    memcpy(&saved, bytes, sizeof saved);
+  if (!state_valid(&saved))
+    return mpt_fail(error, MPT_ERROR_MISMATCH, "%zu bytes that are no session's state", size);
+  const char *at = (const char *)bytes + sizeof saved;
+  const bool same = saved.plan == plan_hash(session) && size == mpt_session_state_bytes(session) &&
+                    histories_valid(session, at);
+  MPT_RETURN_IF_FAILED(mpt_session_forget_weights(session, error));
+  if (same)
+    MPT_RETURN_IF_FAILED(set_histories(session, at, error));
+  return set_counts(session, &saved, false, error);
 }

@@ -16,5 +16,7 @@ int checkpoint_numerics(const char *backend);
  * frees. */
 mpt_status checkpoint_origin_differences(const char *then, const char *now, char **out,
                                          mpt_error *error);
+/* Such a text without what a policy decides, which the caller frees; NULL without memory. */
+char *checkpoint_origin_of_any_policy(const char *origin);
 
 #endif

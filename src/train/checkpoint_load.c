@@ -215,19 +215,34 @@ static void warn_of_arithmetic(const training *t, const char *path, const checkp
         path, there, (long long)numerics, here, checkpoint_numerics(here));
 }
 
-/* Under --force another policy begins with scales of its own. */
+/* Under --force another policy begins with scales of its own, but not with another count of
+ * updates, by which Adam corrects its moments. */
 static mpt_status set_session(training *t, const char *path, const char *at, size_t size,
                               mpt_error *error) {
   mpt_error local = {0};
   mpt_status status = mpt_session_set_state(t->net->session, at, size, &local);
   if (status == MPT_ERROR_MISMATCH && t->options->force) {
-    mpt_log_warning("checkpoint '%s': the loss scale and the scales of fp8 begin anew: %s", path,
-                    local.message);
-    return MPT_OK;
+    mpt_log_warning("checkpoint '%s': the scales of fp8 begin anew, and a loss scale that it has "
+                    "not: %s",
+                    path, local.message);
+    return mpt_session_adopt_state(t->net->session, at, size, error);
   }
   if (status != MPT_OK && error != NULL)
     *error = local;
   return status;
+}
+
+/* Weights and moments, and the losses of the steps done; *at becomes where the session's state is.
+ */
+static mpt_status load_training(training *t, const checkpoint_file *file, const char **at,
+                                mpt_error *error) {
+  *at = file->numbers;
+  for (int row = 0; row <= t->net->moments; row++)
+    MPT_RETURN_IF_FAILED(load_row(t->net, row, at, error));
+  memcpy(t->losses, *at, (size_t)file->losses * sizeof(double));
+  *at += (size_t)file->losses * sizeof(double);
+  t->step = file->step;
+  return MPT_OK;
 }
 
 mpt_status checkpoint_resume(training *t, const char *path, bool *found, mpt_error *error) {
@@ -244,11 +259,8 @@ mpt_status checkpoint_resume(training *t, const char *path, bool *found, mpt_err
   }
   MPT_TRY(check_run(t, path, &file, error));
   warn_of_arithmetic(t, path, &file);
-  const char *at = file.numbers;
-  for (int row = 0; row <= t->net->moments; row++)
-    MPT_TRY(load_row(t->net, row, &at, error));
-  memcpy(t->losses, at, (size_t)file.losses * sizeof(double));
-  at += (size_t)file.losses * sizeof(double);
+  const char *at;
+  MPT_TRY(load_training(t, &file, &at, error));
   MPT_TRY(set_session(t, path, at, (size_t)file.session, error));
   if (file.seconds > 0)
     memcpy(&t->seconds_before, at + file.session, sizeof t->seconds_before);
@@ -259,8 +271,79 @@ mpt_status checkpoint_resume(training *t, const char *path, bool *found, mpt_err
     status = refuse(path, "is damaged", error);
     goto fail;
   }
-  t->step = file.step;
   *found = true;
+fail:
+  close_file(&file);
+  return status;
+}
+
+/* ---- forks ---- */
+
+static mpt_status refuse_fork(const char *path, const char *why, mpt_error *error) {
+  return mpt_fail(error, MPT_ERROR_MISMATCH, "checkpoint '%s' %s: no fork begins there", path, why);
+}
+
+/* Whether it is of the trajectory that the options are of, whatever the policy. */
+static mpt_status check_trajectory(const training *t, const char *path, const char *origin,
+                                   mpt_error *error) {
+  mpt_status status = MPT_OK;
+  char *differences = NULL, *then = checkpoint_origin_of_any_policy(origin),
+       *now = checkpoint_origin_of_any_policy(t->origin);
+  if (then == NULL || now == NULL) {
+    status = mpt_fail_memory(error, "what the checkpoint was trained on", strlen(origin));
+    goto fail;
+  }
+  if (strcmp(then, now) == 0)
+    goto fail;
+  MPT_TRY(checkpoint_origin_differences(then, now, &differences, error));
+  status = mpt_fail(error, MPT_ERROR_MISMATCH,
+                    "checkpoint '%s' is of another trajectory: %s; a fork goes on with the same "
+                    "training under another policy",
+                    path, differences);
+fail:
+  free(differences);
+  free(then);
+  free(now);
+  return status;
+}
+
+static mpt_status check_fork(const training *t, const char *path, const checkpoint_file *file,
+                             mpt_error *error) {
+  const char *here = mpt_queue_backend(t->net->queue);
+  const char *there = json_string_value(json_object_get(file->header, "backend"));
+  const char *origin = json_string_value(json_object_get(file->header, "origin"));
+  if (file->old)
+    return refuse_fork(path, "is of an older mptune and does not say what it was trained on",
+                       error);
+  if (file->session == 0)
+    return refuse_fork(path, "holds weights alone", error);
+  if (origin == NULL || file->step < 0 || file->losses != file->step)
+    return refuse_fork(path, "is damaged", error);
+  MPT_RETURN_IF_FAILED(check_trajectory(t, path, origin, error));
+  if (file->moments != t->net->moments)
+    return refuse_fork(path, "is damaged", error);
+  if (file->step >= (json_int_t)t->until)
+    return refuse_fork(path, "has all the steps that the fork shall have", error);
+  if (there == NULL || strcmp(here, there) != 0 ||
+      json_integer_value(json_object_get(file->header, "numerics")) != checkpoint_numerics(here))
+    return refuse_fork(path,
+                       "was trained with other arithmetic (another backend, or another "
+                       "version of it)",
+                       error);
+  return MPT_OK;
+}
+
+mpt_status checkpoint_fork(training *t, const char *path, mpt_error *error) {
+  checkpoint_file file;
+  mpt_status status = MPT_OK;
+  const char *at;
+  MPT_RETURN_IF_FAILED(open_file(t->net, path, &file, error));
+  MPT_TRY(check_fork(t, path, &file, error));
+  MPT_TRY(load_training(t, &file, &at, error));
+  const char *origin = json_string_value(json_object_get(file.header, "origin"));
+  status = strcmp(origin, t->origin) == 0
+               ? mpt_session_set_state(t->net->session, at, (size_t)file.session, error)
+               : mpt_session_adopt_state(t->net->session, at, (size_t)file.session, error);
 fail:
   close_file(&file);
   return status;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 static const char data_content[] = "data content";
+static const char of_formats[] = "formats of ", of_loss_scale[] = "loss scale of the policy";
 
 static void add_formats(const training *t, mpt_text *text) {
   for (int i = 0; i < t->g->layer_count; i++) {
@@ -19,7 +20,7 @@ static void add_formats(const training *t, mpt_text *text) {
     const mpt_layer_policy policy =
         mpt_layer_policy_for(layer->kind->name, &t->options->assignment[i]);
     mpt_layer_policy_text(&policy, formats, sizeof formats);
-    mpt_text_addf(text, "formats of %s=%s\n", layer->spec->name, formats);
+    mpt_text_addf(text, "%s%s=%s\n", of_formats, layer->spec->name, formats);
   }
 }
 
@@ -34,7 +35,7 @@ mpt_status checkpoint_origin(training *t, mpt_error *error) {
   free(training_part);
   mpt_text_addf(&text, "%s=%s\n", data_content, dataset_get_info(o->data)->hash);
   mpt_text_addf(&text, "seed=%" PRIu64 "\nsteps of this run=%" PRId64 "\n", o->seed, o->steps);
-  mpt_text_addf(&text, "loss scale of the policy=%d,%.9g\n", (int)o->loss_scale.mode,
+  mpt_text_addf(&text, "%s=%d,%.9g\n", of_loss_scale, (int)o->loss_scale.mode,
                 (double)o->loss_scale.initial);
   add_formats(t, &text);
   if (!text.failed)
@@ -99,6 +100,19 @@ static bool find_line(const char *text, const line *wanted, line *l) {
   if (found)
     *l = at;
   return found;
+}
+
+char *checkpoint_origin_of_any_policy(const char *origin) {
+  mpt_text text = {0};
+  line l = {.next = origin};
+  mpt_text_add(&text, "");
+  while (read_line(&l))
+    if (strncmp(l.key, of_formats, sizeof of_formats - 1) != 0 &&
+        strncmp(l.key, of_loss_scale, sizeof of_loss_scale - 1) != 0)
+      mpt_text_add_bytes(&text, l.key, (size_t)(l.next - l.key));
+  if (text.failed)
+    mpt_text_free(&text);
+  return text.data;
 }
 
 enum { NAMED = 4 }; /* differences that are spelled out */

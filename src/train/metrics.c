@@ -98,6 +98,11 @@ fail:
   return status;
 }
 
+mpt_status train_held_out_loss(training *t, double *loss, mpt_error *error) {
+  double metric;
+  return evaluate(t, MPT_RUN_EVALUATE, t->probe, &metric, loss, NULL, error);
+}
+
 static bool all_fp32(const training *t) {
   for (int i = 0; i < t->g->layer_count; i++)
     for (int gemm = 0; gemm < (t->g->layers[i].has_gemm ? MPT_GEMM_COUNT : 1); gemm++)

@@ -32,119 +32,6 @@ double training_seconds(const training *t) {
   return t->seconds_before + mpt_clock_seconds() - t->began;
 }
 
-/* ---- opening ---- */
-
-static mpt_status check_options(const train_options *o, mpt_error *error) {
-  if (o->workload == NULL || o->graph == NULL || o->data == NULL || o->assignment == NULL)
-    return mpt_fail(error, MPT_ERROR_ARGUMENT,
-                    "training needs a workload, its graph, its data and an assignment");
-  if (o->steps < 1 || o->threads < 1 || o->checkpoint_every < 0 || o->probe_every < 0)
-    return mpt_fail(error, MPT_ERROR_ARGUMENT,
-                    "training takes at least one step and one thread, and no negative intervals");
-  return train_check_metric(o->workload, dataset_get_info(o->data), error);
-}
-
-/* Losses of a step that a slot of the queue holds: with more micro-batches the host waits for each.
- */
-enum { MOST_LOSSES = MPT_FETCH_BYTES / sizeof(double) };
-
-/* The output check compares as many rows of outputs as fit here: all of them in small networks. */
-enum { PROBE_ELEMENTS = 1 << 22 };
-
-static mpt_status take_host_memory(training *t, mpt_error *error) {
-  size_t steps = (size_t)t->options->steps;
-  size_t outputs = (size_t)t->g->tensors[t->g->output].count;
-  int64_t columns = train_output_columns(t), rows = (int64_t)outputs / columns;
-  t->probe_rows = rows * columns <= PROBE_ELEMENTS ? rows : PROBE_ELEMENTS / columns + 1;
-  t->losses = calloc(steps, sizeof *t->losses);
-  t->seconds = calloc(steps, sizeof *t->seconds);
-  t->probe = calloc(2 * (size_t)(t->probe_rows * columns), sizeof *t->probe);
-  t->targets = calloc((size_t)t->g->rows, sizeof *t->targets);
-  if (t->w->metric != METRIC_LOSS)
-    t->outputs = calloc(outputs, sizeof *t->outputs);
-  if (t->losses == NULL || t->seconds == NULL || t->probe == NULL || t->targets == NULL ||
-      (t->w->metric != METRIC_LOSS && t->outputs == NULL))
-    return mpt_fail_memory(error, "the training run", (steps + outputs) * sizeof(double));
-  return dataset_batch_make(t->options->data, t->g->batch, &t->batch, error);
-}
-
-mpt_status train_take_device_memory(training *t, mpt_error *error) {
-  const graph_tensor *out = &t->g->tensors[t->g->output];
-  size_t passes = (size_t)t->w->optimizer.accumulate;
-  void *data = NULL;
-  MPT_RETURN_IF_FAILED(
-      network_take(t->net, "labels", (size_t)t->g->rows * sizeof *t->labels, &data, error));
-  t->labels = data;
-  MPT_RETURN_IF_FAILED(
-      network_take(t->net, "losses", passes * sizeof *t->device_losses, &data, error));
-  t->device_losses = data;
-  MPT_RETURN_IF_FAILED(
-      network_take(t->net, "a learning rate", sizeof *t->learning_rate, &data, error));
-  t->learning_rate = data;
-  MPT_RETURN_IF_FAILED(network_take(t->net, "an amax", sizeof *t->bits, &data, error));
-  t->bits = data;
-  if (t->g->loss != LOSS_BINARY && t->g->loss != LOSS_MSE)
-    return MPT_OK;
-  MPT_RETURN_IF_FAILED(
-      network_take(t->net, "targets", (size_t)out->count * sizeof(float), &data, error));
-  t->target_view = mpt_tensor_of(data, MPT_FP32, out->rank, out->shape);
-  t->target_view.device = mpt_queue_device(t->net->queue);
-  return MPT_OK;
-}
-
-/* Initial weights, or those of a checkpoint; then what is left of an interrupted run. */
-static mpt_status set_weights(training *t, mpt_error *error) {
-  const train_options *o = t->options;
-  const char *start = o->load_checkpoint;
-  if (start == NULL && t->w->checkpoint[0] != '\0')
-    start = t->w->checkpoint;
-  bool resumed = false;
-  if (o->resume && o->save_checkpoint != NULL)
-    MPT_RETURN_IF_FAILED(checkpoint_resume(t, o->save_checkpoint, &resumed, error));
-  if (resumed)
-    return MPT_OK;
-  if (start != NULL)
-    MPT_RETURN_IF_FAILED(checkpoint_load_weights(t, start, error));
-  else
-    MPT_RETURN_IF_FAILED(network_initialise(t->net, o->seed, error));
-  if (o->save_initial != NULL)
-    return checkpoint_save(t, o->save_initial, true, error);
-  return MPT_OK;
-}
-
-static mpt_status training_open(training *t, const train_options *options, mpt_error *error) {
-  MPT_RETURN_IF_FAILED(check_options(options, error));
-  *t = (training){.options = options,
-                  .w = options->workload,
-                  .g = options->graph,
-                  .began = mpt_clock_seconds()};
-  if (options->save_checkpoint != NULL) {
-    MPT_RETURN_IF_FAILED(checkpoint_check_place(options->save_checkpoint, error));
-    MPT_RETURN_IF_FAILED(checkpoint_origin(t, error));
-  }
-  MPT_RETURN_IF_FAILED(network_open(options, &t->net, error));
-  t->lags = mpt_queue_device(t->net->queue).kind != MPT_DEVICE_CPU &&
-            t->w->optimizer.accumulate <= MOST_LOSSES;
-  MPT_RETURN_IF_FAILED(take_host_memory(t, error));
-  MPT_RETURN_IF_FAILED(train_take_device_memory(t, error));
-  if (options->save_batches != NULL)
-    MPT_RETURN_IF_FAILED(train_save_batches(t, options->save_batches, error));
-  return set_weights(t, error);
-}
-
-static void training_close(training *t) {
-  for (int i = 0; t->net != NULL && i < 2; i++)
-    mpt_recording_free(t->net->queue, t->recordings[i]);
-  network_close(t->net);
-  dataset_batch_free(&t->batch);
-  free(t->losses);
-  free(t->seconds);
-  free(t->outputs);
-  free(t->probe);
-  free(t->targets);
-  free(t->origin);
-}
-
 /* ---- a step ---- */
 
 mpt_status train_set_batch(training *t, int64_t samples, mpt_error *error) {
@@ -345,30 +232,60 @@ static mpt_status take_outcome(training *t, train_result *result, mpt_error *err
   }
   bool proceed = o->on_step == NULL || o->on_step(o->context, &step);
   result->stopped =
-      !result->diverged && (result->stopped || (!proceed && step.step + 1 < o->steps));
+      !result->diverged && (result->stopped || (!proceed && step.step + 1 < t->until));
   return MPT_OK;
 }
 
-static bool save_is_due(const training *t) {
-  int64_t every = t->options->checkpoint_every;
-  return t->options->save_checkpoint != NULL && every > 0 && t->step % every == 0;
+/* What is due between two steps, once the outcome of the first is known. */
+typedef struct due {
+  bool save, held_out;
+  const train_point *point;
+} due;
+
+static due due_now(const training *t) {
+  const train_options *o = t->options;
+  due now = {.save = o->save_checkpoint != NULL && o->checkpoint_every > 0 &&
+                     t->step % o->checkpoint_every == 0,
+             .held_out = o->on_held_out != NULL && o->held_out_every > 0 && t->step < t->until &&
+                         t->step % o->held_out_every == 0};
+  for (int i = 0; i < o->point_count; i++)
+    if (o->points[i].step == t->step)
+      now.point = &o->points[i];
+  return now;
+}
+
+static mpt_status tell_held_out(training *t, mpt_error *error) {
+  double loss;
+  MPT_RETURN_IF_FAILED(train_held_out_loss(t, &loss, error));
+  t->options->on_held_out(t->options->context, t->step, loss);
+  /* The copies of weights that a recorded step begins with are gone: the next makes them anew. */
+  if (t->run_plainly >= STEPS_BEFORE_RECORDING)
+    t->run_plainly = STEPS_BEFORE_RECORDING - 1;
+  return MPT_OK;
 }
 
 static mpt_status train_steps(training *t, train_result *result, mpt_error *error) {
   const train_options *o = t->options;
-  t->taken = t->step;
-  while (t->step < o->steps && !result->stopped) {
+  t->taken = t->first_step = t->step;
+  if (t->step == 0 && o->point_count > 0 && o->points[0].step == 0)
+    MPT_RETURN_IF_FAILED(checkpoint_save(t, o->points[0].path, false, error));
+  while (t->step < t->until && !result->stopped) {
     t->started = mpt_clock_seconds();
     MPT_RETURN_IF_FAILED(run_step(t, error));
     t->step++;
-    bool last = t->step == o->steps, save = save_is_due(t);
-    int64_t behind = t->lags && !last && !save ? 1 : 0;
+    const bool last = t->step == t->until;
+    const due now = due_now(t);
+    int64_t behind = t->lags && !last && !now.save && !now.held_out && now.point == NULL ? 1 : 0;
     while (!result->diverged && t->taken < t->step - (result->stopped ? 0 : behind))
       MPT_RETURN_IF_FAILED(take_outcome(t, result, error));
     if (result->diverged)
       return MPT_OK;
-    if (o->save_checkpoint != NULL && (save || last || result->stopped))
+    if (o->save_checkpoint != NULL && (now.save || last || result->stopped))
       MPT_RETURN_IF_FAILED(checkpoint_save(t, o->save_checkpoint, false, error));
+    if (now.point != NULL)
+      MPT_RETURN_IF_FAILED(checkpoint_save(t, now.point->path, false, error));
+    if (now.held_out && !result->stopped)
+      MPT_RETURN_IF_FAILED(tell_held_out(t, error));
   }
   return MPT_OK;
 }
@@ -389,6 +306,7 @@ static mpt_status report(training *t, train_result *result, mpt_error *error) {
     result->report = mpt_session_get_report(t->net->session);
   result->report.skipped = t->skipped;
   result->memory_bytes = t->net->memory_bytes;
+  result->first_step = t->first_step;
   result->steps_done = t->step;
   result->step_seconds = mpt_median(t->seconds, t->timed);
   result->losses = t->losses;

@@ -1,4 +1,18 @@
-/* The built-in trainer: one training run under one assignment and seed. */
+/* The built-in trainer: one training run under one assignment and seed.
+ *
+ * Forks. A run that saves checkpoints at `points` is a trajectory; a fork goes on from one of them
+ * under another policy: `fork_from` is the checkpoint, `until` the step to stop before, and
+ * assignment and loss_scale the fork's. All else is the trajectory's, `steps` included: the
+ * schedule is continued and never compressed, and the batches and random numbers of step i are
+ * those that the trajectory had. The optimizer's moments and its count of updates go on. Of the
+ * state of the formats (loss scale, histories of amax) what the two policies share goes on as
+ * mpt_session_adopt_state says, and the rest begins with the tensors; a fork under the trajectory's
+ * own policy goes on with all of it and gives the same bits.
+ *
+ * result.losses[first_step ... steps_done) are the fork's, those before it the trajectory's. The
+ * first of them is the loss of the checkpoint's weights under the fork's forward pass: beside the
+ * trajectory's, what that costs at once.
+ */
 #ifndef TRAINER_H
 #define TRAINER_H
 
@@ -19,6 +33,13 @@ typedef void train_layer_probe(void *context, mpt_queue *queue, int64_t step, in
                                const mpt_tensor *input, const mpt_tensor *weight,
                                const mpt_tensor *grad_output);
 
+/* A checkpoint to leave on the way, before that step; those of a trajectory are what forks begin
+ * from. */
+typedef struct train_point {
+  int64_t step; /* 0: the initial weights, with all that a run needs */
+  const char *path;
+} train_point;
+
 typedef struct train_options {
   const workload *workload;
   const graph *graph;
@@ -27,6 +48,7 @@ typedef struct train_options {
   mpt_loss_scale_policy loss_scale;
   uint64_t seed;
   int64_t steps; /* horizon: the schedule is compressed to it, never cut off */
+  int64_t until; /* the step to stop before; 0: steps */
   int threads;
   const char *backend; /* "cpu", "cuda" */
   int device_index;    /* of the backend */
@@ -35,13 +57,20 @@ typedef struct train_options {
   mpt_statistics_sink *on_statistics;
   train_layer_probe *on_layer;
   int64_t probe_every; /* steps at which on_layer is called; 0 never */
-  bool (*on_step)(void *context, const train_step *step);       /* false: stop; may be NULL */
+  bool (*on_step)(void *context, const train_step *step); /* false: stop; may be NULL */
+  /* After every `held_out_every` steps but the last: the loss on all held-out data, in the policy's
+   * formats, scales frozen. Changes no bit of the training. */
+  void (*on_held_out)(void *context, int64_t steps_done, double loss);
+  int64_t held_out_every;                                       /* 0: never */
   void *context;                                                /* of all callbacks */
   const char *load_checkpoint, *save_checkpoint, *save_initial; /* files, or NULL */
-  const char *save_batches; /* file for all the run's batches, or NULL */
-  int64_t checkpoint_every; /* steps; 0: at the end only */
-  bool resume;              /* continue from save_checkpoint if it is there */
-  bool force;               /* ... though it is of another training */
+  const char *save_batches;  /* file for all the run's batches, or NULL */
+  int64_t checkpoint_every;  /* steps; 0: at the end only */
+  const train_point *points; /* in ascending order of steps, at most `until` */
+  int point_count;
+  const char *fork_from; /* a trajectory's checkpoint, or NULL: see above. It saves none itself */
+  bool resume;           /* continue from save_checkpoint if it is there */
+  bool force;            /* ... though it is of another training */
 } train_options;
 train_options train_options_default(void);
 
@@ -49,10 +78,12 @@ train_options train_options_default(void);
 mpt_loss_scale_policy train_loss_scale(const workload *w, const mpt_policy *policy);
 
 typedef struct train_result {
+  int64_t first_step; /* of this process: where a checkpoint was continued, else 0 */
   int64_t steps_done;
   bool stopped;        /* by on_step */
   bool diverged;       /* the loss became non-finite, or no loss scale helps */
-  double metric;       /* held-out, in the policy's formats, scales frozen; NaN if diverged */
+  double metric;       /* held-out, in the policy's formats, scales frozen, after the last step (or
+                          `until`); NaN if diverged */
   double metric_plain; /* the same weights, forward in fp32 */
   double held_out_loss;
   /* What the metric is a mean of, from the same pass; the caller frees it through
@@ -63,7 +94,8 @@ typedef struct train_result {
   float *contributions; /* f1: [judged], linearised; their mean is the metric */
   double unit;          /* the most that one judgement can change one contribution; accuracy: 1 */
   double step_seconds;  /* median of steps */
-  double total_seconds; /* like report.skipped, of all processes that trained the run */
+  double total_seconds; /* like report.skipped, of all processes that trained the run; of a fork
+                           its own */
   double output_difference;     /* output check: ||policy - plain|| / ||plain|| of the outputs on a
                                    fixed probe batch, same weights */
   size_t memory_bytes;          /* weights, optimizer, activations, workspace */

@@ -4,6 +4,10 @@
 
 #include "train/network.h"
 
+/* Losses of a step that a slot of the queue holds: with more micro-batches the host waits for each.
+ */
+enum { MOST_LOSSES = MPT_FETCH_BYTES / sizeof(double) };
+
 typedef struct training {
   const train_options *options;
   const workload *w;
@@ -22,8 +26,10 @@ typedef struct training {
   float *learning_rate;  /* of this step */
   uint32_t *bits;        /* of an amax */
 
-  int64_t step; /* begun so far */
-  char *origin; /* what it is trained on (checkpoint_origin), NULL where nothing is saved */
+  int64_t step;       /* begun so far */
+  int64_t first_step; /* of this process */
+  int64_t until;      /* the step to stop before */
+  char *origin;       /* what it is trained on (checkpoint_origin), NULL where nothing is saved */
   char training_hash[65];       /* of the workload's part of that */
   int64_t skipped;              /* steps, in all processes of the run */
   double began, seconds_before; /* host time; and what earlier processes took */
@@ -58,6 +64,8 @@ static inline int64_t train_output_columns(const training *t) {
 
 /* metrics.c: metrics on the held-out data, and the output check. */
 mpt_status train_evaluate(training *t, train_result *result, mpt_error *error);
+/* The loss alone, in the policy's formats, between steps. */
+mpt_status train_held_out_loss(training *t, double *loss, mpt_error *error);
 /* MPT_ERROR_ARGUMENT when the metric does not fit the loss. */
 mpt_status train_check_metric(const workload *w, const dataset_info *info, mpt_error *error);
 
@@ -70,6 +78,8 @@ mpt_status checkpoint_save(const training *t, const char *path, bool weights_onl
 mpt_status checkpoint_load_weights(training *t, const char *path, mpt_error *error);
 /* *found says whether there was one; it must be of the same run, or options->force. */
 mpt_status checkpoint_resume(training *t, const char *path, bool *found, mpt_error *error);
+/* Begins a fork (trainer.h). MPT_ERROR_MISMATCH names what differs from the trajectory. */
+mpt_status checkpoint_fork(training *t, const char *path, mpt_error *error);
 
 /* checkpoint_origin.c: t->origin, what a run is trained on, a line "key=value" for each fact. */
 mpt_status checkpoint_origin(training *t, mpt_error *error);
@@ -81,11 +91,16 @@ mpt_status train_save_batches(training *t, const char *path, mpt_error *error);
  * result->report where the first value was not finite. */
 mpt_status train_diagnose(training *t, const char *what, train_result *result, mpt_error *error);
 
+/* training_open.c: checks the options, takes all memory, and sets initial weights or a
+ * checkpoint's. Closed by training_close in any case. */
+mpt_status training_open(training *t, const train_options *options, mpt_error *error);
+void training_close(training *t);
+/* Labels, losses and targets on the device. */
+mpt_status train_take_device_memory(training *t, mpt_error *error);
+
 /* trainer.c */
 /* What the run took so far, in all processes. */
 double training_seconds(const training *t);
-/* Labels, losses and targets on the device. */
-mpt_status train_take_device_memory(training *t, mpt_error *error);
 /* Fills the batch of a pass, and hands it to the network. */
 mpt_status train_pass_begin(training *t, int64_t step, int64_t micro, mpt_error *error);
 /* Hands the first `samples` of t->batch to the network, and its labels to the device. */
