@@ -6,6 +6,8 @@
 #include "cli/commands.h"
 #include "report/report.h"
 #include "store/notes.h"
+#include "store/run_definition.h"
+#include "store/run_reference.h"
 #include "tiny_search.h"
 #include <fcntl.h>
 #include <jansson.h>
@@ -35,6 +37,10 @@ static const wrong_note wrong_notes[] = {
     {"definition", "{\"name\": \"a\", \"name\": \"b\"}", "the note 'definition' is no JSON"},
     {"definition", "{\"started\": 1e30}", "started is not a time"},
     {"definition", "{\"target\": {\"times\": 3}}", "target.times is not a text"},
+    {"definition", "{\"metric\": \"speed\"}", "metric is not a metric"},
+    {"definition", "{\"metric_over\": \"all\"}", "metric_over is not held_out or population"},
+    {"definition", "{\"budget\": {\"of\": \"metric\"}}", "budget.of is not error"},
+    {"definition", "{\"versions\": {\"cpu_numerics\": -1}}", "cpu_numerics is not a count"},
     {"layers", "[{\"name\": \"a\"}, 3]", "[1] is not an object"},
     {"layers", "[{\"shape\": []}]", "[0].name is not a layer's name"},
     {"layers", "[{\"name\": \"a\", \"shape\": [3, -1]}]", "[0].shape[1] is not a count"},
@@ -65,15 +71,37 @@ static void assert_damage(mpt_status status, const mpt_error *error, const char 
     fail_msg("'%s' is not said: status %s, '%s'", words, mpt_status_name(status), error->message);
 }
 
+/* By whoever reads notes of that kind. */
+static mpt_status read_note(store *s, const char *name, mpt_error *error) {
+  json_t *note = NULL;
+  bool found = false;
+  store_definition definition;
+  store_layers layers;
+  store_reference reference;
+  mpt_status status;
+  if (strcmp(name, "definition") == 0) {
+    status = store_get_definition(s, &definition, &found, error);
+    store_definition_clear(&definition);
+  } else if (strcmp(name, "layers") == 0) {
+    status = store_get_layers(s, &layers, &found, error);
+    store_layers_clear(&layers);
+  } else if (strcmp(name, "reference") == 0) {
+    status = store_get_reference(s, &reference, &found, error);
+    store_reference_clear(&reference);
+  } else {
+    status = store_read_note(s, name, &note, error);
+    assert_null(note);
+  }
+  assert_false(found);
+  return status;
+}
+
 static void a_note_is_checked_by_its_kind(void **state) {
   for (size_t i = 0; i < sizeof wrong_notes / sizeof wrong_notes[0]; i++) {
     mpt_error error = {0};
-    json_t *note = NULL;
     store *s = fixture_open(*state, STORE_WRITE);
     assert_int_equal(store_set(s, wrong_notes[i].name, wrong_notes[i].json, NULL), MPT_OK);
-    assert_damage(store_read_note(s, wrong_notes[i].name, &note, &error), &error,
-                  wrong_notes[i].words);
-    assert_null(note);
+    assert_damage(read_note(s, wrong_notes[i].name, &error), &error, wrong_notes[i].words);
     store_close(s);
   }
 }

@@ -1,9 +1,8 @@
 /* The whole search runs on every kind of network: convolutions, a GPT, formats for each GEMM, pins,
  * another reference. Small enough for a second; what it finds is checked where it must be so. */
 #include "base/file.h"
-#include "store/store.h"
+#include "store/run_reference.h"
 #include "tuner/tuner.h"
-#include <jansson.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -108,14 +107,12 @@ static double metric_of(store *s, const char *policy, long long seed) {
   return metric;
 }
 
-static json_t *note(store *s, const char *name) {
-  char *text = NULL;
-  assert_int_equal(store_get(s, name, &text, NULL), MPT_OK);
-  assert_non_null(text);
-  json_t *json = json_loads(text, 0, NULL);
-  free(text);
-  assert_non_null(json);
-  return json;
+static store_reference reference_of(store *s) {
+  store_reference reference;
+  bool found = false;
+  assert_int_equal(store_get_reference(s, &reference, &found, NULL), MPT_OK);
+  assert_true(found);
+  return reference;
 }
 
 static const tuner_row *row_of(const tuner_summary *summary, const char *policy) {
@@ -136,8 +133,8 @@ static void what_is_said_is_of_fresh_pairs(void **state) {
   store_attempt *attempts = NULL;
   int count = 0, looked = 0;
   assert_int_equal(store_all_attempts(s, &attempts, &count, NULL), MPT_OK);
-  json_t *reference = note(s, "reference");
-  const char *base = json_string_value(json_object_get(reference, "policy"));
+  store_reference reference = reference_of(s);
+  const char *base = reference.policy;
   for (int i = 0; i < count; i++) {
     const tuner_row *row = row_of(&t.summary, attempts[i].policy);
     double own = 0, other = 0;
@@ -165,7 +162,7 @@ static void what_is_said_is_of_fresh_pairs(void **state) {
   }
   assert_true(looked > 0);
   free(attempts);
-  json_decref(reference);
+  store_reference_clear(&reference);
   store_close(s);
   finish(&t);
 }
@@ -175,15 +172,12 @@ static void a_network_of_convolutions_is_tuned(void **state) {
   tuned t = {0};
   tune(cnn, "", &t);
   assert_true(t.summary.found);
-  char *reference = NULL, *scores = NULL, name[80];
+  char *scores = NULL, name[80];
   store *s = NULL;
   assert_int_equal(store_open(t.directory, STORE_READ, &s, NULL), MPT_OK);
-  assert_int_equal(store_get(s, "reference", &reference, NULL), MPT_OK);
-  assert_non_null(reference);
-  const char *observed = strstr(reference, "\"observed\": \"");
-  assert_non_null(observed);
-  snprintf(name, sizeof name, "scores %.64s", observed + strlen("\"observed\": \""));
-  free(reference);
+  store_reference reference = reference_of(s);
+  snprintf(name, sizeof name, "scores %.64s", reference.observed);
+  store_reference_clear(&reference);
   assert_int_equal(store_get(s, name, &scores, NULL), MPT_OK);
   store_close(s);
   assert_non_null(scores);

@@ -1,8 +1,11 @@
 #include "tuner/evidence.h"
 #include "base/error.h"
-#include "store/notes.h"
+#include "store/run_definition.h"
+#include "store/run_reference.h"
+#include "workload/workload.h"
 #include <gsl/gsl_statistics_double.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -295,53 +298,43 @@ mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *
 
 /* ---- the run that a store is about ---- */
 
-static const char *text_of(const json_t *object, const char *name) {
-  const char *text = json_string_value(json_object_get(object, name));
-  return text == NULL ? "" : text;
-}
-
-static double number_of(const json_t *object, const char *name, double otherwise) {
-  const json_t *value = json_object_get(object, name);
-  return json_is_number(value) ? json_number_value(value) : otherwise;
-}
-
-static void read_rule(const json_t *definition, evidence_records *r) {
-  const json_t *budget = json_object_get(definition, "budget");
-  const double pairs = number_of(definition, "pairs", VERIFY_DEFAULT_PAIRS);
+static void read_rule(const store_definition *d, evidence_records *r) {
   r->rule = (verify_rule){
-      .budget = number_of(budget, "worse_by", NAN),
-      .relative = json_is_true(json_object_get(budget, "relative")),
-      .population = strcmp(text_of(definition, "metric_over"), "population") == 0,
-      .alpha = number_of(definition, "alpha", 0.05),
-      .most_diverged = number_of(budget, "max_diverged", NAN),
+      .budget = d->budget.worse_by,
+      .relative = d->budget.relative,
+      .population = d->over_population,
+      .alpha = isnan(d->alpha) ? 0.05 : d->alpha,
+      .most_diverged = d->budget.max_diverged,
   };
-  r->of_error = strcmp(text_of(budget, "of"), "error") == 0;
-  r->rule.higher_is_better =
-      !r->of_error && json_is_true(json_object_get(definition, "metric_higher_is_better"));
-  r->in_steps = strcmp(text_of(definition, "metric"), "loss") != 0;
-  r->most_pairs = pairs >= 4 && pairs <= VERIFY_MOST_PAIRS ? (int)pairs : VERIFY_DEFAULT_PAIRS;
-  snprintf(r->condition, sizeof r->condition, "%s", text_of(definition, "condition"));
+  r->of_error = d->budget.of_error;
+  r->rule.higher_is_better = !r->of_error && d->metric_higher_is_better;
+  r->in_steps = d->metric != METRIC_LOSS;
+  r->most_pairs =
+      d->pairs >= 4 && d->pairs <= VERIFY_MOST_PAIRS ? (int)d->pairs : VERIFY_DEFAULT_PAIRS;
+  snprintf(r->condition, sizeof r->condition, "%s", d->condition == NULL ? "" : d->condition);
 }
 
 /* As the search noted it, or, before it did, the policy that was trained as the reference. */
-static void find_reference(const json_t *note, evidence_records *r) {
-  snprintf(r->reference, sizeof r->reference, "%s", text_of(note, "policy"));
+static void find_reference(const store_reference *note, evidence_records *r) {
+  snprintf(r->reference, sizeof r->reference, "%s", note->policy == NULL ? "" : note->policy);
   for (int i = 0; i < r->evaluation_count && r->reference[0] == '\0'; i++)
     if (strcmp(r->evaluations[i].purpose, "reference") == 0)
       memcpy(r->reference, r->evaluations[i].policy, sizeof r->reference);
 }
 
 mpt_status evidence_load(store *s, evidence_records *r, mpt_error *error) {
-  json_t *definition = NULL, *reference = NULL;
+  store_definition definition = {0};
+  store_reference reference = {0};
+  bool found;
   mpt_status status = MPT_OK;
   *r = (evidence_records){0};
-  MPT_TRY(store_read_note(s, "definition", &definition, error));
-  MPT_TRY(store_read_note(s, "reference", &reference, error));
-  read_rule(definition, r);
+  MPT_TRY(store_get_definition(s, &definition, &found, error));
+  MPT_TRY(store_get_reference(s, &reference, &found, error));
+  read_rule(&definition, r);
   MPT_TRY(evidence_load_records(s, r, error));
-  find_reference(reference, r);
+  find_reference(&reference, r);
 fail:
-  json_decref(definition);
-  json_decref(reference);
+  store_definition_clear(&definition);
+  store_reference_clear(&reference);
   return status;
 }

@@ -52,17 +52,6 @@ json_t *loss_scale_json(mpt_loss_scale_policy scale) {
                                                          : mpt_json_real((double)scale.initial));
 }
 
-bool formats_has_gemm(const json_t *layers, const char *name) {
-  size_t i;
-  json_t *row;
-  json_array_foreach(layers, i, row) {
-    const char *own = json_string_value(json_object_get(row, "name"));
-    if (own != NULL && strcmp(own, name) == 0)
-      return json_is_true(json_object_get(row, "gemm"));
-  }
-  return true;
-}
-
 /* "MODE INITIAL", as the store has it. */
 static json_t *scale_of(const char *text) {
   mpt_loss_scale_policy scale = {.initial = 0};
@@ -84,21 +73,21 @@ static json_t *scale_of(const char *text) {
 }
 
 /* `line` is taken apart. */
-static void add_line(char *line, const json_t *all, json_t **layers, json_t **scale) {
+static void add_line(char *line, const store_layers *all, json_t **layers, json_t **scale) {
   char *space = strchr(line, ' ');
   if (space == NULL)
     return;
   *space = '\0';
   mpt_layer_policy formats;
   if (mpt_layer_policy_parse(space + 1, &formats, NULL) == MPT_OK) {
-    mpt_json_set(layers, line, formats_json(&formats, formats_has_gemm(all, line)));
+    mpt_json_set(layers, line, formats_json(&formats, store_layers_has_gemm(all, line)));
   } else if (strcmp(line, "loss_scale") == 0) {
     json_decref(*scale);
     *scale = scale_of(space + 1);
   }
 }
 
-json_t *assignment_json(const char *text, const json_t *layers) {
+json_t *assignment_json(const char *text, const store_layers *layers) {
   if (text == NULL)
     return json_null();
   json_t *object = json_object(), *scale = json_null();

@@ -3,17 +3,15 @@
 #define FORMATS_JSON_H
 
 #include "mptune/mptune.h"
+#include "store/run_definition.h"
 #include <jansson.h>
 
 /* `gemm`: whether the layer has GEMMs; without them only the text says its format. */
 json_t *formats_json(const mpt_layer_policy *formats, bool gemm);
 /* Of a text that the store holds; null where it is NULL or no layer's formats. */
 json_t *formats_json_of(const char *text, bool gemm);
-/* Of the layers in the note of that name; true for one that it does not name, so that nothing of it
- * is left out. */
-bool formats_has_gemm(const json_t *layers, const char *name);
 json_t *loss_scale_json(mpt_loss_scale_policy scale);
-/* A policy's canonical text (store_policy); `layers` is the note of that name. */
-json_t *assignment_json(const char *text, const json_t *layers);
+/* A policy's canonical text (store_policy); `layers`: those of the run. */
+json_t *assignment_json(const char *text, const store_layers *layers);
 
 #endif

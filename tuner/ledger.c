@@ -3,17 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-mpt_status ledger_note(ledger *l, const char *name, const char *json, mpt_error *error) {
-  if (!l->owner) {
-    char *there = NULL;
-    MPT_RETURN_IF_FAILED(store_get(l->store, name, &there, error));
-    free(there);
-    if (there != NULL)
-      return MPT_OK;
-  }
-  return store_set(l->store, name, json, error);
-}
-
 static mpt_status open_store(ledger *l, const problem *p, mpt_error *error) {
   MPT_RETURN_IF_FAILED(store_open(p->options->run, STORE_WRITE, &l->store, error));
   MPT_RETURN_IF_FAILED(definition_note(l, p, error));

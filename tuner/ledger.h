@@ -29,9 +29,6 @@ typedef struct ledger {
  * after a failure. */
 mpt_status ledger_open(ledger *l, const problem *p, bool owner, mpt_error *error);
 void ledger_close(ledger *l);
-/* store_set, but a note that is there stays unless this is the run's owner. */
-mpt_status ledger_note(ledger *l, const char *name, const char *json, mpt_error *error);
-
 /* ---- definition.c: what the run is about, in its notes ---- */
 /* A run directory belongs to one training definition; budget, pins, exclusions and target may
  * change. MPT_ERROR_MISMATCH where it has another. */

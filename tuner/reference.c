@@ -1,10 +1,8 @@
 /* Stage 1: the reference under R seeds: its metric, the metric's noise, and whether the budget can
  * be told from that noise. */
 #include "base/error.h"
-#include "base/json.h"
 #include "base/progress.h"
-#include "base/text.h"
-#include "store/notes.h"
+#include "store/run_reference.h"
 #include "tuner/search.h"
 #include <gsl/gsl_statistics_double.h>
 #include <math.h>
@@ -13,21 +11,22 @@
 #include <string.h>
 
 static mpt_status note_reference(search *s, const char *noise_note, mpt_error *error) {
-  json_t *seeds = json_array(), *metrics = json_array();
-  for (int i = 0; i < s->ledger.reference_seeds; i++) {
-    mpt_json_append(&seeds, json_integer((json_int_t)s->ledger.reference_seed[i]));
-    mpt_json_append(&metrics, mpt_json_real(s->ledger.reference_metric[i]));
-  }
-  json_t *note = mpt_json_pack(
-      "{s:s,s:s,s:o,s:o,s:f,s:f,s:s,s:f,s:f}", "policy", s->ledger.reference.hash, "observed",
-      s->ledger.observed_key, "seeds", seeds, "metrics", metrics, "metric_mean",
-      s->model.reference_mean, "metric_deviation", s->model.reference_deviation, "noise_note",
-      noise_note, "step_seconds", s->ledger.reference.seconds, "margin", s->model.margin);
-  char *text = NULL;
-  MPT_RETURN_IF_FAILED(mpt_json_dump(note, 0, "the reference's record", &text, error));
-  mpt_status status = ledger_note(&s->ledger, "reference", text, error);
-  free(text);
-  return status;
+  const ledger *l = &s->ledger;
+  int64_t seeds[WORKLOAD_MAX_SEEDS];
+  for (int i = 0; i < l->reference_seeds; i++)
+    seeds[i] = (int64_t)l->reference_seed[i];
+  const store_reference note = {.policy = l->reference.hash,
+                                .observed = l->observed_key,
+                                .seeds = seeds,
+                                .metrics = l->reference_metric,
+                                .seed_count = l->reference_seeds,
+                                .metric_count = l->reference_seeds,
+                                .metric_mean = s->model.reference_mean,
+                                .metric_deviation = s->model.reference_deviation,
+                                .noise_note = noise_note,
+                                .step_seconds = l->reference.seconds,
+                                .margin = s->model.margin};
+  return store_put_reference(l->store, &note, !l->owner, error);
 }
 
 static mpt_status reference_failed(const search *s, const store_evaluation *e, mpt_error *error) {

@@ -1,7 +1,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/commands.h"
-#include "store/notes.h"
+#include "store/run_definition.h"
 #include "tuner/change.h"
 #include "tuner/evidence.h"
 #include "tuner/formats_json.h"
@@ -43,7 +43,7 @@ static void mark_dominated(point *points, int count) {
   }
 }
 
-static json_t *point_json(const point *p, const json_t *layers) {
+static json_t *point_json(const point *p, const store_layers *layers) {
   json_t *json =
       mpt_json_pack("{s:s,s:s,s:f,s:b,s:o}", "label", p->policy->label, "policy", p->policy->hash,
                     "step_seconds", p->seconds, "measured", (int)p->measured, "assignment",
@@ -68,7 +68,7 @@ static void add_row(const evidence_records *r, const point *p, cli_table *table)
 }
 
 static void print(const cli_values *values, const evidence_records *r, const point *points,
-                  int count, bool measured, const json_t *layers) {
+                  int count, bool measured, const store_layers *layers) {
   json_t *rows = json_array();
   cli_table table = {.columns = 5};
   cli_table_row(&table,
@@ -91,16 +91,15 @@ static void print(const cli_values *values, const evidence_records *r, const poi
 
 /* The device that the search measured on; "" where times are predicted. */
 static mpt_status find_device(store *s, char device[256], mpt_error *error) {
-  json_t *definition = NULL;
-  device[0] = '\0';
-  MPT_RETURN_IF_FAILED(store_read_note(s, "definition", &definition, error));
-  if (definition == NULL)
+  store_definition definition;
+  bool found = false;
+  MPT_RETURN_IF_FAILED(store_get_definition(s, &definition, &found, error));
+  const char *times = definition.target.times;
+  snprintf(device, 256, "%s", times == NULL ? "" : times);
+  store_definition_clear(&definition);
+  if (!found)
     return mpt_fail(error, MPT_ERROR_NOT_FOUND,
                     "the run has no definition yet; let mptune tune continue");
-  const json_t *times = json_object_get(json_object_get(definition, "target"), "times");
-  if (json_is_string(times))
-    snprintf(device, 256, "%s", json_string_value(times));
-  json_decref(definition);
   return MPT_OK;
 }
 
@@ -121,13 +120,14 @@ static mpt_status show(const cli_values *values, store *s, mpt_error *error) {
   evidence_records r = {0};
   store_policy *policies = NULL;
   point *points = NULL;
-  json_t *layers = NULL;
+  store_layers layers = {0};
+  bool found = false;
   char device[256];
   int count = 0;
   mpt_status status = MPT_OK;
   MPT_TRY(find_device(s, device, error));
   MPT_TRY(evidence_load(s, &r, error));
-  MPT_TRY(store_read_note(s, "layers", &layers, error));
+  MPT_TRY(store_get_layers(s, &layers, &found, error));
   MPT_TRY(store_all_policies(s, &policies, &count, error));
   if ((points = calloc((size_t)count + 1, sizeof *points)) == NULL) {
     status = mpt_fail_memory(error, "the frontier", 0);
@@ -141,13 +141,13 @@ static mpt_status show(const cli_values *values, store *s, mpt_error *error) {
   }
   mark_dominated(points, count);
   qsort(points, (size_t)count, sizeof *points, by_time);
-  print(values, &r, points, count, device[0] != '\0', layers);
+  print(values, &r, points, count, device[0] != '\0', &layers);
 fail:
   for (int i = 0; i < count; i++)
     free(policies[i].assignment);
   free(points);
   free(policies);
-  json_decref(layers);
+  store_layers_clear(&layers);
   evidence_clear(&r);
   return status;
 }

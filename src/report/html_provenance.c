@@ -7,14 +7,13 @@
 #include <time.h>
 
 static void add_claims(const report_data *d, mpt_text *page) {
-  const json_t *target = json_object_get(d->definition, "target");
-  const char *device = member_text(target, "device", member_text(target, "name", "the target"));
-  const char *metric = member_text(d->definition, "metric", "metric");
+  const store_target *target = &d->definition.target;
+  const store_proxy *proxy = &d->definition.proxy;
   mpt_text_add(page, "<section id=\"claims\"><h2>What is measured, what is predicted</h2><dl>");
   html_add(page,
            "<dt>Measured<dd>The %s of every run and its noise between seeds; by how much a policy "
            "is worse, with its bounds; overflow, divergence, statistics. %s",
-           metric,
+           report_metric(d),
            report_on_gpu(d)
                ? "Formats and products are the GPU’s own."
                : "Formats are emulated bit for bit in conversion; products are accumulated in "
@@ -24,19 +23,19 @@ static void add_claims(const report_data *d, mpt_text *page) {
              "<dt>Predicted<dd>Every step time on %s%s, from times of single operations in the "
              "device profile <code>%s</code>; so are ratios of step times, the time saved by a "
              "layer’s format, and when tuning pays back.",
-             device, member_true(target, "synthetic") ? ", which does not exist" : "",
-             member_text(target, "name", "unknown"));
+             report_device(d, "the target"), target->synthetic ? ", which does not exist" : "",
+             target->name == NULL ? "unknown" : target->name);
   else
-    html_add(page, "<dt>Measured too<dd>Every step time, on %s.", device);
+    html_add(page, "<dt>Measured too<dd>Every step time, on %s.", report_device(d, "the target"));
   mpt_text_add(page,
                "<dt>Predicted, then measured<dd>What a policy would cost in the metric, while the "
                "search chose what to train: such figures rank, they prove nothing. The verdict "
                "rests on measurements alone.");
-  if (member_true(json_object_get(d->definition, "proxy"), "priced"))
+  if (proxy->priced)
     html_add(page,
              "<dt>Not measured<dd>Accuracy at the size that times are for: %s. It was verified on "
              "the model as given, a proxy.",
-             member_text(json_object_get(d->definition, "proxy"), "text", "a larger model"));
+             proxy->text == NULL ? "a larger model" : proxy->text);
   mpt_text_add(page, "</dl></section>");
 }
 
@@ -88,10 +87,10 @@ static void add_fact(mpt_text *page, const char *name, const char *value) {
     html_add(page, "<tr><th>%s<td class=\"word\">%s</tr>", name, value);
 }
 
-static void add_whole(mpt_text *page, const char *name, double value) {
+static void add_whole(mpt_text *page, const char *name, int64_t value) {
   char text[32];
-  snprintf(text, sizeof text, "%.0f", value);
-  add_fact(page, name, isfinite(value) ? text : NULL);
+  snprintf(text, sizeof text, "%lld", (long long)value);
+  add_fact(page, name, value >= 0 ? text : NULL);
 }
 
 static void add_seeds(const report_data *d, mpt_text *page) {
@@ -116,49 +115,49 @@ static void add_seeds(const report_data *d, mpt_text *page) {
 }
 
 static void add_versions(const report_data *d, mpt_text *page) {
-  const char *name;
-  json_t *value;
-  json_object_foreach(json_object_get(d->definition, "versions"), name, value) {
-    if (json_is_string(value))
-      add_fact(page, name, json_string_value(value));
-    else if (json_is_number(value))
-      add_whole(page, name, json_number_value(value));
-  }
+  const store_versions *v = &d->definition.versions;
+  add_fact(page, "mptune", v->mptune);
+  add_fact(page, "backend", v->backend);
+  add_whole(page, "cpu_numerics", v->cpu_numerics);
+  add_whole(page, "cuda_numerics", v->cuda_numerics);
+  add_fact(page, "compiler", v->compiler);
+  add_fact(page, "gsl", v->gsl);
+  add_fact(page, "os", v->os);
+  add_fact(page, "cpu", v->cpu);
+  add_fact(page, "gpu", v->gpu);
 }
 
 void html_provenance(const report_data *d, mpt_text *page) {
-  const json_t *target = json_object_get(d->definition, "target");
-  const double started = member_number(d->definition, "started");
+  const store_definition *x = &d->definition;
   char stamp[32] = "";
   add_claims(d, page);
   add_use(d, page);
-  if (isfinite(started)) {
-    const time_t at = (time_t)started;
+  if (x->started >= 0) {
+    const time_t at = (time_t)x->started;
     struct tm utc;
     gmtime_r(&at, &utc);
     strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M UTC", &utc);
   }
   mpt_text_add(page, "<section id=\"provenance\"><h2>Made with</h2><div class=\"scroll\">"
                      "<table class=\"facts\"><tbody>");
-  add_fact(page, "command", member_text(d->definition, "command", NULL));
-  add_fact(page, "workload", member_text(d->definition, "workload_path", NULL));
-  add_fact(page, "target", member_text(target, "name", NULL));
-  add_fact(page, "device", member_text(target, "device", NULL));
-  add_fact(page, "reference", member_text(d->definition, "reference", NULL));
-  add_fact(page, "budget", member_text(json_object_get(d->definition, "budget"), "text", NULL));
-  add_whole(page, "steps", member_number(d->definition, "steps"));
-  add_whole(page, "seed", member_number(d->definition, "seed"));
+  add_fact(page, "command", x->command);
+  add_fact(page, "workload", x->workload_path);
+  add_fact(page, "target", x->target.name);
+  add_fact(page, "device", x->target.device);
+  add_fact(page, "reference", x->reference);
+  add_fact(page, "budget", x->budget.text);
+  add_whole(page, "steps", x->steps);
+  add_whole(page, "seed", x->seed);
   add_seeds(d, page);
-  add_whole(page, "threads", member_number(d->definition, "threads"));
+  add_whole(page, "threads", x->threads);
   add_fact(page, "started", stamp);
   add_versions(d, page);
-  add_fact(page, "training hash", member_text(d->definition, "training_hash", NULL));
-  add_fact(page, "data hash", member_text(d->definition, "data_hash", NULL));
+  add_fact(page, "training hash", x->training_hash);
+  add_fact(page, "data hash", x->data_hash);
   add_fact(page, "policy hash", member_text(d->winner, "policy", NULL));
   mpt_text_add(page, "</tbody></table></div>");
-  const char *workload = member_text(d->definition, "workload_text", NULL);
-  if (workload != NULL)
+  if (x->workload_text != NULL)
     html_add(page, "<details><summary>The workload file</summary><pre>%s</pre></details>",
-             workload);
+             x->workload_text);
   mpt_text_add(page, "</section>");
 }

@@ -20,8 +20,7 @@ void html_policies(const report_data *d, mpt_text *page) {
   html_add(page,
            "<thead><tr><th>policy<th>step (%s)%h<th>of reference<th>%s<th>worse by<th>between"
            "<th>pairs%h<th class=\"word\">verdict</tr></thead><tbody>",
-           report_times(d), d->predicted ? "" : "<th>predicted",
-           member_text(d->definition, "metric", "metric"),
+           report_times(d), d->predicted ? "" : "<th>predicted", report_metric(d),
            report_has_memory(rows) ? "<th>memory" : "");
   size_t i;
   json_t *json;
@@ -41,7 +40,7 @@ void html_policies(const report_data *d, mpt_text *page) {
       "<p class=\"beside\">The %s is the mean over a policy’s own pairs, which need not have "
       "the seeds of another’s; <em>worse by</em> compares it with the reference under the same "
       "ones.</p>",
-      member_text(d->definition, "metric", "metric"));
+      report_metric(d));
 }
 
 /* One look, as verification saw it: over the pairs that there were then. */
@@ -98,10 +97,10 @@ void html_verification(const report_data *d, mpt_text *page) {
     mpt_text_add(page, "<p>No policy was verified.</p></section>");
     return;
   }
-  const double steps = member_number(d->definition, "evaluation_steps");
+  const long long steps = d->definition.evaluation_steps;
   char length[40] = "";
-  if (isfinite(steps))
-    snprintf(length, sizeof length, " of %.0f steps", steps);
+  if (steps >= 0)
+    snprintf(length, sizeof length, " of %lld steps", steps);
   html_add(
       page,
       "<p>Measured in fresh training runs%s, each paired with one of the "
@@ -179,7 +178,7 @@ void html_evaluations(const report_data *d, mpt_text *page) {
            "formats; “fp32 forward” is the same weights without them. Output difference: how far "
            "the outputs are from the reference’s on a fixed batch. Step and total are times of the "
            "machine that trained%s.</p>",
-           member_text(d->definition, "metric", "metric"),
+           report_metric(d),
            report_on_gpu(d)
                ? ""
                : ", where narrow formats are emulated: they say nothing about the target");
@@ -188,7 +187,7 @@ void html_evaluations(const report_data *d, mpt_text *page) {
            "<thead><tr><th>#<th class=\"word\">policy<th class=\"word\">for<th>seed<th>steps<th>%s"
            "<th>worse by<th>fp32 forward<th>output difference<th>step here<th>total"
            "<th class=\"word\">result</tr></thead><tbody>",
-           member_text(d->definition, "metric", "metric"));
+           report_metric(d));
   for (int i = 0; i < d->evaluation_count; i++)
     add_evaluation(d, &d->evaluations[i], page);
   table_end(page);

@@ -83,9 +83,10 @@ static mpt_status load_note(store *s, const char *name, json_t **note, json_t *e
 }
 
 static mpt_status load_notes(store *s, report_data *d, mpt_error *error) {
-  MPT_RETURN_IF_FAILED(load_note(s, "definition", &d->definition, json_object(), error));
-  MPT_RETURN_IF_FAILED(load_note(s, "layers", &d->layers_note, json_array(), error));
-  MPT_RETURN_IF_FAILED(load_note(s, "reference", &d->reference, json_object(), error));
+  bool found;
+  MPT_RETURN_IF_FAILED(store_get_definition(s, &d->definition, &d->has_definition, error));
+  MPT_RETURN_IF_FAILED(store_get_layers(s, &d->layers_note, &found, error));
+  MPT_RETURN_IF_FAILED(store_get_reference(s, &d->reference, &d->has_reference, error));
   MPT_RETURN_IF_FAILED(load_note(s, "sensitivity", &d->sensitivity, json_array(), error));
   MPT_RETURN_IF_FAILED(load_note(s, "trajectory", &d->trajectory, json_array(), error));
   return load_note(s, "winner", &d->winner, json_object(), error);
@@ -98,7 +99,6 @@ static mpt_status find_reference(report_data *d, mpt_error *error) {
   size_t count = 0;
   if (metrics == NULL)
     return mpt_fail_memory(error, "the reference's metrics", 0);
-  snprintf(d->observed, sizeof d->observed, "%s", member_text(d->reference, "observed", ""));
   for (int i = 0; i < d->evaluation_count; i++) {
     const store_evaluation *e = &d->evaluations[i];
     const bool here = strcmp(e->condition, d->records.condition) == 0;
@@ -107,13 +107,11 @@ static mpt_status find_reference(report_data *d, mpt_error *error) {
       continue;
     metrics[count++] = e->metric;
   }
-  d->reference_mean =
-      count > 0 ? gsl_stats_mean(metrics, 1, count) : member_number(d->reference, "metric_mean");
+  d->reference_mean = count > 0 ? gsl_stats_mean(metrics, 1, count) : d->reference.metric_mean;
   d->reference_deviation =
-      count > 1 ? gsl_stats_sd(metrics, 1, count) : member_number(d->reference, "metric_deviation");
+      count > 1 ? gsl_stats_sd(metrics, 1, count) : d->reference.metric_deviation;
   free(metrics);
-  d->predicted =
-      !json_is_false(json_object_get(json_object_get(d->definition, "target"), "predicted"));
+  d->predicted = d->definition.target.predicted;
   return MPT_OK;
 }
 
@@ -175,36 +173,34 @@ static const json_t *reason_of(const report_data *d, const char *layer) {
   return NULL;
 }
 
-static void shape_text(const json_t *shape, double rows, char *text, size_t size) {
-  size_t i, used = 0;
-  json_t *dimension;
+static void shape_text(const store_layer *layer, char *text, size_t size) {
+  size_t used = 0;
   text[0] = '\0';
-  json_array_foreach(shape, i, dimension) {
+  for (int i = 0; i < layer->rank; i++) {
     const int n = snprintf(text + used, size - used, "%s%lld", i == 0 ? "" : " × ",
-                           (long long)json_integer_value(dimension));
+                           (long long)layer->shape[i]);
     if (n < 0 || (size_t)n >= size - used)
       return;
     used += (size_t)n;
   }
-  if (rows > 0)
-    snprintf(text + used, size - used, "%s%.0f rows", used > 0 ? ", " : "", rows);
+  if (layer->rows > 0)
+    snprintf(text + used, size - used, "%s%lld rows", used > 0 ? ", " : "", (long long)layer->rows);
 }
 
 static mpt_status make_layers(report_data *d, mpt_error *error) {
   const json_t *assignment = json_object_get(d->winner, "assignment");
-  d->layers = calloc(json_array_size(d->layers_note) + 1, sizeof *d->layers);
+  d->layers = calloc((size_t)d->layers_note.count + 1, sizeof *d->layers);
   if (d->layers == NULL)
     return mpt_fail_memory(error, "the layers", 0);
-  size_t i;
-  json_t *row;
-  json_array_foreach(d->layers_note, i, row) {
-    report_layer *layer = &d->layers[d->layer_count++];
-    layer->name = member_text(row, "name", "?");
-    layer->kind = member_text(row, "kind", "");
-    layer->unit = member_true(row, "unit");
-    layer->gemm = member_true(row, "gemm");
-    shape_text(json_object_get(row, "shape"), member_number(row, "rows"), layer->shape,
-               sizeof layer->shape);
+  d->layer_count = d->layers_note.count;
+  for (int i = 0; i < d->layer_count; i++) {
+    const store_layer *row = &d->layers_note.layers[i];
+    report_layer *layer = &d->layers[i];
+    layer->name = row->name;
+    layer->kind = row->kind == NULL ? "" : row->kind;
+    layer->unit = row->unit;
+    layer->gemm = row->gemm;
+    shape_text(row, layer->shape, sizeof layer->shape);
     const json_t *reason = reason_of(d, layer->name);
     layer->reason = json_string_value(json_object_get(reason, "reason"));
     layer->flip = json_string_value(json_object_get(reason, "flip"));
@@ -222,8 +218,8 @@ static mpt_status load_statistics(store *s, report_data *d, mpt_error *error) {
     if (strcmp(d->evaluations[i].policy, d->records.reference) == 0 &&
         strcmp(d->evaluations[i].condition, d->records.condition) == 0)
       key = d->evaluations[i].key; /* the first of them, where no note says which was observed */
-  if (d->observed[0] != '\0')
-    key = d->observed;
+  if (d->reference.observed != NULL && d->reference.observed[0] != '\0')
+    key = d->reference.observed;
   if (key == NULL)
     return MPT_OK;
   store_statistics *rows = NULL;
@@ -268,14 +264,14 @@ static void find_curves(report_data *d) {
 
 /* On the device that the definition names, where step times were measured at all. */
 static mpt_status load_times(store *s, report_data *d, mpt_error *error) {
-  const char *device = member_text(json_object_get(d->definition, "target"), "times", "");
+  const char *device = d->definition.target.times;
   d->measured = calloc((size_t)d->policy_count + 1, sizeof *d->measured);
   if (d->measured == NULL)
     return mpt_fail_memory(error, "the step times", 0);
   for (int i = 0; i < d->policy_count; i++) {
     store_time time = {0};
     bool found = false;
-    if (device[0] != '\0')
+    if (device != NULL && device[0] != '\0')
       MPT_RETURN_IF_FAILED(store_find_time(s, d->policies[i].hash, device, &found, &time, error));
     d->measured[i] = found && time.measured ? time.seconds : NAN;
     free(time.parts);
@@ -317,14 +313,16 @@ mpt_status report_data_load(const char *run, report_data *data, mpt_error *error
 void report_data_clear(report_data *data) {
   for (int i = 0; i < data->policy_count; i++)
     free(data->policies[i].assignment);
+  store_definition_clear(&data->definition);
+  store_layers_clear(&data->layers_note);
+  store_reference_clear(&data->reference);
   evidence_clear(&data->records);
   free(data->policies);
   free(data->conditions);
   free(data->points);
   free(data->measured);
   free(data->layers);
-  json_t *notes[] = {data->definition,  data->layers_note, data->reference,
-                     data->sensitivity, data->trajectory,  data->winner};
+  json_t *notes[] = {data->sensitivity, data->trajectory, data->winner};
   for (size_t i = 0; i < sizeof notes / sizeof notes[0]; i++)
     json_decref(notes[i]);
   *data = (report_data){0};

@@ -4,7 +4,8 @@
 #define REPORT_DATA_H
 
 #include "base/text.h"
-#include "store/store.h"
+#include "store/run_definition.h"
+#include "store/run_reference.h"
 #include "tuner/change.h"
 #include "tuner/evidence.h"
 #include <jansson.h>
@@ -37,7 +38,12 @@ typedef struct report_layer {
 typedef struct report_data {
   const char *run;
   /* The texts that the search left, never NULL: an empty object or array for none. */
-  json_t *definition, *layers_note, *reference, *sensitivity, *trajectory, *winner;
+  json_t *sensitivity, *trajectory, *winner;
+  /* Where there is none, all of it is none. */
+  store_definition definition;
+  store_layers layers_note;
+  store_reference reference;
+  bool has_definition, has_reference;
   store_policy *policies;
   evidence_records records;
   const store_evaluation *evaluations; /* those of the records */
@@ -47,7 +53,6 @@ typedef struct report_data {
   report_point *points; /* [policy_count], the fastest first */
   report_layer *layers;
   int layer_count;
-  char observed[65];                          /* key of the instrumented run; empty: not said */
   double reference_mean, reference_deviation; /* over the search's seeds, metric units; NaN */
   int elsewhere;  /* evaluations under other conditions: listed, compared with nothing */
   bool predicted; /* step times */
@@ -93,6 +98,9 @@ bool report_on_gpu(const report_data *data); /* where it was trained */
 /* What is said of the time that a format saves: never measured by itself. */
 const char *report_savings(const report_data *data);
 const char *report_times_of(const report_point *point);
+const char *report_name(const report_data *data); /* of the workload */
+const char *report_metric(const report_data *data);
+const char *report_device(const report_data *data, const char *otherwise);
 /* "0.5%", as the workload states it. */
 const char *report_budget(const report_data *data);
 /* "mptune train WORKLOAD --policy RUN/policy.yaml", as a shell takes it. */

@@ -16,7 +16,7 @@ static void add_head(const report_data *d, mpt_text *page) {
            "<meta name=\"color-scheme\" content=\"light dark\">"
            "<meta name=\"generator\" content=\"mptune %s\"><link rel=\"icon\" href=\"data:,\">"
            "<title>%s – mptune</title><style>%h</style></head><body><main>",
-           MPTUNE_VERSION, member_text(d->definition, "name", "run"), report_page_css);
+           MPTUNE_VERSION, report_name(d), report_page_css);
 }
 
 static void add_notes(const char *notes, mpt_text *page) {
@@ -32,7 +32,6 @@ static void add_notes(const char *notes, mpt_text *page) {
 
 static void add_verdict(const report_data *d, mpt_text *page) {
   report_verdict v;
-  const json_t *target = json_object_get(d->definition, "target");
   report_verdict_make(d, &v);
   page->failed = page->failed || v.sentence.failed || v.notes.failed;
   char word[32];
@@ -40,11 +39,10 @@ static void add_verdict(const report_data *d, mpt_text *page) {
   for (char *c = word; *c != '\0'; c++)
     if (*c == ' ')
       *c = '-';
-  html_add(page, "<header><p class=\"place\">mptune report</p><h1>%s</h1>",
-           member_text(d->definition, "name", "run"));
+  html_add(page, "<header><p class=\"place\">mptune report</p><h1>%s</h1>", report_name(d));
   html_add(page, "<p class=\"place\">%s, budget %s, reference %s</p></header>",
-           member_text(target, "device", member_text(target, "name", "device unknown")),
-           report_budget(d), member_text(d->definition, "reference", "unknown"));
+           report_device(d, "device unknown"), report_budget(d),
+           d->definition.reference == NULL ? "unknown" : d->definition.reference);
   html_add(page,
            "<section id=\"verdict\"><p class=\"sentence\"><span class=\"badge %s\">%s</span> ",
            word, v.word);
@@ -95,7 +93,7 @@ static void add_charts(const report_data *d, mpt_text *page) {
              "search’s of the others). Left is faster, down is "
              "more accurate; on the line "
              "through the frontier none is beaten in both. ",
-             report_times(d), member_text(d->definition, "metric", "metric"));
+             report_times(d), report_metric(d));
     add_absent(d, page);
     mpt_text_add(page, "</p><div class=\"chart\"><canvas id=\"frontier-chart\" role=\"img\" "
                        "aria-label=\"step time against loss of accuracy\"></canvas></div>");

@@ -28,7 +28,7 @@ static json_t *points_json(const report_data *d) {
         "times", report_times_of(p), "uniform", (int)p->uniform, "reference", (int)p->reference,
         "written", (int)p->written, "winner", (int)p->winner, "frontier", (int)p->frontier,
         "verdict", p->verdict, "assignment",
-        assignment_json(p->policy->assignment, d->layers_note));
+        assignment_json(p->policy->assignment, &d->layers_note));
     mpt_json_set(&json, "accuracy", evidence_json(&p->seen));
     mpt_json_append(&all, json);
   }
@@ -129,10 +129,10 @@ static json_t *winner_json(const report_data *d) {
   json_t *row;
   if (json_object_get(d->winner, "assignment") != NULL)
     mpt_json_set(&winner, "assignment",
-                 p == NULL ? json_null() : assignment_json(p->policy->assignment, d->layers_note));
+                 p == NULL ? json_null() : assignment_json(p->policy->assignment, &d->layers_note));
   json_array_foreach(json_object_get(d->winner, "reasons"), i, row) {
     json_t *reason = mpt_json_copy(row);
-    const bool gemm = formats_has_gemm(d->layers_note, member_text(row, "layer", ""));
+    const bool gemm = store_layers_has_gemm(&d->layers_note, member_text(row, "layer", ""));
     mpt_json_set(&reason, "formats", formats_json_of(member_text(row, "formats", NULL), gemm));
     mpt_json_append(&reasons, reason);
   }
@@ -144,12 +144,14 @@ static json_t *winner_json(const report_data *d) {
 }
 
 json_t *report_json(const report_data *d) {
-  return mpt_json_pack("{s:s,s:o,s:O,s:O,s:f,s:o,s:o,s:o,s:o,s:O,s:o,s:O}", "schema",
-                       "mptune/report@2", "verdict", verdict_json(d), "definition", d->definition,
-                       "reference", d->reference, "reference_metric", d->reference_mean, "winner",
-                       winner_json(d), "policies", points_json(d), "evaluations",
-                       evaluations_json(d), "layers", layers_json(d), "trajectory", d->trajectory,
-                       "verification", attempts_json(d), "sensitivity", d->sensitivity);
+  return mpt_json_pack(
+      "{s:s,s:o,s:o,s:o,s:f,s:o,s:o,s:o,s:o,s:O,s:o,s:O}", "schema", "mptune/report@2", "verdict",
+      verdict_json(d), "definition",
+      d->has_definition ? store_definition_json(&d->definition) : json_object(), "reference",
+      d->has_reference ? store_reference_json(&d->reference) : json_object(), "reference_metric",
+      d->reference_mean, "winner", winner_json(d), "policies", points_json(d), "evaluations",
+      evaluations_json(d), "layers", layers_json(d), "trajectory", d->trajectory, "verification",
+      attempts_json(d), "sensitivity", d->sensitivity);
 }
 
 /* ---- charts ---- */
@@ -178,9 +180,8 @@ static json_t *frontier_chart(const report_data *d) {
   }
   return mpt_json_pack("{s:o,s:o,s:s,s:s,s:s,s:b}", "points", points, "budget",
                        mpt_json_real(shown(d, d->records.rule.budget)), "budget_text",
-                       report_budget(d), "times", report_times(d), "metric",
-                       member_text(d->definition, "metric", "metric"), "relative",
-                       d->records.rule.relative);
+                       report_budget(d), "times", report_times(d), "metric", report_metric(d),
+                       "relative", d->records.rule.relative);
 }
 
 #define CURVE_POINTS 300

@@ -35,7 +35,7 @@ static void add_verdict(const report_data *d, mpt_text *page) {
   report_verdict_make(d, &v);
   page->failed = page->failed || v.sentence.failed || v.notes.failed;
   mpt_text_add(page, "# ");
-  add_plain(page, member_text(d->definition, "name", "run"));
+  add_plain(page, report_name(d));
   mpt_text_addf(page, "\n\n**%s**: ", v.word);
   for (const char *c = v.sentence.data; c != NULL && *c != '\0';) {
     if (*c != NUMBER_BEGIN && *c != NUMBER_END)
@@ -67,9 +67,8 @@ static void add_policies(const report_data *d, mpt_text *page) {
   mpt_text_addf(page,
                 "\n| policy | step (%s) |%s of reference | %s | worse by | between | pairs |%s "
                 "verdict |\n| --- | ---: |%s ---: | ---: | ---: | ---: | ---: |%s --- |\n",
-                report_times(d), d->predicted ? "" : " predicted |",
-                member_text(d->definition, "metric", "metric"), memory ? " memory |" : "",
-                d->predicted ? "" : " ---: |", memory ? " ---: |" : "");
+                report_times(d), d->predicted ? "" : " predicted |", report_metric(d),
+                memory ? " memory |" : "", d->predicted ? "" : " ---: |", memory ? " ---: |" : "");
   size_t i;
   json_t *json;
   json_array_foreach(rows, i, json) {
@@ -114,7 +113,7 @@ static void add_evaluations(const report_data *d, mpt_text *page) {
   mpt_text_addf(page,
                 "\n## Evaluations\n\n| # | policy | for | seed | steps | %s | worse by | result |\n"
                 "| ---: | --- | --- | ---: | ---: | ---: | ---: | --- |\n",
-                member_text(d->definition, "metric", "metric"));
+                report_metric(d));
   for (int i = 0; i < d->evaluation_count; i++) {
     const store_evaluation *e = &d->evaluations[i];
     const report_point *p = report_find(d, e->policy);
@@ -136,7 +135,6 @@ static void add_evaluations(const report_data *d, mpt_text *page) {
 }
 
 void report_markdown(const report_data *d, mpt_text *page) {
-  const json_t *target = json_object_get(d->definition, "target");
   add_verdict(d, page);
   add_policies(d, page);
   add_layers(d, page);
@@ -147,7 +145,7 @@ void report_markdown(const report_data *d, mpt_text *page) {
                 report_times(d));
   if (d->predicted) {
     mpt_text_add(page, " from the device profile ");
-    add_plain(page, member_text(target, "name", "unknown"));
+    add_plain(page, d->definition.target.name == NULL ? "unknown" : d->definition.target.name);
   }
   mpt_text_add(page, ".\n");
   if (report_has_policy(d)) {
@@ -157,9 +155,9 @@ void report_markdown(const report_data *d, mpt_text *page) {
     page->failed = page->failed || command.failed;
     mpt_text_free(&command);
   }
-  if (member_text(d->definition, "command", "")[0] != '\0') {
+  if (d->definition.command != NULL && d->definition.command[0] != '\0') {
     mpt_text_add(page, "\nMade by: ");
-    add_plain(page, member_text(d->definition, "command", ""));
+    add_plain(page, d->definition.command);
     mpt_text_add(page, "\n");
   }
 }

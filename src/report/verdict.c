@@ -10,8 +10,8 @@ const char *report_times(const report_data *data) {
 }
 
 bool report_on_gpu(const report_data *d) {
-  const json_t *versions = json_object_get(d->definition, "versions");
-  return strcmp(member_text(versions, "backend", "cpu"), "cpu") != 0;
+  const char *backend = d->definition.versions.backend;
+  return backend != NULL && strcmp(backend, "cpu") != 0;
 }
 
 const char *report_savings(const report_data *data) {
@@ -26,11 +26,11 @@ void report_train_command(const report_data *data, mpt_text *command) {
   mpt_text policy = {0};
   mpt_text_addf(&policy, "%s/policy.yaml", data->run);
   mpt_text_add(command, "mptune train ");
-  const char *quoted = member_text(data->definition, "workload_quoted", NULL);
+  const char *quoted = data->definition.workload_quoted, *path = data->definition.workload_path;
   if (quoted != NULL) /* whatever bytes the path has */
     mpt_text_add(command, quoted);
   else
-    mpt_text_add_shell(command, member_text(data->definition, "workload_path", "WORKLOAD"));
+    mpt_text_add_shell(command, path == NULL ? "WORKLOAD" : path);
   mpt_text_add(command, " --policy ");
   mpt_text_add_shell(command, policy.failed ? "" : policy.data);
   command->failed = command->failed || policy.failed;
@@ -42,7 +42,23 @@ bool report_has_policy(const report_data *data) {
 }
 
 const char *report_budget(const report_data *data) {
-  return member_text(json_object_get(data->definition, "budget"), "text", "unknown");
+  const char *text = data->definition.budget.text;
+  return text == NULL ? "unknown" : text;
+}
+
+const char *report_name(const report_data *data) {
+  return data->definition.name == NULL ? "run" : data->definition.name;
+}
+
+const char *report_device(const report_data *data, const char *otherwise) {
+  const store_target *target = &data->definition.target;
+  const char *name = target->name == NULL ? otherwise : target->name;
+  return target->device == NULL ? name : target->device;
+}
+
+const char *report_metric(const report_data *data) {
+  const char *name = store_definition_metric(&data->definition);
+  return name == NULL ? "metric" : name;
 }
 
 void report_outcome(const store_evaluation *e, char *text, size_t size) {
@@ -143,8 +159,7 @@ static void say_gain(const report_data *d, mpt_text *text) {
   add_step(d, text);
   mpt_text_add(text, ", ");
   add_ratio(d, text);
-  mpt_text_addf(text, " (%s), and its %s ", report_times(d),
-                member_text(d->definition, "metric", "metric"));
+  mpt_text_addf(text, " (%s), and its %s ", report_times(d), report_metric(d));
   if (p != NULL && p->winner && isfinite(p->seen.interval.upper)) {
     add_bound(d, text, &p->seen);
     add_confidence(d, text);
@@ -176,7 +191,7 @@ static void say_no_gain(const report_data *d, mpt_text *text) {
   snprintf(figure, sizeof figure, "%d", tried(d));
   number(text, figure);
   mpt_text_addf(text, " policies trained, none that is faster was verified to keep the %s within ",
-                member_text(d->definition, "metric", "metric"));
+                report_metric(d));
   number(text, report_budget(d));
   mpt_text_add(text, " of the reference’s");
   add_confidence(d, text);
@@ -191,7 +206,7 @@ static void say_not_met(const report_data *d, mpt_text *text) {
   mpt_text_add_shown(text, member_text(d->winner, "label", "unknown"));
   mpt_text_add(text, ", takes ");
   add_step(d, text);
-  mpt_text_addf(text, ", and its %s ", member_text(d->definition, "metric", "metric"));
+  mpt_text_addf(text, ", and its %s ", report_metric(d));
   const report_point *p = written_point(d);
   if (p != NULL && p->seen.fresh && isfinite(p->seen.interval.upper)) {
     add_bound(d, text, &p->seen);
@@ -228,7 +243,7 @@ static void say_unfinished(const report_data *d, mpt_text *text) {
   number(text, figure);
   mpt_text_addf(text, " training%s so far", d->evaluation_count == 1 ? "" : "s");
   if (isfinite(d->reference_mean)) {
-    mpt_text_addf(text, "; the reference’s %s is ", member_text(d->definition, "metric", "metric"));
+    mpt_text_addf(text, "; the reference’s %s is ", report_metric(d));
     figure_value(d->reference_mean, figure);
     number(text, figure);
   }
@@ -249,26 +264,26 @@ static void say_unfinished(const report_data *d, mpt_text *text) {
 }
 
 static void add_notes(const report_data *d, mpt_text *notes) {
-  const json_t *target = json_object_get(d->definition, "target");
-  const json_t *proxy = json_object_get(d->definition, "proxy");
-  const double steps = member_number(d->definition, "evaluation_steps");
+  const store_target *target = &d->definition.target;
+  const store_proxy *proxy = &d->definition.proxy;
+  const long long steps = d->definition.evaluation_steps, whole = d->definition.steps;
   char cost[FIGURE_SIZE], payback[FIGURE_SIZE];
-  if (member_true(target, "synthetic")) {
+  if (target->synthetic) {
     mpt_text_add(notes, "The device is synthetic: ");
-    mpt_text_add_shown(notes, member_text(target, "name", "it")); /* a note is one line */
+    mpt_text_add_shown(notes, target->name == NULL ? "it" : target->name); /* a note is one line */
     mpt_text_add(notes, " does not exist, its times are made up.\n");
   }
-  if (member_true(proxy, "priced"))
+  if (proxy->priced)
     mpt_text_addf(notes, "Accuracy %s on the proxy, the model as given; times are priced for %s.\n",
                   member_true(d->winner, "gain") ? "verified" : "measured",
-                  member_text(proxy, "text", "a larger one"));
+                  proxy->text == NULL ? "a larger one" : proxy->text);
   const report_point *p = written_point(d);
-  if (p != NULL && p->winner && !p->reference && isfinite(steps))
-    mpt_text_addf(notes, "Verified for %.0f steps.\n", steps);
-  if (isfinite(steps) && steps != member_number(d->definition, "steps"))
-    mpt_text_addf(notes, "Evaluations were shortened from the workload’s %.0f steps to %.0f.\n",
-                  member_number(d->definition, "steps"), steps);
-  if (json_is_integer(json_object_get(d->definition, "from_schema")))
+  if (p != NULL && p->winner && !p->reference && steps >= 0)
+    mpt_text_addf(notes, "Verified for %lld steps.\n", steps);
+  if (steps >= 0 && whole >= 0 && steps != whole)
+    mpt_text_addf(notes, "Evaluations were shortened from the workload’s %lld steps to %lld.\n",
+                  whole, steps);
+  if (d->definition.from_schema >= 0)
     mpt_text_add(notes,
                  "Made by an earlier mptune: its verdicts, which took the reference’s mean as "
                  "known, are not kept; mptune tune on the same workload verifies anew.\n");
@@ -277,8 +292,9 @@ static void add_notes(const report_data *d, mpt_text *notes) {
                   "%d evaluation%s of this run %s made under other conditions (length, data, "
                   "numerics): listed, compared with nothing.\n",
                   d->elsewhere, d->elsewhere == 1 ? "" : "s", d->elsewhere == 1 ? "was" : "were");
-  if (member_text(d->reference, "noise_note", "")[0] != '\0')
-    mpt_text_addf(notes, "About the noise: %s.\n", member_text(d->reference, "noise_note", ""));
+  const char *noise = d->reference.noise_note;
+  if (noise != NULL && noise[0] != '\0')
+    mpt_text_addf(notes, "About the noise: %s.\n", noise);
   figure_duration(member_number(d->winner, "tuning_seconds"), cost);
   figure_duration(member_number(d->winner, "payback_seconds"), payback);
   if (isfinite(member_number(d->winner, "payback_seconds")))

@@ -65,6 +65,12 @@ mpt_status schema_bring_up(store *s, int from, mpt_error *error);
 /* schema_1.c: what the tables of schema 1 held, after the new ones were added. */
 mpt_status schema_1_migrate(store *s, mpt_error *error);
 
+/* store.c: texts by name. `add`: one that is there stays. */
+mpt_status note_set(store *s, const char *name, const char *text, mpt_error *error);
+mpt_status note_add(store *s, const char *name, const char *text, mpt_error *error);
+/* *text is NULL where there is none, else the caller's. */
+mpt_status note_get(store *s, const char *name, char **text, mpt_error *error);
+
 /* run_lock.c: one writer for each run. */
 mpt_status run_lock_take(const char *directory, int *lock, mpt_error *error);
 void run_lock_release(int lock);

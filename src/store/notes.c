@@ -4,20 +4,9 @@
 #include "store/database.h"
 #include "store/shape.h"
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-mpt_status store_damaged(const store *s, mpt_error *error, const char *format, ...) {
-  char what[512];
-  va_list arguments;
-  va_start(arguments, format);
-  vsnprintf(what, sizeof what, format, arguments);
-  va_end(arguments);
-  return mpt_fail(error, MPT_ERROR_DAMAGED, "'%s' is damaged: %s; start anew beside it (--fresh)",
-                  s->path, what);
-}
 
 /* ---- shapes ---- */
 
@@ -51,7 +40,6 @@ static bool is_layer(const char *word) {
 }
 
 #define MOST_WHOLE 9007199254740992.0 /* 2^53 */
-#define LAST_TIME  253402300799.0     /* the end of the year 9999 */
 
 static const shape text = {.kind = TEXT, .what = "a text"};
 static const shape flag = {.kind = FLAG, .what = "true or false"};
@@ -64,8 +52,6 @@ static const shape count = {
     .kind = NUMBER, .low = 0, .high = MOST_WHOLE, .whole = true, .what = "a count"};
 static const shape some = {
     .kind = NUMBER, .low = 1, .high = MOST_WHOLE, .whole = true, .what = "a count of at least 1"};
-static const shape moment = {
-    .kind = NUMBER, .low = 0, .high = LAST_TIME, .whole = true, .what = "a time"};
 static const shape seconds = {
     .kind = NUMBER, .low = 1e-300, .high = 1e300, .what = "a time above 0"};
 static const shape layer = {.kind = WORD, .known = is_layer, .what = "a layer's name"};
@@ -74,57 +60,9 @@ static const shape precision = {.kind = WORD, .known = is_precision, .what = "a 
 static const shape gemm = {.kind = WORD, .known = is_gemm, .what = "a GEMM"};
 static const shape formats = {.kind = WORD, .known = is_formats, .what = "a layer's formats"};
 static const shape anything = {.kind = ANYTHING};
-static const shape counts = {.kind = LIST, .of = &count};
-static const shape numbers = {.kind = LIST, .of = &number};
-
-static const shape things = {.kind = MAP, .of = &anything};
 
 #define OBJECT_OF(list)                                                                            \
   { .kind = OBJECT, .members = list, .member_count = sizeof list / sizeof list[0] }
-
-static const shape_member budget_members[] = {{"relative", &flag, false},
-                                              {"worse_by", &positive, false},
-                                              {"text", &text, false},
-                                              {"of", &text, false},
-                                              {"max_diverged", &share, false}};
-static const shape budget = OBJECT_OF(budget_members);
-static const shape_member target_members[] = {{"name", &text, false},
-                                              {"device", &text, false},
-                                              {"synthetic", &flag, false},
-                                              {"predicted", &flag, false},
-                                              {"times", &text, false}};
-static const shape target = OBJECT_OF(target_members);
-static const shape_member proxy_members[] = {{"priced", &flag, false}, {"text", &text, false}};
-static const shape proxy = OBJECT_OF(proxy_members);
-static const shape_member definition_members[] = {
-    {"name", &text, false},          {"training_hash", &text, false},
-    {"data_hash", &text, false},     {"condition", &text, false},
-    {"workload_path", &text, false}, {"workload_quoted", &text, false},
-    {"workload_text", &text, false}, {"command", &text, false},
-    {"backend", &text, false},       {"versions", &things, false},
-    {"seed", &count, false},         {"threads", &count, false},
-    {"steps", &count, false},        {"evaluation_steps", &count, false},
-    {"metric", &text, false},        {"metric_higher_is_better", &flag, false},
-    {"metric_over", &text, false},   {"alpha", &share, false},
-    {"pairs", &count, false},        {"from_schema", &count, false},
-    {"budget", &budget, false},      {"reference", &text, false},
-    {"target", &target, false},      {"proxy", &proxy, false},
-    {"started", &moment, false}};
-static const shape definition = OBJECT_OF(definition_members);
-
-static const shape_member layer_members[] = {{"name", &layer, true},    {"kind", &text, false},
-                                             {"shape", &counts, false}, {"rows", &count, false},
-                                             {"unit", &flag, false},    {"gemm", &flag, false}};
-static const shape layer_row = OBJECT_OF(layer_members);
-static const shape layers = {.kind = LIST, .of = &layer_row};
-
-static const shape_member reference_members[] = {
-    {"policy", &text, false},        {"observed", &text, false},
-    {"seeds", &counts, false},       {"metrics", &numbers, false},
-    {"metric_mean", &number, false}, {"metric_deviation", &positive, false},
-    {"noise_note", &text, false},    {"step_seconds", &positive, false},
-    {"margin", &positive, false}};
-static const shape reference = OBJECT_OF(reference_members);
 
 static const shape_member seen_members[] = {
     {"saturated", &share, true}, {"vanished", &share, true}, {"amax", &positive, false}};
@@ -215,10 +153,12 @@ static const shape parts_of = OBJECT_OF(parts_members);
 
 /* By the name's first word. */
 static const shape_member notes[] = {
-    {"definition", &definition, false},   {"layers", &layers, false},
-    {"reference", &reference, false},     {"scores", &scores, false},
-    {"sensitivity", &sensitivity, false}, {"trajectory", &trajectory, false},
-    {"winner", &winner, false},           {"fault", &some, false}};
+
+    {"scores", &scores, false},
+    {"sensitivity", &sensitivity, false},
+    {"trajectory", &trajectory, false},
+    {"winner", &winner, false},
+    {"fault", &some, false}};
 
 /* ---- reading ---- */
 

@@ -17,8 +17,4 @@ mpt_status store_read_counters(store *s, const store_evaluation *evaluation, jso
 /* The runs, or the parts, that a step time is made of; NULL when it has none. */
 mpt_status store_read_parts(store *s, const store_time *time, json_t **parts, mpt_error *error);
 
-/* MPT_ERROR_DAMAGED: "'RUN/run.sqlite' is damaged: <what>; start anew beside it (--fresh)". */
-mpt_status store_damaged(const store *s, mpt_error *error, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
 #endif

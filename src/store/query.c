@@ -1,7 +1,6 @@
 /* Queries, and what SQLite's failures mean to a user. */
 #include "base/error.h"
 #include "store/database.h"
-#include "store/notes.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,6 +22,16 @@ bool query_row(query *q) {
   if (code != SQLITE_ROW && code != SQLITE_DONE)
     q->code = code;
   return code == SQLITE_ROW;
+}
+
+mpt_status store_damaged(const store *s, mpt_error *error, const char *format, ...) {
+  char what[512];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(what, sizeof what, format, arguments);
+  va_end(arguments);
+  return mpt_fail(error, MPT_ERROR_DAMAGED, "'%s' is damaged: %s; start anew beside it (--fresh)",
+                  s->path, what);
 }
 
 static mpt_status explain(store *s, int code, mpt_error *error) {

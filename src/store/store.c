@@ -210,23 +210,43 @@ void store_cancel(store *s) {
   s->grouping = false;
 }
 
-mpt_status store_set(store *s, const char *name, const char *json, mpt_error *error) {
-  query q = query_begin(s, "INSERT INTO notes VALUES (?1, ?2) "
-                           "ON CONFLICT (name) DO UPDATE SET json = excluded.json");
+static mpt_status put_note(store *s, const char *command, const char *name, const char *text,
+                           mpt_error *error) {
+  query q = query_begin(s, command);
   bind_text(&q, name);
-  bind_text(&q, json);
+  bind_text(&q, text);
   return query_end(&q, error);
 }
 
-mpt_status store_get(store *s, const char *name, char **json, mpt_error *error) {
-  char *text = NULL;
+mpt_status note_set(store *s, const char *name, const char *text, mpt_error *error) {
+  return put_note(s,
+                  "INSERT INTO notes VALUES (?1, ?2) "
+                  "ON CONFLICT (name) DO UPDATE SET json = excluded.json",
+                  name, text, error);
+}
+
+mpt_status note_add(store *s, const char *name, const char *text, mpt_error *error) {
+  return put_note(s, "INSERT INTO notes VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING", name, text,
+                  error);
+}
+
+mpt_status note_get(store *s, const char *name, char **text, mpt_error *error) {
+  char *there = NULL;
   query q = query_begin(s, "SELECT json FROM notes WHERE name = ?");
   bind_text(&q, name);
   if (query_row(&q))
-    text = column_text(&q);
+    there = column_text(&q);
   MPT_RETURN_IF_FAILED(query_end(&q, error)); /* with a text nothing can fail any more */
-  *json = text;
+  *text = there;
   return MPT_OK;
+}
+
+mpt_status store_set(store *s, const char *name, const char *json, mpt_error *error) {
+  return note_set(s, name, json, error);
+}
+
+mpt_status store_get(store *s, const char *name, char **json, mpt_error *error) {
+  return note_get(s, name, json, error);
 }
 
 void store_hash(const char *text, size_t length, char hex[65]) {

@@ -145,6 +145,10 @@ typedef struct store_statistics {
 mpt_status store_all_statistics(store *s, const char *key, store_statistics **rows, int *count,
                                 mpt_error *error);
 
+/* MPT_ERROR_DAMAGED: "'RUN/run.sqlite' is damaged: <what>; start anew beside it (--fresh)". */
+mpt_status store_damaged(const store *s, mpt_error *error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Groups several puts into one transaction (a run's statistics): nothing is visible before end. */
 mpt_status store_begin(store *s, mpt_error *error);
 mpt_status store_end(store *s, mpt_error *error);
