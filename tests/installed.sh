@@ -56,6 +56,7 @@ case "$status $output" in
 "2 error: no workload 'none' (known: breast-cancer, "*"searched: $share/workloads, "*) ;;
 *) failed "the workloads and where they are searched for are not named" ;;
 esac
+[ -s "$share/contract.schema.json" ] || failed "the schema of events is not installed"
 rm -r "$share"
 run "$command" tune -n planted
 case "$status $output" in
