@@ -2,7 +2,7 @@
 #ifndef PRICING_NETWORKS_H
 #define PRICING_NETWORKS_H
 
-#include "tuner/baseline.h"
+#include "tuner/recipes.h"
 #include "tuner/cost.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,7 +47,7 @@ static mpt_layer_policy pricing_policy(const graph_layer *layer, int which) {
   static const mpt_precision precisions[PRICING_CASES] = {MPT_PRECISION_TF32, MPT_PRECISION_BF16,
                                                           MPT_PRECISION_FP16, MPT_PRECISION_FP8,
                                                           MPT_PRECISION_FP8,  MPT_PRECISION_BF16};
-  const bool rule = which == PRICING_CASES - 1 && baseline_torchao_takes(layer);
+  const bool rule = which == PRICING_CASES - 1 && recipe_torchao_takes(layer);
   mpt_layer_policy policy = mpt_layer_policy_of(rule ? MPT_PRECISION_FP8 : precisions[which]);
   if (policy.gemm[MPT_FPROP].precision == MPT_PRECISION_FP8)
     policy.gemm[MPT_FPROP].accumulate = MPT_ACCUMULATE_FAST;

@@ -2,7 +2,7 @@
  * what is tested is that they are measured, kept, used, and said. */
 #include "report/report.h"
 #include "tiny_search.h"
-#include "tuner/baseline.h"
+#include "tuner/recipes.h"
 #include "tuner/search.h"
 #include <jansson.h>
 
@@ -281,7 +281,7 @@ static void check_rule(const char *workload_file, int64_t sequence, const rule_e
   }
   mpt_layer_policy *assignment = calloc((size_t)g->layer_count, sizeof *assignment);
   int *choice = calloc((size_t)s->unit_count, sizeof *choice);
-  baseline_torchao(s, assignment);
+  recipe_assignment(s, RECIPE_TORCHAO, assignment);
   for (size_t i = 0; i < count; i++) {
     char formats[160];
     mpt_layer_policy_text(&assignment[graph_find(g, expected[i].layer)], formats, sizeof formats);

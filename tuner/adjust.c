@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "store/notes.h"
-#include "tuner/baseline.h"
+#include "tuner/recipes.h"
 #include "tuner/results.h"
 #include "tuner/search.h"
 #include "tuner/standing.h"
@@ -168,10 +168,10 @@ static mpt_status baseline_candidates(search *s, mpt_layer_policy *assignment, m
   candidate *c = NULL;
   if (!s->problem.options->baselines && !s->problem.place.measures)
     return MPT_OK;
-  baseline_torchao(s->problem.space, assignment);
+  recipe_assignment(s->problem.space, RECIPE_TORCHAO, assignment);
   MPT_RETURN_IF_FAILED(ledger_candidate(&s->ledger, &s->problem, &s->model.prices, assignment,
-                                        s->problem.workload->loss_scale, BASELINE_TORCHAO, &c,
-                                        error));
+                                        s->problem.workload->loss_scale,
+                                        recipe_label(RECIPE_TORCHAO), &c, error));
   if (c->uniform) /* its rule came to one of them here */
     return MPT_OK;
   c->uniform = true;

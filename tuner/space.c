@@ -217,6 +217,66 @@ const char *space_refusal(const space *s, const profile *p, const mpt_layer_poli
   return NULL;
 }
 
+/* Whether the whole unit may have that precision. */
+static bool has_uniform(const space *s, const space_unit *unit, mpt_precision precision) {
+  const char *kind = s->graph->layers[unit->layer].info.kind;
+  const mpt_layer_policy policy = space_policy_of(s, mpt_precision_for(kind, precision));
+  int choice;
+  return find_choice(unit, &policy, &choice);
+}
+
+/* The precision itself, or what stands in for it. */
+static mpt_precision nearest_permitted(const space *s, const space_unit *unit,
+                                       mpt_precision wanted) {
+  static const mpt_precision stand_ins[MPT_PRECISION_COUNT][MPT_PRECISION_COUNT] = {
+      [MPT_PRECISION_FP32] = {MPT_PRECISION_FP32, MPT_PRECISION_TF32, MPT_PRECISION_FP16,
+                              MPT_PRECISION_BF16, MPT_PRECISION_FP8},
+      [MPT_PRECISION_TF32] = {MPT_PRECISION_TF32, MPT_PRECISION_FP32, MPT_PRECISION_FP16,
+                              MPT_PRECISION_BF16, MPT_PRECISION_FP8},
+      [MPT_PRECISION_BF16] = {MPT_PRECISION_BF16, MPT_PRECISION_FP16, MPT_PRECISION_TF32,
+                              MPT_PRECISION_FP32, MPT_PRECISION_FP8},
+      [MPT_PRECISION_FP16] = {MPT_PRECISION_FP16, MPT_PRECISION_BF16, MPT_PRECISION_TF32,
+                              MPT_PRECISION_FP32, MPT_PRECISION_FP8},
+      [MPT_PRECISION_FP8] = {MPT_PRECISION_FP8, MPT_PRECISION_BF16, MPT_PRECISION_FP16,
+                             MPT_PRECISION_TF32, MPT_PRECISION_FP32}};
+  for (int i = 0; i < MPT_PRECISION_COUNT; i++)
+    if (has_uniform(s, unit, stand_ins[wanted][i]))
+      return stand_ins[wanted][i];
+  return wanted;
+}
+
+static mpt_layer_policy project_unit(const space *s, const space_unit *unit,
+                                     const mpt_layer_policy *wanted) {
+  int choice;
+  if (find_choice(unit, wanted, &choice))
+    return *wanted;
+  if (unit->choice_count == 1)
+    return unit->choices[0];
+  mpt_layer_policy policy = *wanted;
+  for (int g = 0; g < MPT_GEMM_COUNT; g++) {
+    const mpt_precision p = nearest_permitted(s, unit, wanted->gemm[g].precision);
+    if (p != wanted->gemm[g].precision)
+      policy.gemm[g] = space_policy_of(s, p).gemm[g];
+  }
+  return policy;
+}
+
+bool space_project(const space *s, mpt_layer_policy *assignment) {
+  bool changed = false;
+  for (int i = 0; i < s->graph->layer_count; i++) {
+    const int u = s->leader_of_layer[i];
+    const mpt_layer_policy old = assignment[i];
+    if (u < 0)
+      assignment[i] = mpt_layer_policy_of(MPT_PRECISION_FP32);
+    else if (s->units[u].layer == i)
+      assignment[i] = project_unit(s, &s->units[u], &old);
+    else
+      assignment[i] = space_layer_policy(s, i, &assignment[s->units[u].layer]);
+    changed = changed || !mpt_layer_policy_equal(&old, &assignment[i]);
+  }
+  return changed;
+}
+
 void space_uniform(const space *s, mpt_precision precision, mpt_layer_policy *assignment,
                    bool *permitted) {
   graph_uniform(s->workload, s->graph, precision, s->fast, assignment);

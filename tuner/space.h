@@ -49,6 +49,10 @@ bool space_choices(const space *s, const mpt_layer_policy *assignment, int *choi
  * "excluded", "not native" of this device, or "not searched": such a mix is not among the choices.
  * NULL when it is in it. */
 const char *space_refusal(const space *s, const profile *p, const mpt_layer_policy *assignment);
+/* Makes an assignment one that pins, exclusions and the device permit: a pinned unit takes its pin,
+ * a precision that is not permitted the next one that is, more accurate before less; the layers
+ * that follow a unit follow it. Whether that changed anything. */
+bool space_project(const space *s, mpt_layer_policy *assignment);
 /* graph_uniform. *permitted says whether exclusions, pins and the device allow it. */
 void space_uniform(const space *s, mpt_precision precision, mpt_layer_policy *assignment,
                    bool *permitted);

@@ -16,7 +16,7 @@
  */
 #include "mptune/device.h"
 #include "train/trainer.h"
-#include "tuner/baseline.h"
+#include "tuner/recipes.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,7 +68,7 @@ static mpt_precision precision_of(const char *text, const graph_layer *layer, mp
       exit(fail(error));
     return p;
   }
-  bool fp8 = strncmp(text, "rule", 4) == 0 ? baseline_torchao_takes(layer)
+  bool fp8 = strncmp(text, "rule", 4) == 0 ? recipe_torchao_takes(layer)
                                            : layer->has_gemm && ends_in(layer->info.name, text + 4);
   return fp8 ? MPT_PRECISION_FP8 : MPT_PRECISION_BF16;
 }
