@@ -9,6 +9,7 @@
 #define VERIFY_DEFAULT_PAIRS 13
 #define VERIFY_MOST_PAIRS    24
 #define VERIFY_LEAST_ALPHA   1e-6
+#define VERIFY_LARGEST_ALPHA 0.5
 #define VERIFY_MOST_TRIED                                                                          \
   48 /* pairs for 24 that finish: who diverges more often gets no verdict                          \
       */
@@ -61,7 +62,8 @@ typedef struct verify_result {
 } verify_result;
 
 /* Levels of the looks, one-sided, whose sequence of Student's t passes a policy exactly at its
- * limit with probability alpha, spent linearly in n / 24. alpha in [1e-6, 0.5]. */
+ * limit with probability alpha, spent linearly in n / 24. alpha in [1e-6, 0.5]; right to 2e-5 of
+ * themselves. */
 void verify_levels(double alpha, double levels[VERIFY_LOOKS]);
 
 /* The verdict after `tried` pairs in the order of their seeds: the first look that decides, else

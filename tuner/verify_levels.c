@@ -1,177 +1,45 @@
-/* The levels of the looks, exactly. Of a policy at its limit the differences x_1, x_2, … are normal
- * with mean 0, and Student's t at every look depends on the direction of the vector x alone, which
- * is uniform on a sphere whatever the variance: so the chance to pass at some look is known.
- *
- * Write t(n) for the statistic of the first n and T = t / sqrt(n - 1). Given T' of n + m
- * differences, what is inside x is uniform on the sphere of the vectors with that mean; two of its
- * coordinates decide T of the first n: sin(h), its contrast between the two blocks, with density
- * ~ cos(h)^(n+m-3), and cos(p)^2, the first block's share of the squares within blocks,
- * with density ~ cos(p)^(n-2) sin(p)^(m-2):
- *
- *   T = (T' sqrt(n/(n+m)) + sqrt(m/(n+m)) sin(h)) / (cos(h) cos(p))
- *
- * Hence kept(T'), the chance that no earlier look passed given T' at this one, is the mean of the
- * last look's kept(T) over those T that it did not pass; and this look's level q solves
- * integral from 0 to q of kept(T(p)) dp = what this look may spend, T(p) being Student's quantile.
- * Everything is a ratio near 1, so the smallest alpha is as accurate as the largest. */
+/* The levels of the looks. They are integrals without unknowns (docs/verification.md), which take
+ * some 20 milliseconds for each alpha; a search has several, and small ones are over in a tenth of
+ * a second. So they are tabulated: tests/exact_levels.h integrates, tests/bench/bench_levels.c
+ * prints the table, and test_verify holds the two together. */
 #include "tuner/verify.h"
 #include <assert.h>
-#include <gsl/gsl_cdf.h>
 #include <math.h>
-#include <string.h>
 
 const int verify_look_sizes[VERIFY_LOOKS] = {4, 6, 9, 13, 18, 24};
 
-#define NODES  31 /* of the rule; twice as many change no level by 2e-4 of itself */
-#define POINTS 96 /* at which kept() is tabulated */
+#define TERMS 16
 
-/* Integrates over (0, 1) by the trapezoidal rule after x = (1 + tanh(pi/2 sinh(s))) / 2, which
- * minds no root or logarithm at the ends. (Takahasi and Mori 1974) */
-typedef struct quadrature {
-  double x[NODES], weight[NODES];
-} quadrature;
+/* Of each look after the first: ln(level / alpha) in Chebyshev polynomials of alpha^(1/4). */
+static const double table[VERIFY_LOOKS - 1][TERMS] = {
+    {-4.2841227, 0.3651982, 0.0131800, -0.0117728, 0.0029947, -0.0005354, 0.0001842, -0.0000681,
+     0.0000280, -0.0000140, 0.0000064, -0.0000034, 0.0000017, -0.0000009, 0.0000004, -0.0000002},
+    {-3.5176928, 0.3625406, 0.0372946, -0.0088842, 0.0009826, -0.0001526, 0.0000708, -0.0000465,
+     0.0000223, -0.0000110, 0.0000053, -0.0000028, 0.0000014, -0.0000008, 0.0000004, -0.0000001},
+    {-2.7719201, 0.4222178, 0.0294966, -0.0034654, -0.0001522, -0.0001364, 0.0000948, -0.0000734,
+     0.0000353, -0.0000198, 0.0000104, -0.0000058, 0.0000032, -0.0000018, 0.0000009, -0.0000004},
+    {-2.1031566, 0.4919232, 0.0194011, 0.0021792, -0.0019479, 0.0003707, -0.0002122, 0.0000497,
+     -0.0000335, 0.0000120, -0.0000067, 0.0000029, -0.0000015, 0.0000007, -0.0000003, 0.0000001},
+    {-1.5024036, 0.5598090, 0.0118706, 0.0071006, -0.0042133, 0.0010175, -0.0007352, 0.0002494,
+     -0.0001692, 0.0000763, -0.0000463, 0.0000241, -0.0000140, 0.0000076, -0.0000041, 0.0000018},
+};
 
-static void quadrature_fill(quadrature *rule) {
-  const double step = 4.6 / (NODES - 1);
-  const int middle = (NODES - 1) / 2;
-  for (int i = 0; i < NODES; i++) {
-    const double s = step * (i - middle), y = M_PI_2 * sinh(s);
-    rule->x[i] = 1.0 / (1.0 + exp(-2.0 * y));
-    rule->weight[i] = step * M_PI_2 * cosh(s) / (2.0 * cosh(y) * cosh(y));
+/* Clenshaw's sum. x in [-1, 1] */
+static double chebyshev(const double *coefficient, double x) {
+  double next = 0.0, after = 0.0;
+  for (int k = TERMS - 1; k > 0; k--) {
+    const double now = 2.0 * x * next - after + coefficient[k];
+    after = next;
+    next = now;
   }
+  return x * next - after + 0.5 * coefficient[0];
 }
-
-/* kept() at one look over z = sqrt(n - 1) asinh(T), which is near a normal score. */
-typedef struct kept_table {
-  double root; /* sqrt(n - 1) */
-  double first, step;
-  double value[POINTS];
-} kept_table;
-
-/* Cubic between the points, constant beyond them. */
-static double kept_at(const kept_table *k, double t) {
-  const double place = (k->root * asinh(t) - k->first) / k->step;
-  if (!(place > 0.0))
-    return k->value[0];
-  if (place >= POINTS - 1)
-    return k->value[POINTS - 1];
-  int i = (int)place - 1;
-  i = i < 0 ? 0 : i > POINTS - 4 ? POINTS - 4 : i;
-  const double x = place - i, *v = k->value + i;
-  return (x - 1) * (x - 2) * ((x - 3) * -v[0] + x * v[3]) / 6 +
-         x * (x - 3) * ((x - 2) * v[1] - (x - 1) * v[2]) / 2;
-}
-
-static double power(double x, int exponent) {
-  double result = 1.0;
-  for (; exponent > 0; exponent >>= 1, x *= x)
-    if (exponent & 1)
-      result *= x;
-  return result;
-}
-
-/* Integral over the contrast sin(h) of `above` and over p of what did not pass, limit being T at
- * the boundary of the look of n; without its density's constant. */
-static double not_passed(const quadrature *rule, const kept_table *kept, int n, int m, double limit,
-                         double above) {
-  const double of_mean = above * sqrt((double)n / (n + m)), spread = sqrt((double)m / (n + m));
-  /* T at p = 0 is below the limit between these two. */
-  const double reach = of_mean / hypot(limit, spread), turn = atan2(spread, limit);
-  if (reach >= 1.0)
-    return 0.0;
-  const double half = reach <= -1.0 ? M_PI : acos(reach);
-  const double low = fmax(-M_PI_2, -turn - half), high = fmin(M_PI_2, -turn + half);
-  double sum = 0.0;
-  for (int i = 0; i < NODES; i++) {
-    const double h = low + (high - low) * rule->x[i], cosine = cos(h);
-    const double t = (of_mean + spread * sin(h)) / cosine; /* at p = 0 */
-    const double most = t <= 0.0 ? M_PI_2 : acos(fmin(1.0, t / limit));
-    double inner = 0.0;
-    for (int j = 0; j < NODES; j++) {
-      const double p = most * rule->x[j], c = cos(p);
-      const double density = power(c, n - 2) * power(sin(p), m - 2);
-      inner += rule->weight[j] * density * (kept == NULL ? 1.0 : kept_at(kept, t / c));
-    }
-    sum += rule->weight[i] * power(cosine, n + m - 3) * most * inner;
-  }
-  return sum * (high - low);
-}
-
-/* What the densities of not_passed() integrate to: integral of cos^a sin^b over a quarter. */
-static double quarter(int a, int b) {
-  return 0.5 * exp(lgamma(0.5 * (a + 1)) + lgamma(0.5 * (b + 1)) - lgamma(0.5 * (a + b) + 1));
-}
-
-/* kept() at the look of n + m from the one of n; NULL there: all of it. `rarest`: the tail beyond
- * which it does not matter. */
-static void kept_next(const quadrature *rule, const kept_table *kept, int n, int m, double level,
-                      double rarest, kept_table *next) {
-  const double limit = gsl_cdf_tdist_Qinv(level, n - 1) / sqrt(n - 1);
-  const double total = 2.0 * quarter(n + m - 3, 0) * quarter(n - 2, m - 2);
-  next->root = sqrt(n + m - 1);
-  const double farthest = gsl_cdf_tdist_Qinv(rarest, n + m - 1) / next->root;
-  next->first = -6.0;
-  next->step = (next->root * asinh(farthest) - next->first) / (POINTS - 1);
-  for (int i = 0; i < POINTS; i++) {
-    const double t = sinh((next->first + i * next->step) / next->root);
-    next->value[i] = not_passed(rule, kept, n, m, limit, t) / total;
-  }
-}
-
-/* The level of a look of n that spends `share`: Newton's method. */
-static double level_of(const quadrature *rule, const kept_table *kept, int n, double share) {
-  double level = share;
-  for (int round = 0; round < 20; round++) {
-    double spent = 0.0;
-    for (int i = 0; i < NODES; i++)
-      spent += rule->weight[i] * level *
-               kept_at(kept, gsl_cdf_tdist_Qinv(level * rule->x[i], n - 1) / kept->root);
-    const double slope = kept_at(kept, gsl_cdf_tdist_Qinv(level, n - 1) / kept->root);
-    const double change = (share - spent) / slope;
-    level += change;
-    if (fabs(change) < 1e-9 * level)
-      break;
-  }
-  return level;
-}
-
-static void find_levels(double alpha, double levels[VERIFY_LOOKS]) {
-  const int *sizes = verify_look_sizes;
-  const double each = alpha / sizes[VERIFY_LOOKS - 1];
-  kept_table kept[2];
-  quadrature rule;
-  quadrature_fill(&rule);
-  levels[0] = each * sizes[0];
-  for (int look = 1; look < VERIFY_LOOKS; look++) {
-    const int n = sizes[look - 1], m = sizes[look] - n;
-    kept_table *next = &kept[look % 2];
-    const double share = each * m;
-    kept_next(&rule, look == 1 ? NULL : &kept[1 - look % 2], n, m, levels[look - 1], 1e-5 * share,
-              next);
-    levels[look] = level_of(&rule, next, sizes[look], share);
-  }
-}
-
-/* A search asks for those of the policies that it set out to verify again and again, in turn, and
- * each takes some 20 milliseconds: as many are kept as there are such policies in most searches. */
-#define KEPT_LEVELS 16
-
-typedef struct known_levels {
-  double alpha, levels[VERIFY_LOOKS];
-} known_levels;
 
 void verify_levels(double alpha, double levels[VERIFY_LOOKS]) {
-  static _Thread_local known_levels known[KEPT_LEVELS];
-  static _Thread_local int oldest;
-  assert(alpha >= VERIFY_LEAST_ALPHA && alpha <= 0.5);
-  int k = 0;
-  while (k < KEPT_LEVELS && known[k].alpha != alpha)
-    k++;
-  if (k == KEPT_LEVELS) {
-    k = oldest;
-    oldest = (oldest + 1) % KEPT_LEVELS;
-    find_levels(alpha, known[k].levels);
-    known[k].alpha = alpha;
-  }
-  memcpy(levels, known[k].levels, sizeof known[k].levels);
+  assert(alpha >= VERIFY_LEAST_ALPHA && alpha <= VERIFY_LARGEST_ALPHA);
+  const double low = pow(VERIFY_LEAST_ALPHA, 0.25), high = pow(VERIFY_LARGEST_ALPHA, 0.25);
+  const double x = (2.0 * pow(alpha, 0.25) - low - high) / (high - low);
+  levels[0] = alpha * verify_look_sizes[0] / VERIFY_MOST_PAIRS; /* nothing was spent before */
+  for (int look = 1; look < VERIFY_LOOKS; look++)
+    levels[look] = alpha * exp(chebyshev(table[look - 1], x));
 }
