@@ -8,6 +8,7 @@
 #include "store/notes.h"
 #include "store/run_definition.h"
 #include "store/run_reference.h"
+#include "store/run_scores.h"
 #include "tiny_search.h"
 #include <fcntl.h>
 #include <jansson.h>
@@ -78,6 +79,8 @@ static mpt_status read_note(store *s, const char *name, mpt_error *error) {
   store_definition definition;
   store_layers layers;
   store_reference reference;
+  store_scores scores;
+  store_sensitivity sensitivity;
   mpt_status status;
   if (strcmp(name, "definition") == 0) {
     status = store_get_definition(s, &definition, &found, error);
@@ -88,6 +91,12 @@ static mpt_status read_note(store *s, const char *name, mpt_error *error) {
   } else if (strcmp(name, "reference") == 0) {
     status = store_get_reference(s, &reference, &found, error);
     store_reference_clear(&reference);
+  } else if (strcmp(name, "scores k") == 0) {
+    status = store_get_scores(s, "k", &scores, &found, error);
+    store_scores_clear(&scores);
+  } else if (strcmp(name, "sensitivity") == 0) {
+    status = store_get_sensitivity(s, &sensitivity, &found, error);
+    store_sensitivity_clear(&sensitivity);
   } else {
     status = store_read_note(s, name, &note, error);
     assert_null(note);

@@ -3,7 +3,6 @@
  * made of. The run is the reference's first seed: instrumentation changes no result. */
 #include "base/error.h"
 #include "base/progress.h"
-#include "store/notes.h"
 #include "tuner/search.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,34 +11,24 @@
 #define OBSERVE_SAMPLES 8 /* steps with statistics, about */
 #define PROBE_SAMPLES   6 /* steps with sensitivity measurements, about */
 
-/* Of this run: a later one, shorter or of another seed, does not replace them. */
-static void scores_name(const char *key, char name[80]) {
-  snprintf(name, 80, "scores %s", key);
-}
-
 mpt_status observation_keep(search *s, const char *key, const observation *seen, mpt_error *error) {
-  char own[80];
   mpt_status status = store_begin(s->ledger.store, error);
   for (int i = 0; i < seen->count && status == MPT_OK; i++) {
     const store_statistics *row = &seen->statistics[i];
     status = store_put_statistics(s->ledger.store, key, row->step, row->layer, row->operand,
                                   &row->statistics, error);
   }
-  scores_name(key, own);
   if (status == MPT_OK)
-    status = store_set(s->ledger.store, own, seen->scores, error);
+    status = store_put_scores(s->ledger.store, key, &seen->scores, error);
   if (status == MPT_OK)
     status = store_end(s->ledger.store, error);
   return status;
 }
 
 mpt_status observation_kept(search *s, const char *key, bool *kept, mpt_error *error) {
-  char own[80];
-  json_t *scores = NULL;
-  scores_name(key, own);
-  MPT_RETURN_IF_FAILED(store_read_note(s->ledger.store, own, &scores, error));
-  *kept = scores != NULL;
-  json_decref(scores);
+  store_scores scores;
+  MPT_RETURN_IF_FAILED(store_get_scores(s->ledger.store, key, &scores, kept, error));
+  store_scores_clear(&scores);
   return MPT_OK;
 }
 

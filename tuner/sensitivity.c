@@ -8,8 +8,7 @@
  */
 #include "tuner/sensitivity.h"
 #include "base/error.h"
-#include "base/json.h"
-#include "store/notes.h"
+#include "store/run_scores.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,44 +19,39 @@
 #define VANISH_LIMIT 0.5
 
 static void veto_operand(layer_score *score, mpt_precision precision, mpt_operand operand,
-                         const json_t *seen) {
+                         const store_operand_seen *seen) {
   if (score->veto[0] != '\0')
     return;
   const char *format = mpt_precision_name(precision);
-  const json_t *amax = json_object_get(seen, "amax");
-  const double vanished = json_number_value(json_object_get(seen, "vanished"));
-  const double saturated = json_number_value(json_object_get(seen, "saturated"));
-  if (json_is_null(amax)) {
+  if (!isfinite(seen->amax)) {
     snprintf(score->veto, sizeof score->veto, "%s is not finite", mpt_operand_name(operand));
-  } else if (precision == MPT_PRECISION_FP16 && saturated > 0) {
+  } else if (precision == MPT_PRECISION_FP16 && seen->saturated > 0) {
     snprintf(score->veto, sizeof score->veto,
              "%s overflows fp16: its amax is %.3g, the limit 65504", mpt_operand_name(operand),
-             json_number_value(amax));
-  } else if (vanished > VANISH_LIMIT) {
+             seen->amax);
+  } else if (seen->vanished > VANISH_LIMIT) {
     snprintf(score->veto, sizeof score->veto, "%.0f%% of %s vanishes in %s at its best scale",
-             100 * vanished, mpt_operand_name(operand), format);
+             100 * seen->vanished, mpt_operand_name(operand), format);
   }
 }
 
-static void read_scores(unit_scores *unit, mpt_precision precision, const json_t *row) {
-  const json_t *operands = json_object_get(row, "operands");
-  static const char *const names[MPT_GEMM_COUNT] = {"forward", "dgrad", "wgrad"};
+static void read_scores(unit_scores *unit, const store_score *row) {
+  const double values[MPT_GEMM_COUNT] = {
+      [MPT_FPROP] = row->forward, [MPT_DGRAD] = row->dgrad, [MPT_WGRAD] = row->wgrad};
   for (int g = 0; g < MPT_GEMM_COUNT; g++) {
-    layer_score *score = &(*unit)[g][precision];
-    const json_t *value = json_object_get(row, names[g]);
+    layer_score *score = &(*unit)[g][row->precision];
     for (int i = 0; i < 2; i++) {
       const mpt_operand operand = mpt_gemm_operand((mpt_gemm_kind)g, i);
-      veto_operand(score, precision, operand, json_object_get(operands, mpt_operand_name(operand)));
+      veto_operand(score, row->precision, operand, &row->operands[operand]);
     }
-    const json_t *output = json_object_get(row, "output_amax");
-    if (g == MPT_FPROP && precision == MPT_PRECISION_FP16 && score->veto[0] == '\0' &&
-        json_number_value(output) > 65504)
+    if (g == MPT_FPROP && row->precision == MPT_PRECISION_FP16 && score->veto[0] == '\0' &&
+        row->output_amax > 65504)
       snprintf(score->veto, sizeof score->veto, "output overflows fp16: its amax is %.3g",
-               json_number_value(output));
-    if (json_is_null(value) && score->veto[0] == '\0')
+               row->output_amax);
+    if (!isfinite(values[g]) && score->veto[0] == '\0')
       snprintf(score->veto, sizeof score->veto, "%s is not finite in %s",
-               mpt_gemm_name((mpt_gemm_kind)g), mpt_precision_name(precision));
-    const double number = fmax(0, json_number_value(value));
+               mpt_gemm_name((mpt_gemm_kind)g), mpt_precision_name(row->precision));
+    const double number = isfinite(values[g]) ? fmax(0, values[g]) : 0;
     if (g == MPT_FPROP)
       score->forward = number;
     else
@@ -91,41 +85,37 @@ static int unit_named(const problem *p, const char *layer) {
 }
 
 /* A unit was measured in every precision below fp32, or in none. seen[unit] has a bit for each. */
-static mpt_status check_whole(const problem *p, const ledger *l, const char *note,
-                              const unsigned *seen, mpt_error *error) {
+static mpt_status check_whole(const problem *p, const ledger *l, const unsigned *seen,
+                              mpt_error *error) {
   const unsigned all = (1u << MPT_PRECISION_COUNT) - (1u << MPT_PRECISION_TF32);
   for (int u = 0; u < p->space->unit_count; u++)
     if (seen[u] != 0 && seen[u] != all)
-      return store_damaged(l->store, error, "the note '%.16s...' has not all of the layer '%.64s'",
-                           note, p->graph->layers[p->space->units[u].layer].info.name);
+      return store_damaged(l->store, error,
+                           "the note 'scores %.9s...' has not all of the layer '%.64s'",
+                           l->observed_key, p->graph->layers[p->space->units[u].layer].info.name);
   return MPT_OK;
 }
 
-static mpt_status read_rows(const problem *p, const ledger *l, const char *note, const json_t *rows,
+static mpt_status read_rows(const problem *p, const ledger *l, const store_scores *rows,
                             sensitivity *into, unsigned *seen, mpt_error *error) {
-  size_t i;
-  const json_t *row;
-  json_array_foreach(rows, i, row) {
-    const char *layer = json_string_value(json_object_get(row, "layer"));
-    const int u = unit_named(p, layer);
-    mpt_precision precision;
-    if (u < 0 || mpt_precision_parse(json_string_value(json_object_get(row, "precision")),
-                                     &precision, NULL) != MPT_OK)
-      return store_damaged(l->store, error, "the note '%.16s...' names the layer '%.64s'", note,
-                           layer);
-    read_scores(&into->unit[u], precision, row);
-    seen[u] |= 1u << precision;
+  for (int i = 0; i < rows->count; i++) {
+    const store_score *row = &rows->scores[i];
+    const int u = unit_named(p, row->layer);
+    if (u < 0)
+      return store_damaged(l->store, error, "the note 'scores %.9s...' names the layer '%.64s'",
+                           l->observed_key, row->layer);
+    read_scores(&into->unit[u], row);
+    seen[u] |= 1u << row->precision;
   }
-  return check_whole(p, l, note, seen, error);
+  return check_whole(p, l, seen, error);
 }
 
 mpt_status sensitivity_load(const problem *p, const ledger *l, double margin, sensitivity **out,
                             mpt_error *error) {
-  json_t *rows = NULL;
-  char own[80];
-  snprintf(own, sizeof own, "scores %s", l->observed_key);
-  MPT_RETURN_IF_FAILED(store_read_note(l->store, own, &rows, error));
-  if (rows == NULL)
+  store_scores rows;
+  bool found = false;
+  MPT_RETURN_IF_FAILED(store_get_scores(l->store, l->observed_key, &rows, &found, error));
+  if (!found)
     return mpt_fail(error, MPT_ERROR_INTERNAL, "the run store has no sensitivity measurements");
   const int units = p->space->unit_count;
   sensitivity *made = calloc(1, sizeof *made);
@@ -142,14 +132,14 @@ mpt_status sensitivity_load(const problem *p, const ledger *l, double margin, se
   made->backward_weight = margin;
   made->space = p->space;
   made->reference = l->reference.assignment;
-  MPT_TRY(read_rows(p, l, own, rows, made, seen, error));
+  MPT_TRY(read_rows(p, l, &rows, made, seen, error));
   fill_unseen(made, seen);
   *out = made;
   made = NULL;
 fail:
   sensitivity_free(made);
   free(seen);
-  json_decref(rows);
+  store_scores_clear(&rows);
   return status;
 }
 
@@ -258,28 +248,30 @@ void sensitivity_fit(sensitivity *s, const ledger *l, double margin, double nois
 }
 
 mpt_status sensitivity_note(const sensitivity *s, const ledger *l, mpt_error *error) {
-  json_t *rows = json_array();
+  enum { EACH = MPT_PRECISION_COUNT * MPT_GEMM_COUNT };
+  store_sensitivity_row *rows = malloc(((size_t)s->unit_count * EACH + 1) * sizeof *rows);
+  int count = 0;
+  if (rows == NULL)
+    return mpt_fail_memory(error, "sensitivities", 0);
   for (int u = 0; u < s->unit_count; u++) {
     const char *layer = s->space->graph->layers[s->space->units[u].layer].info.name;
-    for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
-      for (int g = 0; g < MPT_GEMM_COUNT; g++) {
-        const layer_score *score = &s->unit[u][g][q];
-        if (score->forward == 0 && score->backward == 0 && score->veto[0] == '\0')
-          continue;
-        mpt_json_append(
-            &rows,
-            mpt_json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:o}", "layer", layer, "precision",
-                          mpt_precision_name((mpt_precision)q), "gemm",
-                          mpt_gemm_name((mpt_gemm_kind)g), "forward", score->forward, "backward",
-                          score->backward, "predicted", predicted(s, score), "veto",
-                          score->veto[0] == '\0' ? json_null() : mpt_json_text(score->veto)));
-      }
+    for (int i = 0; i < EACH; i++) {
+      const int q = i / MPT_GEMM_COUNT, g = i % MPT_GEMM_COUNT;
+      const layer_score *score = &s->unit[u][g][q];
+      if (score->forward == 0 && score->backward == 0 && score->veto[0] == '\0')
+        continue;
+      rows[count++] = (store_sensitivity_row){.layer = layer,
+                                              .precision = (mpt_precision)q,
+                                              .gemm = (mpt_gemm_kind)g,
+                                              .forward = score->forward,
+                                              .backward = score->backward,
+                                              .predicted = predicted(s, score),
+                                              .veto = score->veto[0] == '\0' ? NULL : score->veto};
     }
   }
-  char *text = NULL;
-  MPT_RETURN_IF_FAILED(mpt_json_dump(rows, JSON_COMPACT, "sensitivities", &text, error));
-  mpt_status status = store_set(l->store, "sensitivity", text, error);
-  free(text);
+  const store_sensitivity note = {.rows = rows, .count = count};
+  const mpt_status status = store_put_sensitivity(l->store, &note, error);
+  free(rows);
   return status;
 }
 

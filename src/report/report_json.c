@@ -145,13 +145,13 @@ static json_t *winner_json(const report_data *d) {
 
 json_t *report_json(const report_data *d) {
   return mpt_json_pack(
-      "{s:s,s:o,s:o,s:o,s:f,s:o,s:o,s:o,s:o,s:O,s:o,s:O}", "schema", "mptune/report@2", "verdict",
+      "{s:s,s:o,s:o,s:o,s:f,s:o,s:o,s:o,s:o,s:O,s:o,s:o}", "schema", "mptune/report@2", "verdict",
       verdict_json(d), "definition",
       d->has_definition ? store_definition_json(&d->definition) : json_object(), "reference",
       d->has_reference ? store_reference_json(&d->reference) : json_object(), "reference_metric",
       d->reference_mean, "winner", winner_json(d), "policies", points_json(d), "evaluations",
       evaluations_json(d), "layers", layers_json(d), "trajectory", d->trajectory, "verification",
-      attempts_json(d), "sensitivity", d->sensitivity);
+      attempts_json(d), "sensitivity", store_sensitivity_json(&d->sensitivity));
 }
 
 /* ---- charts ---- */

@@ -10,21 +10,9 @@
 
 /* ---- shapes ---- */
 
-static bool is_precision(const char *word) {
-  mpt_precision read;
-  return mpt_precision_parse(word, &read, NULL) == MPT_OK;
-}
-
 static bool is_operand(const char *word) {
   for (int o = 0; o < MPT_OPERAND_COUNT; o++)
     if (strcmp(word, mpt_operand_name((mpt_operand)o)) == 0)
-      return true;
-  return false;
-}
-
-static bool is_gemm(const char *word) {
-  for (int g = 0; g < MPT_GEMM_COUNT; g++)
-    if (strcmp(word, mpt_gemm_name((mpt_gemm_kind)g)) == 0)
       return true;
   return false;
 }
@@ -56,34 +44,11 @@ static const shape seconds = {
     .kind = NUMBER, .low = 1e-300, .high = 1e300, .what = "a time above 0"};
 static const shape layer = {.kind = WORD, .known = is_layer, .what = "a layer's name"};
 static const shape operand = {.kind = WORD, .known = is_operand, .what = "an operand"};
-static const shape precision = {.kind = WORD, .known = is_precision, .what = "a precision"};
-static const shape gemm = {.kind = WORD, .known = is_gemm, .what = "a GEMM"};
 static const shape formats = {.kind = WORD, .known = is_formats, .what = "a layer's formats"};
 static const shape anything = {.kind = ANYTHING};
 
 #define OBJECT_OF(list)                                                                            \
   { .kind = OBJECT, .members = list, .member_count = sizeof list / sizeof list[0] }
-
-static const shape_member seen_members[] = {
-    {"saturated", &share, true}, {"vanished", &share, true}, {"amax", &positive, false}};
-static const shape seen = OBJECT_OF(seen_members);
-static const shape_member operands_members[] = {
-    {"input", &seen, true}, {"weight", &seen, true}, {"grad_output", &seen, true}};
-static const shape operands = OBJECT_OF(operands_members);
-static const shape_member score_members[] = {
-    {"layer", &layer, true},      {"precision", &precision, true},
-    {"forward", &number, false},  {"dgrad", &positive, false},
-    {"wgrad", &positive, false},  {"output_amax", &positive, false},
-    {"operands", &operands, true}};
-static const shape score = OBJECT_OF(score_members);
-static const shape scores = {.kind = LIST, .of = &score};
-
-static const shape_member sensitivity_members[] = {
-    {"layer", &layer, true},     {"precision", &precision, true}, {"gemm", &gemm, true},
-    {"forward", &number, false}, {"backward", &number, false},    {"predicted", &number, false},
-    {"veto", &text, false}};
-static const shape sensitivity_row = OBJECT_OF(sensitivity_members);
-static const shape sensitivity = {.kind = LIST, .of = &sensitivity_row};
 
 static const shape_member step_members[] = {{"evaluation", &count, false},
                                             {"policy", &text, false},
@@ -154,11 +119,7 @@ static const shape parts_of = OBJECT_OF(parts_members);
 /* By the name's first word. */
 static const shape_member notes[] = {
 
-    {"scores", &scores, false},
-    {"sensitivity", &sensitivity, false},
-    {"trajectory", &trajectory, false},
-    {"winner", &winner, false},
-    {"fault", &some, false}};
+    {"trajectory", &trajectory, false}, {"winner", &winner, false}, {"fault", &some, false}};
 
 /* ---- reading ---- */
 

@@ -120,7 +120,8 @@ static const record_type layers_type = RECORD_LIST_OF(store_layer, layer_type);
 static const record layers_record = {.name = "layers",
                                      .size = sizeof(store_layers),
                                      .whole =
-                                         RECORD_LIST_IN(store_layers, layers, count, layers_type)};
+                                         RECORD_LIST_IN(store_layers, layers, count, layers_type),
+                                     .spaced = true};
 
 mpt_status store_put_layers(store *s, const store_layers *layers, bool keep, mpt_error *error) {
   return record_put(s, &layers_record, "layers", layers, keep, error);

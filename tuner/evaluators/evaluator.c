@@ -4,7 +4,7 @@
 void evaluation_record_clear(evaluation_record *record) {
   store_evaluation_clear(&record->evaluation);
   free(record->seen.statistics);
-  free(record->seen.scores);
+  store_scores_clear(&record->seen.scores);
   *record = (evaluation_record){0};
 }
 

@@ -11,6 +11,7 @@
 #ifndef EVALUATOR_H
 #define EVALUATOR_H
 
+#include "store/run_scores.h"
 #include "store/timing_runs.h"
 
 typedef enum request_kind {
@@ -54,7 +55,7 @@ typedef struct evaluation_request {
 typedef struct observation {
   store_statistics *statistics; /* [count] */
   int count;
-  char *scores; /* JSON: the note "scores KEY" */
+  store_scores scores; /* its layers' names stay as long as the evaluator does */
 } observation;
 
 /* What a request came to. `status` other than MPT_OK says that it came to nothing: a device that

@@ -12,7 +12,7 @@ mpt_status observer_open(observer *o, const graph *g, const int *layers, int lay
 void observer_close(observer *o) {
   score_probe_close(o->probe);
   free(o->seen.statistics);
-  free(o->seen.scores);
+  store_scores_clear(&o->seen.scores);
   *o = (observer){0};
 }
 
@@ -39,7 +39,7 @@ void observer_statistics(observer *o, int64_t step, int layer, mpt_operand opera
 mpt_status observer_finish(observer *o, observation *seen, mpt_error *error) {
   if (o->out_of_memory)
     return mpt_fail_memory(error, "statistics", 0);
-  MPT_RETURN_IF_FAILED(score_probe_json(o->probe, &o->seen.scores, error));
+  MPT_RETURN_IF_FAILED(score_probe_scores(o->probe, &o->seen.scores, error));
   *seen = o->seen;
   o->seen = (observation){0};
   return MPT_OK;

@@ -1,6 +1,5 @@
 #include "tuner/evaluators/replayer.h"
 #include "base/error.h"
-#include "store/notes.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,10 +41,9 @@ static mpt_status find_evaluation(replayer *p, const evaluation_request *r, eval
 
 static mpt_status find_observation(replayer *p, const evaluation_request *r, observation *seen,
                                    mpt_error *error) {
-  char name[80];
-  snprintf(name, sizeof name, "scores %s", r->key);
-  MPT_RETURN_IF_FAILED(store_get(p->store, name, &seen->scores, error));
-  if (seen->scores == NULL)
+  bool found = false;
+  MPT_RETURN_IF_FAILED(store_get_scores(p->store, r->key, &seen->scores, &found, error));
+  if (!found)
     return no_record(p, r, error);
   return store_all_statistics(p->store, r->key, &seen->statistics, &seen->count, error);
 }

@@ -12,7 +12,6 @@
  */
 #include "tuner/evaluators/score_probe.h"
 #include "base/error.h"
-#include "base/json.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +62,7 @@ struct score_probe {
   findings *device; /* in SCRATCH_FINDINGS */
   float *gradient;  /* host: a weight's gradient */
   int64_t host_count;
-  mpt_error error; /* the first that a probe met; reported by score_probe_json */
+  mpt_error error; /* the first that a probe met; reported by score_probe_scores */
 };
 
 mpt_status score_probe_open(const graph *g, const int *layers, int layer_count,
@@ -373,47 +372,51 @@ static double gradient_variance(const unit_sums *s) {
   return fmax(0, (s->grad_weight_squared / n - mean_squared) * n / (n - 1));
 }
 
-static json_t *operand_json(const unit_sums *s, int q) {
-  json_t *all = json_object();
-  for (int o = 0; o < MPT_OPERAND_COUNT; o++) {
-    const operand_seen *seen = &s->seen[o][q];
-    float amax;
-    memcpy(&amax, &seen->amax_bits, sizeof amax);
-    const double cast = seen->cast > 0 ? seen->cast : 1;
-    mpt_json_set(&all, mpt_operand_name((mpt_operand)o),
-                 mpt_json_pack("{s:f,s:f,s:o}", "saturated", seen->saturated / cast, "vanished",
-                               seen->vanished / cast, "amax", mpt_json_real(amax)));
-  }
-  return all;
+static double from_bits(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return isfinite(value) ? (double)value : NAN;
 }
 
-static json_t *unit_json(const score_probe *p, int unit, int q) {
+static store_operand_seen operand_of(const operand_seen *seen) {
+  const double cast = seen->cast > 0 ? seen->cast : 1;
+  return (store_operand_seen){.saturated = seen->saturated / cast,
+                              .vanished = seen->vanished / cast,
+                              .amax = from_bits(seen->amax_bits)};
+}
+
+static store_score score_of(const score_probe *p, int unit, int q) {
   const unit_sums *s = &p->units[unit];
   const double n = s->probes;
   const double variance = gradient_variance(s);
   const double signal = s->grad_weight_squared / n;
   const double relative = s->grad_input_squared > 0 ? s->dgrad_error[q] / s->grad_input_squared : 0;
   const double noise = variance > 0 ? variance : (signal > 0 ? signal : 1);
-  float output;
-  memcpy(&output, &s->output_amax_bits, sizeof output);
-  const double forward = forward_score(s, q);
-  const double dgrad = relative * signal / noise, wgrad = s->wgrad_error[q] / n / noise;
-  return mpt_json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:o}", "layer",
-                       p->graph->layers[p->layers[unit]].info.name, "precision",
-                       mpt_precision_name((mpt_precision)q), "forward", mpt_json_real(forward),
-                       "dgrad", mpt_json_real(dgrad), "wgrad", mpt_json_real(wgrad), "output_amax",
-                       mpt_json_real(output), "operands", operand_json(s, q));
+  store_score score = {.layer = p->graph->layers[p->layers[unit]].info.name,
+                       .precision = (mpt_precision)q,
+                       .forward = forward_score(s, q),
+                       .dgrad = relative * signal / noise,
+                       .wgrad = s->wgrad_error[q] / n / noise,
+                       .output_amax = from_bits(s->output_amax_bits)};
+  for (int o = 0; o < MPT_OPERAND_COUNT; o++)
+    score.operands[o] = operand_of(&s->seen[o][q]);
+  return score;
 }
 
-mpt_status score_probe_json(const score_probe *p, char **json, mpt_error *error) {
+mpt_status score_probe_scores(const score_probe *p, store_scores *scores, mpt_error *error) {
+  *scores = (store_scores){.count = 0};
   if (p->error.status != MPT_OK) {
     if (error != NULL)
       *error = p->error;
     return p->error.status;
   }
-  json_t *all = json_array();
+  store_score *all = mpt_arena_take(&scores->memory, ((size_t)p->unit_count + 1) *
+                                                         MPT_PRECISION_COUNT * sizeof *all);
+  if (all == NULL)
+    return mpt_fail_memory(error, "sensitivity measurements", 0);
+  scores->scores = all;
   for (int u = 0; u < p->unit_count; u++)
     for (int q = MPT_PRECISION_TF32; q < MPT_PRECISION_COUNT && p->units[u].probes > 0; q++)
-      mpt_json_append(&all, unit_json(p, u, q));
-  return mpt_json_dump(all, JSON_COMPACT, "sensitivity measurements", json, error);
+      all[scores->count++] = score_of(p, u, q);
+  return MPT_OK;
 }

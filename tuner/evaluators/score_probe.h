@@ -2,6 +2,7 @@
 #ifndef SCORE_PROBE_H
 #define SCORE_PROBE_H
 
+#include "store/run_scores.h"
 #include "train/graph.h"
 
 typedef struct score_probe score_probe;
@@ -13,7 +14,7 @@ void score_probe_close(score_probe *p); /* NULL is allowed */
 void score_probe_layer(score_probe *p, mpt_queue *queue, int64_t step, int layer,
                        const mpt_tensor *input, const mpt_tensor *weight,
                        const mpt_tensor *grad_output);
-/* JSON text of what was measured. *json is freed by the caller. */
-mpt_status score_probe_json(const score_probe *p, char **json, mpt_error *error);
+/* What was measured, with names from the graph; *scores is cleared by the caller. */
+mpt_status score_probe_scores(const score_probe *p, store_scores *scores, mpt_error *error);
 
 #endif
