@@ -76,6 +76,8 @@ typedef const mpt_tensor *mpt_t; /* a tensor argument: a view, read or written a
   ENTRY(mean_squared_error,                                                                        \
         (mpt_queue *, mpt_t outputs, mpt_t targets, float scale, const mpt_step_state *,           \
          double *loss, mpt_t grad_outputs, mpt_error *))                                           \
+  ENTRY(curvature_signs, (mpt_queue *, mpt_curvature, mpt_t outputs, float scale,                  \
+                          const mpt_step_state *, mpt_dropout_key, mpt_t u, mpt_error *))          \
   ENTRY(gradient_check, (mpt_queue *, mpt_t const *gradients, int count, float max_norm,           \
                          mpt_step_state *, int64_t *overflows, mpt_error *))                       \
   ENTRY(step_begin, (mpt_queue *, mpt_step_state *, mpt_scale * scales, int count, mpt_error *))   \

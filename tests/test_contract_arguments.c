@@ -132,6 +132,8 @@ static void layers(contract *c) {
           &x, &y);
   REFUSED(MPT_ERROR_ARGUMENT, "probability is 1", mpt_dropout, c->queue, &x, 1,
           ((mpt_dropout_key){0}), &y);
+  REFUSED(MPT_ERROR_ARGUMENT, "no curvature 4", mpt_curvature_signs, c->queue, (mpt_curvature)4, &x,
+          1, NULL, ((mpt_dropout_key){0}), &y);
   REFUSED(MPT_ERROR_ARGUMENT, "probability is nan", mpt_dropout, c->queue, &x, NAN,
           ((mpt_dropout_key){0}), &y);
 }

@@ -251,6 +251,104 @@ static void element_losses_and_gradients(contract *c) {
   check_element_loss(c, mpt_mean_squared_error, mean_squared_error, 999, 31, false);
 }
 
+/* ---- curvature ---- */
+typedef struct signs_context {
+  mpt_curvature kind;
+  mpt_tensor x;
+  const mpt_step_state *state;
+} signs_context;
+
+static void run_signs(contract *c, const void *context, const mpt_tensor *u) {
+  const signs_context *k = context;
+  C_RUN(mpt_curvature_signs, c->queue, k->kind, &k->x, 2, k->state, ((mpt_dropout_key){7, 5, 3}),
+        u);
+}
+
+static double sign_of(mpt_dropout_key key, int64_t i) {
+  uint32_t words[4];
+  mpt_philox(key.seed, (uint64_t)(i / 128) | (uint64_t)key.layer << 40, key.step, words);
+  return words[i % 128 / 32] >> i % 32 & 1 ? 1 : -1;
+}
+
+/* What ops.h and the kernels' formulas say, in double; times 512 = scale * loss_scale. */
+static void expected_signs(mpt_curvature kind, const double *x, int64_t rows, int64_t n,
+                           double *u) {
+  const bool labels = kind == MPT_CURVATURE_CROSS_ENTROPY || kind == MPT_CURVATURE_NLL;
+  const double c = 512.0 / (double)(labels ? rows : rows * n);
+  for (int64_t r = 0; r < rows; r++) {
+    double largest = -INFINITY, sum = 0, mean = 0;
+    for (int64_t i = r * n; i < (r + 1) * n; i++)
+      largest = fmax(largest, x[i]);
+    for (int64_t i = r * n; i < (r + 1) * n; i++)
+      sum += exp(x[i] - largest);
+    for (int64_t i = r * n; i < (r + 1) * n; i++)
+      mean += sqrt(exp(x[i] - largest) / sum) * sign_of((mpt_dropout_key){7, 5, 3}, i);
+    for (int64_t i = r * n; i < (r + 1) * n; i++) {
+      const double s = sign_of((mpt_dropout_key){7, 5, 3}, i), p = exp(x[i] - largest) / sum;
+      const double q = 1 / (1 + exp(-x[i]));
+      u[i] = c * (kind == MPT_CURVATURE_CROSS_ENTROPY ? sqrt(p) * s - p * mean
+                  : kind == MPT_CURVATURE_NLL         ? s / sqrt(x[i])
+                  : kind == MPT_CURVATURE_BINARY      ? sqrt(q * (1 - q)) * s
+                                                      : sqrt(2) * s);
+    }
+  }
+}
+
+static void signs_of_the_curvature(contract *c) {
+  static const int64_t shapes[][2] = {{1, 1}, {1, 2}, {5, 3}, {7, 130}, {3, 1500}, {300, 31}};
+  for (int kind = MPT_CURVATURE_CROSS_ENTROPY; kind <= MPT_CURVATURE_SQUARED; kind++)
+    for (int i = 0; i < 6; i++) {
+      const int64_t rows = shapes[i][0], columns = shapes[i][1], n = rows * columns;
+      float *x = c_random(c, n);
+      for (int64_t j = 0; j < n; j++)
+        x[j] = kind == MPT_CURVATURE_NLL ? 0.01f + fabsf(x[j]) : 3 * x[j];
+      signs_context k = {(mpt_curvature)kind, c_tensor(c, MPT_FP32, x, C_SHAPE(rows, columns)),
+                         c_upload_state(c, (mpt_step_state){.loss_scale = 256})};
+      mpt_tensor u = c_tensor(c, MPT_FP32, NULL, C_SHAPE(rows, columns));
+      double *expected = c_doubles(c, n);
+      expected_signs(k.kind, c_widen(c, x, n), rows, columns, expected);
+      run_signs(c, &k, &u);
+      c_near("u", c_read(c, &u), expected, n, 3e-6, 512.0 / (double)rows);
+      c_rounds(c, run_signs, &k, C_SHAPE(rows, columns));
+      run_signs(c, &k, &k.x); /* in place */
+      c_near("u in place", c_read(c, &k.x), expected, n, 3e-6, 512.0 / (double)rows);
+    }
+}
+
+/* E[u u'] = H / divisor, H of the cross-entropy being (diag(p) - p p') / rows, over 4096 keys. */
+static void signs_have_the_curvature(contract *c) {
+  enum { ROWS = 2, N = 3, KEYS = 4096 };
+  const float x[ROWS * N] = {1, -0.5f, 0.25f, 6, 0, -3};
+  double sums[ROWS * N][ROWS * N] = {{0}}, p[ROWS][N];
+  mpt_tensor tx = c_tensor(c, MPT_FP32, x, C_SHAPE(ROWS, N));
+  mpt_tensor u = c_tensor(c, MPT_FP32, NULL, C_SHAPE(ROWS, N));
+  for (int key = 0; key < KEYS; key++) {
+    float got[ROWS * N];
+    mpt_error error = {0};
+    C_RUN(mpt_curvature_signs, c->queue, MPT_CURVATURE_CROSS_ENTROPY, &tx, 1, NULL,
+          ((mpt_dropout_key){1, (uint64_t)key, 0}), &u);
+    c_check(mpt_tensor_download(c->queue, &u, got, &error), &error);
+    for (int i = 0; i < ROWS * N; i++)
+      for (int j = 0; j < ROWS * N; j++)
+        sums[i][j] += (double)got[i] * (double)got[j] / KEYS;
+  }
+  for (int r = 0; r < ROWS; r++) {
+    double sum = 0;
+    for (int i = 0; i < N; i++)
+      sum += p[r][i] = exp((double)x[r * N + i]);
+    for (int i = 0; i < N; i++)
+      p[r][i] /= sum;
+  }
+  for (int i = 0; i < ROWS * N; i++)
+    for (int j = 0; j < ROWS * N; j++) {
+      const int r = i / N, s = j / N;
+      const double h = r != s ? 0 : (i == j ? p[r][i % N] : 0) - p[r][i % N] * p[r][j % N];
+      const double expected = h / ROWS / ROWS;
+      if (fabs(sums[i][j] - expected) > 0.006)
+        fail_msg("E[u u'] at %d, %d is %g, expected %g", i, j, sums[i][j], expected);
+    }
+}
+
 /* ---- the check of gradients ---- */
 static mpt_step_state read_state(contract *c, mpt_step_state *device) {
   mpt_step_state state;
@@ -420,7 +518,8 @@ static void adam_follows_its_papers(contract *c) {
   }
 }
 
-CONTRACT_MAIN(CONTRACT_TEST(cross_entropy_and_gradient), CONTRACT_TEST(nll_and_gradient),
+CONTRACT_MAIN(CONTRACT_TEST(signs_of_the_curvature), CONTRACT_TEST(signs_have_the_curvature),
+              CONTRACT_TEST(cross_entropy_and_gradient), CONTRACT_TEST(nll_and_gradient),
               CONTRACT_TEST(ties_go_to_the_first_class),
               CONTRACT_TEST(a_vanished_probability_has_a_finite_loss),
               CONTRACT_TEST(a_nan_logit_makes_the_loss_nan),

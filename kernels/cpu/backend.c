@@ -143,6 +143,7 @@ const mpt_backend mpt_backend_cpu = {
     .nll = mpt_cpu_nll,
     .binary_cross_entropy = mpt_cpu_binary_cross_entropy,
     .mean_squared_error = mpt_cpu_mean_squared_error,
+    .curvature_signs = mpt_cpu_curvature_signs,
     .gradient_check = mpt_cpu_gradient_check,
     .step_begin = mpt_cpu_step_begin,
     .sgd_step = mpt_cpu_sgd_step,

@@ -350,6 +350,7 @@ const mpt_backend mpt_backend_cuda = {
     .nll = mpt_cuda_nll,
     .binary_cross_entropy = mpt_cuda_binary_cross_entropy,
     .mean_squared_error = mpt_cuda_mean_squared_error,
+    .curvature_signs = mpt_cuda_curvature_signs,
     .gradient_check = mpt_cuda_gradient_check,
     .step_begin = mpt_cuda_step_begin,
     .sgd_step = mpt_cuda_sgd_step,

@@ -307,6 +307,24 @@ MPT_API mpt_status mpt_mean_squared_error(mpt_queue *queue, const mpt_tensor *ou
                                           const mpt_step_state *state, double *loss,
                                           const mpt_tensor *grad_outputs, mpt_error *error);
 
+/* The curvature of the (mean) loss H in its outputs, by random signs: u has mean 0 and, over the
+ * keys, E[u u'] = H (scale loss_scale)^2 / divisor, the divisor being rows for the losses of
+ * labels and elements for the others. So divisor <u, d>^2 is an unbiased estimate of d' H d, and
+ * what the backward pass makes of u the same for any tensor before it (Gauss-Newton). Signs rather
+ * than labels drawn from the outputs: where a network is sure of itself, the curvature rests on
+ * labels that are hardly ever drawn. Of the nll H is its mean over labels as the probabilities say.
+ * Keyed as mpt_dropout, by the element's index in row-major order; u may be `outputs`. */
+typedef enum mpt_curvature {
+  MPT_CURVATURE_CROSS_ENTROPY,
+  MPT_CURVATURE_NLL,
+  MPT_CURVATURE_BINARY, /* of mpt_binary_cross_entropy */
+  MPT_CURVATURE_SQUARED /* of mpt_mean_squared_error */
+} mpt_curvature;
+MPT_API mpt_status mpt_curvature_signs(mpt_queue *queue, mpt_curvature kind,
+                                       const mpt_tensor *outputs, float scale,
+                                       const mpt_step_state *state, mpt_dropout_key key,
+                                       const mpt_tensor *u, mpt_error *error);
+
 /* ---- optimizers: fp32 master weights, predicated on state->overflow == 0 ---- */
 /* Looks at all gradients: sets state->overflow, gradient_norm (of gradients / loss_scale) and clip
  * = min(1, max_norm / norm), 1 when max_norm is 0. Where gradient i is not finite and `overflows`

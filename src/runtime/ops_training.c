@@ -80,6 +80,24 @@ mpt_status mpt_mean_squared_error(mpt_queue *queue, const mpt_tensor *outputs,
   return mpt_op_written(&c, MPT_OPERATION_mean_squared_error, grad_outputs);
 }
 
+mpt_status mpt_curvature_signs(mpt_queue *queue, mpt_curvature kind, const mpt_tensor *outputs,
+                               float scale, const mpt_step_state *state, mpt_dropout_key key,
+                               const mpt_tensor *u, mpt_error *error) {
+  op_check c = OP_CHECK(queue, curvature_signs, error);
+  mpt_tensor rows, u_rows;
+  mpt_op_require(&c, kind >= MPT_CURVATURE_CROSS_ENTROPY && kind <= MPT_CURVATURE_SQUARED,
+                 "there is no curvature %d", (int)kind);
+  mpt_op_tensor(&c, "outputs", outputs);
+  mpt_op_matrix(&c, "outputs", outputs, &rows);
+  mpt_op_tensor(&c, "u", u);
+  mpt_op_same_shape(&c, "u", u, outputs);
+  mpt_op_matrix(&c, "u", u, &u_rows);
+  if (c.status == MPT_OK)
+    c.status =
+        queue->backend->curvature_signs(queue, kind, &rows, scale, state, key, &u_rows, error);
+  return mpt_op_written(&c, MPT_OPERATION_curvature_signs, u);
+}
+
 /* ---- optimizers ---- */
 mpt_status mpt_gradient_check(mpt_queue *queue, const mpt_tensor *const *gradients, int count,
                               float max_norm, mpt_step_state *state, int64_t *overflows,
