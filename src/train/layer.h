@@ -99,6 +99,10 @@ typedef struct layer_kind {
   void (*passes)(const graph *g, int layer, const mpt_layer_policy *assignment, pass_list *list);
   mpt_status (*forward)(layer_run *run, mpt_error *error);
   mpt_status (*backward)(layer_run *run, mpt_error *error);
+  /* What the layer's dgrad makes, [rows, k], as the gradient of its input, which is written. NULL:
+   * it is that gradient's rows. */
+  mpt_status (*spread)(layer_run *run, const mpt_tensor *product, const mpt_tensor *grad_input,
+                       mpt_error *error);
 } layer_kind;
 
 /* NULL when there is none of that name. */

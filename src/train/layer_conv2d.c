@@ -124,6 +124,11 @@ static mpt_status forward(layer_run *run, mpt_error *error) {
   return mpt_rows_to_image(run->queue, &rows, &run->output, error);
 }
 
+static mpt_status spread(layer_run *run, const mpt_tensor *product, const mpt_tensor *grad_input,
+                         mpt_error *error) {
+  return mpt_col2im(run->queue, product, window_of(run->layer->spec), grad_input, error);
+}
+
 static mpt_status backward(layer_run *run, mpt_error *error) {
   const graph_gemm *gemm = &run->layer->gemm;
   mpt_format grad_format = mpt_session_grad_input_format(run->session, run->index);
@@ -140,8 +145,7 @@ static mpt_status backward(layer_run *run, mpt_error *error) {
       false, &run->gradients[0], present(&run->gradients[1]), error));
   if (!wanted)
     return MPT_OK;
-  return mpt_col2im(run->queue, &grad_columns, window_of(run->layer->spec), &run->grad_inputs[0],
-                    error);
+  return spread(run, &grad_columns, &run->grad_inputs[0], error);
 }
 
 const layer_kind layer_conv2d = {
@@ -158,4 +162,5 @@ const layer_kind layer_conv2d = {
     .passes = passes,
     .forward = forward,
     .backward = backward,
+    .spread = spread,
 };

@@ -140,7 +140,7 @@ const mpt_tensor *network_output(const network *n) {
 
 /* Where what an operand's writer sees of it goes, NULL when nobody asks. */
 static mpt_lite *lite_of(const network *n, int layer, mpt_operand operand) {
-  return layer >= 0 ? mpt_session_lite(n->session, layer, operand) : NULL;
+  return layer >= 0 && !n->aside ? mpt_session_lite(n->session, layer, operand) : NULL;
 }
 
 /* A tensor's gradient, about to be written for the last time. The layer whose grad_output is
@@ -149,7 +149,7 @@ static mpt_tensor last_gradient(network *n, int tensor) {
   int layer = n->gradient_of[tensor];
   mpt_tensor gradient = n->tensor_gradients[tensor];
   gradient.lite = lite_of(n, layer, MPT_GRAD_OUTPUT);
-  if (layer >= 0)
+  if (layer >= 0 && !n->aside)
     n->tensor_gradients[n->graph->layers[layer].output].lite = gradient.lite;
   return gradient;
 }
@@ -191,13 +191,15 @@ static mpt_tensor contiguous_like(const mpt_tensor *tensor, void *data) {
   return made;
 }
 
-static mpt_status backward_layer(network *n, int index, mpt_error *error) {
+mpt_status network_backward_layer(network *n, int index, mpt_error *error) {
   const graph *g = n->graph;
   layer_run *run = &n->runs[index];
   const graph_layer *layer = run->layer;
   bool to_add[WORKLOAD_MAX_INPUTS] = {false};
   mpt_tensor sums[WORKLOAD_MAX_INPUTS];
   run->grad_output = n->tensor_gradients[layer->output];
+  if (n->aside) /* what was seen of the pass under way is not of this one */
+    run->grad_output.lite = NULL;
   for (int k = 0; k < layer->input_count; k++) {
     int t = layer->inputs[k];
     mpt_tensor *gradient = &run->grad_inputs[k];
@@ -233,7 +235,7 @@ mpt_status network_backward(network *n, int64_t step, train_layer_probe *probe, 
     n->runs[i].probe = probe;
     n->runs[i].probe_context = context;
     if (n->graph->tensors[n->graph->layers[i].output].gradient)
-      MPT_RETURN_IF_FAILED(backward_layer(n, i, error));
+      MPT_RETURN_IF_FAILED(network_backward_layer(n, i, error));
   }
   return MPT_OK;
 }

@@ -29,9 +29,12 @@ typedef struct network {
   int32_t *ids;     /* in device memory, of a full batch; NULL when the data is no ids */
   tensor_plan training, forward; /* places in tensor_memory, in each mode */
   void *tensor_memory;
-  layer_run *runs;     /* [layer_count] */
-  size_t memory_bytes; /* of everything on the device */
-  void *blocks[24];    /* device memory, to free */
+  layer_run *runs;   /* [layer_count] */
+  void *side_memory; /* network_side.c: gradients of tensors, NULL where there is no room, ... */
+  mpt_tensor side_gradients; /* ... those of all parameters in one row, as all_gradients, ... */
+  bool aside;                /* ... and whether they are in use */
+  size_t memory_bytes;       /* of everything on the device */
+  void *blocks[24];          /* device memory, to free */
   int block_count;
 } network;
 
@@ -58,6 +61,17 @@ mpt_status network_forward_layer(network *n, int index, mpt_error *error);
 /* From the output's gradient; adds to the parameters' gradients. `probe` may be NULL. */
 mpt_status network_backward(network *n, int64_t step, train_layer_probe *probe, void *context,
                             mpt_error *error);
+
+/* network_side.c, with options->side_pass: sends a change of the gradient of layer `layer`'s input
+ * through all layers below it, while a backward pass is under way and has not come to them (from a
+ * layer's probe), or after it. `product` is what the layer's dgrad makes, [rows, k] in fp32; what
+ * comes of it is in side_gradients, zero where the change does not reach. Leaves everything of the
+ * pass under way as it is. */
+mpt_status network_backward_aside(network *n, int layer, const mpt_tensor *product,
+                                  mpt_error *error);
+mpt_status network_take_side(network *n, mpt_error *error); /* when its tensors have places */
+/* The backward pass of one layer; `network_backward` is all of them. */
+mpt_status network_backward_layer(network *n, int index, mpt_error *error);
 
 /* initial_weights.c: of a seed; keyed by the parameter's name and the element, so that a layer more
  * or less changes no other. */

@@ -174,12 +174,14 @@ mpt_status network_plan_tensors(const network *n, const train_options *options,
   bool *keeps_input = calloc((size_t)g->layer_count, sizeof *keeps_input);
   if (keeps_input == NULL)
     return mpt_fail_memory(error, "the plan of tensors", (size_t)g->layer_count);
-  /* probes look at inputs in the backward pass */
-  for (int i = 0; i < g->layer_count && options->on_layer == NULL; i++)
+  /* probes and scores look at inputs in the backward pass */
+  const bool looked_at = options->on_layer != NULL || options->side_pass;
+  for (int i = 0; i < g->layer_count && !looked_at; i++)
     keeps_input[i] = mpt_session_keeps_input(session, i);
   request.keeps_input = keeps_input;
+  request.apart = options->side_pass;
   mpt_status status = tensor_plan_make(&request, training, error);
-  request.training = false;
+  request.training = request.apart = false;
   if (status == MPT_OK && (status = tensor_plan_make(&request, forward, error)) != MPT_OK)
     tensor_plan_clear(training);
   free(keeps_input);
@@ -208,6 +210,8 @@ mpt_status network_take_tensors(network *n, const train_options *options, mpt_er
   size_t bytes = n->training.bytes > n->forward.bytes ? n->training.bytes : n->forward.bytes;
   name_tensors(n, what, sizeof what);
   MPT_RETURN_IF_FAILED(network_take(n, what, bytes, &n->tensor_memory, error));
+  if (options->side_pass)
+    MPT_RETURN_IF_FAILED(network_take_side(n, error));
   if (!g->tensors[0].ids)
     return MPT_OK;
   void *ids;

@@ -16,7 +16,8 @@ typedef struct planner {
   const graph *g;
   memory_buffer *buffers;
   int count;
-  int *values, *gradients; /* buffers of each tensor, -1 */
+  int *values, *gradients;             /* buffers of each tensor, -1 */
+  int first_gradient, first_of_layers; /* buffers: values, gradients, what belongs to layers */
 } planner;
 
 static int backward_time(const graph *g, int layer) {
@@ -125,7 +126,7 @@ static void share_residual(planner *p, int layer) {
 /* The output's gradient lies where the output does, if the loss may write it there and nothing
  * reads the output's values afterwards. */
 static bool loss_is_in_place(const planner *p) {
-  return p->g->loss == LOSS_CROSS_ENTROPY &&
+  return p->g->loss == LOSS_CROSS_ENTROPY && !p->request->apart &&
          p->buffers[p->values[p->g->output]].spans[0].last <= p->g->layer_count;
 }
 
@@ -254,6 +255,21 @@ static mpt_status allocate(planner *p, layer_buffers **own, tensor_plan *plan, m
   return MPT_OK;
 }
 
+/* One buffer after the other: values, gradients, what belongs to layers. */
+static void fit_apart(const planner *p, tensor_plan *plan) {
+  enum { ALIGNMENT = 256 };
+  for (int i = 0; i < p->count; i++) {
+    const size_t bytes = (p->buffers[i].bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    p->buffers[i].offset = plan->bytes;
+    if (i == p->first_gradient)
+      plan->first_gradient = plan->bytes;
+    if (i >= p->first_gradient && i < p->first_of_layers)
+      plan->gradient_bytes += bytes;
+    plan->bytes += bytes;
+  }
+  plan->in_use = plan->bytes;
+}
+
 mpt_status tensor_plan_make(const tensor_plan_request *request, tensor_plan *plan,
                             mpt_error *error) {
   mpt_status status = MPT_OK;
@@ -262,11 +278,17 @@ mpt_status tensor_plan_make(const tensor_plan_request *request, tensor_plan *pla
   *plan = (tensor_plan){0};
   MPT_TRY(allocate(&p, &own, plan, error));
   plan_values(&p);
+  p.first_gradient = p.count;
   plan_gradients(&p);
+  p.first_of_layers = p.count;
   for (int i = 0; i < p.g->layer_count; i++)
     plan_layer(&p, i, &own[i]);
-  MPT_TRY(memory_fit(p.buffers, p.count, &plan->bytes, error));
-  MPT_TRY(memory_in_use(p.buffers, p.count, &plan->in_use, error));
+  if (request->apart) {
+    fit_apart(&p, plan);
+  } else {
+    MPT_TRY(memory_fit(p.buffers, p.count, &plan->bytes, error));
+    MPT_TRY(memory_in_use(p.buffers, p.count, &plan->in_use, error));
+  }
   take_places(&p, own, plan);
 fail:
   free(p.buffers);

@@ -13,6 +13,9 @@ typedef struct tensor_plan_request {
   int64_t samples; /* of the largest batch */
   bool training;   /* forward and backward; else forward alone, of which every tensor must fit in
                       fp32 too, whatever its format */
+  bool apart;      /* nothing shares memory with what is in use at another time, and the
+                      gradients lie together: a backward pass destroys nothing, and one from
+                      any layer on may be run beside it (network_side.h) */
   const bool *keeps_input; /* [layer_count] layers whose backward pass needs no input, since the
                               session keeps a copy; NULL: none */
 } tensor_plan_request;
@@ -25,11 +28,12 @@ typedef struct layer_places {
 } layer_places;
 
 typedef struct tensor_plan {
-  size_t bytes;               /* of the block */
-  size_t in_use;              /* of that at most at one time: no plan takes less */
-  size_t *values, *gradients; /* [tensor_count] offsets */
-  layer_places *layers;       /* [layer_count] offsets */
-  int largest;                /* tensor with the most bytes of its own */
+  size_t bytes;                          /* of the block */
+  size_t in_use;                         /* of that at most at one time: no plan takes less */
+  size_t *values, *gradients;            /* [tensor_count] offsets */
+  size_t first_gradient, gradient_bytes; /* where the gradients lie together */
+  layer_places *layers;                  /* [layer_count] offsets */
+  int largest;                           /* tensor with the most bytes of its own */
 } tensor_plan;
 
 mpt_status tensor_plan_make(const tensor_plan_request *request, tensor_plan *plan,

@@ -69,6 +69,7 @@ typedef struct train_options {
   const train_point *points; /* in ascending order of steps, at most `until` */
   int point_count;
   const char *fork_from; /* a trajectory's checkpoint, or NULL: see above. It saves none itself */
+  bool side_pass;        /* room for a backward pass beside the one under way (scores.h) */
   bool resume;           /* continue from save_checkpoint if it is there */
   bool force;            /* ... though it is of another training */
 } train_options;
