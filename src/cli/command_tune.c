@@ -65,7 +65,7 @@ static int finish(const cli_values *values, const workload *w, const tuner_summa
     cli_print_shown(summary->report_path, 0);
     putchar('\n');
   }
-  return summary->found ? EXIT_DONE : EXIT_NO_POLICY;
+  return cli_summary_code(summary);
 }
 
 /* What would be found out only after hours of training. */

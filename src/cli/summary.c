@@ -82,3 +82,7 @@ json_t *cli_summary_json(const tuner_summary *summary) {
       summary->evaluations, "policy", summary->policy_path[0] == '\0' ? NULL : summary->policy_path,
       "report", summary->report_path, "message", summary->message == NULL ? "" : summary->message);
 }
+
+int cli_summary_code(const tuner_summary *summary) {
+  return summary->found ? EXIT_DONE : EXIT_NO_POLICY;
+}
