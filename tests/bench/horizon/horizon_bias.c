@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_TOKENS = 256 };
+enum { MOST_TOKENS = 128 };
 
 typedef struct sample {
   int64_t tokens, classes, width, rows; /* rows: of the whole tensor */
