@@ -68,6 +68,7 @@ static mpt_status put_attempt(store *s, const store_attempt *a, mpt_error *error
 
 mpt_status store_put_attempts(store *s, const store_attempt *attempts, int count,
                               mpt_error *error) {
+  database_sync_next(s); /* before their first fresh seed is trained */
   MPT_RETURN_IF_FAILED(store_begin(s, error));
   for (int i = 0; i < count; i++) {
     const mpt_status status = put_attempt(s, &attempts[i], error);

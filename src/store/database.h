@@ -25,6 +25,8 @@ struct store {
   char *path;    /* of the database */
   int lock;      /* file descriptor, -1 for a reader */
   bool grouping; /* between store_begin and store_end */
+  bool syncs;    /* the next commit waits until it is on the disk */
+  double synced; /* when one last did, monotonic seconds */
 };
 
 typedef struct query {
@@ -60,6 +62,11 @@ void query_damaged(query *q, const char *format, ...) __attribute__((format(prin
 bool list_grow(query *q, void **array, int count, size_t element);
 
 mpt_status database_execute(store *s, const char *sql, mpt_error *error);
+
+/* What is committed survives the process, whatever ends it. It survives a loss of power when its
+ * frames are synced, which takes as long as a training of a small network: of a second's commits
+ * one is. The next one is, whenever the last was. */
+void database_sync_next(store *s);
 /* schema.c: from schema `from` (0: an empty database) to STORE_SCHEMA, in one transaction. */
 mpt_status schema_bring_up(store *s, int from, mpt_error *error);
 /* schema_1.c: what the tables of schema 1 held, after the new ones were added. */

@@ -1,4 +1,5 @@
 /* Queries, and what SQLite's failures mean to a user. */
+#include "base/clock.h"
 #include "base/error.h"
 #include "store/database.h"
 #include <math.h>
@@ -7,7 +8,33 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SYNC_SECONDS 1.0
+
+void database_sync_next(store *s) {
+  s->synced = -INFINITY;
+}
+
+/* In WAL, FULL syncs at every commit, and with it all that were made before; NORMAL at none. */
+static void choose_sync(store *s) {
+  if (s->lock < 0 || sqlite3_get_autocommit(s->database) == 0)
+    return;
+  const bool due = mpt_clock_seconds() - s->synced >= SYNC_SECONDS;
+  if (due != s->syncs &&
+      sqlite3_exec(s->database, due ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
+                   NULL, NULL, NULL) == SQLITE_OK)
+    s->syncs = due;
+}
+
+/* Whether a change was committed, by itself or as the end of a group. */
+static void note_sync(const query *q) {
+  store *s = q->s;
+  if (s->syncs && q->code == SQLITE_OK && sqlite3_get_autocommit(s->database) != 0 &&
+      (s->grouping || sqlite3_stmt_readonly(q->statement) == 0))
+    s->synced = mpt_clock_seconds();
+}
+
 query query_begin(store *s, const char *sql) {
+  choose_sync(s);
   query q = {.s = s};
   q.code = sqlite3_prepare_v2(s->database, sql, -1, &q.statement, NULL);
   return q;
@@ -82,6 +109,7 @@ mpt_status query_end(query *q, mpt_error *error) {
     status = explain(q->s, q->code, error);
   else if (q->damaged[0] != '\0')
     status = store_damaged(q->s, error, "%s", q->damaged);
+  note_sync(q);
   sqlite3_finalize(q->statement);
   q->statement = NULL;
   if (status != MPT_OK)

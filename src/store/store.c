@@ -77,9 +77,8 @@ static mpt_status open_writer(store *s, mpt_error *error) {
   sqlite3_busy_timeout(s->database, 10000); /* a reader in the way of a checkpoint */
   int schema = 0;
   MPT_RETURN_IF_FAILED(check_owner(s, &schema, error));
-  /* In WAL a commit is durable when its frames are synced, which FULL does at every commit. */
   MPT_RETURN_IF_FAILED(database_execute(s, "PRAGMA journal_mode = WAL", error));
-  MPT_RETURN_IF_FAILED(database_execute(s, "PRAGMA synchronous = FULL", error));
+  database_sync_next(s);
   return schema < STORE_SCHEMA ? schema_bring_up(s, schema, error) : MPT_OK;
 }
 
