@@ -36,7 +36,7 @@ static void show_training(const search_clock *k, const evaluation_request *r, co
 
 void progress_show(const search_clock *k, const evaluation_request *r, const char *label,
                    int64_t step, int64_t steps) {
-  if (r->purpose[0] == '\0')
+  if (r->purpose[0] == '\0' || !mpt_progress_due(stage_name(r->purpose)))
     return;
   if (r->kind == REQUEST_TIME)
     mpt_progress_update(r->purpose, "%s, step %lld", label, (long long)step + 1);

@@ -109,15 +109,23 @@ static int print_cut(const char *text, int columns) {
   return columns;
 }
 
-void mpt_progress_update(const char *stage, const char *format, ...) {
+bool mpt_progress_due(const char *stage) {
   if (verbosity < 1)
+    return false;
+  const double since = mpt_clock_seconds() - last_drawn;
+  const bool new_stage = strcmp(stage, last_stage) != 0;
+  if (since >= LINE_SECONDS)
+    return true;
+  if (since < REDRAW_SECONDS && !new_stage)
+    return false;
+  return isatty(STDERR_FILENO) ? since >= REDRAW_SECONDS : new_stage;
+}
+
+void mpt_progress_update(const char *stage, const char *format, ...) {
+  if (!mpt_progress_due(stage))
     return;
   const bool terminal = isatty(STDERR_FILENO);
-  const bool new_stage = strcmp(stage, last_stage) != 0;
-  const double time = mpt_clock_seconds();
-  if (time - last_drawn < (terminal ? REDRAW_SECONDS : LINE_SECONDS) && (terminal || !new_stage))
-    return;
-  last_drawn = time;
+  last_drawn = mpt_clock_seconds();
   snprintf(last_stage, sizeof last_stage, "%s", stage);
   char line[512];
   va_list arguments;

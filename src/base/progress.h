@@ -20,6 +20,8 @@ void mpt_log_error(const mpt_error *error);
  * line at most every ten seconds and at every change of stage. */
 void mpt_progress_update(const char *stage, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Whether an update would draw now: what it says need not be made otherwise. */
+bool mpt_progress_due(const char *stage);
 void mpt_progress_end(void);
 
 /* Whether standard output takes colour, by flag, NO_COLOR and terminal. */
