@@ -3,6 +3,7 @@
 #define REPORT_FIXTURE_H
 
 #include "report/report.h"
+#include "store/run_trajectory.h"
 #include "store_fixture.h"
 #include <jansson.h>
 
@@ -270,21 +271,21 @@ static inline void fixture_winner(store *s, fixture_case c) {
 }
 
 static inline void fixture_search(store *s) {
-  json_t *trajectory = json_array();
   for (int i = 1; i < FIXTURE_POLICIES; i++) {
     const fixture_policy *p = &fixture_policies[i];
-    json_array_append_new(
-        trajectory,
-        json_pack("{s:i,s:s,s:s,s:f,s:o,s:o,s:o,s:s}", "evaluation", i, "policy", p->hash, "label",
-                  p->label, "predicted_seconds", p->seconds, "predicted_increase",
-                  i > 4 ? json_real(0.0095) : json_null(), "measured_increase",
-                  isfinite(p->worse) ? json_real(2.31 * p->worse) : json_null(), "measured_change",
-                  isfinite(p->worse) ? json_real(p->worse) : json_null(), "verdict_text",
-                  isinf(p->worse)     ? "failed"
-                  : p->worse < 0.0049 ? "meets the budget"
-                                      : "misses the budget"));
+    const store_step step = {.evaluation = i,
+                             .policy = p->hash,
+                             .label = p->label,
+                             .predicted_seconds = p->seconds,
+                             .seconds = NAN,
+                             .predicted_increase = i > 4 ? 0.0095 : NAN,
+                             .measured_increase = isfinite(p->worse) ? 2.31 * p->worse : NAN,
+                             .measured_change = isfinite(p->worse) ? p->worse : NAN,
+                             .verdict_text = isinf(p->worse)     ? "failed"
+                                             : p->worse < 0.0049 ? "meets the budget"
+                                                                 : "misses the budget"};
+    assert_int_equal(store_put_step(s, &step, NULL), MPT_OK);
   }
-  fixture_note(s, "trajectory", trajectory);
   store_attempt attempt = {.position = 1, .weight = 0.5, .first_seed = 1001};
   snprintf(attempt.condition, sizeof attempt.condition, FIXTURE_CONDITION);
   snprintf(attempt.policy, sizeof attempt.policy, "a7");
@@ -297,7 +298,15 @@ static inline void fixture_bare(store *s) {
   store_set(s, "layers", "[{\"name\": \"a\"}, {\"name\": \"b\", \"rows\": null}]", NULL);
   store_set(s, "reference", "{}", NULL);
   store_set(s, "sensitivity", "[]", NULL);
-  store_set(s, "trajectory", "[{}, {\"predicted_seconds\": null}]", NULL);
+  for (int i = 1; i <= 2; i++) /* of which nothing is known */
+    store_put_step(s,
+                   &(store_step){.evaluation = i,
+                                 .predicted_seconds = NAN,
+                                 .seconds = NAN,
+                                 .predicted_increase = NAN,
+                                 .measured_increase = NAN,
+                                 .measured_change = NAN},
+                   NULL);
   store_set(s, "winner", "{\"assignment\": {}, \"rows\": [{}], \"reasons\": null, \"ratio\": null}",
             NULL);
 }

@@ -6,31 +6,19 @@
 
 #include <cmocka.h>
 
+#include "store/run_trajectory.h"
 #include "tiny_search.h"
-#include <jansson.h>
 
-/* What was trained, in order: the run's note of it. The caller releases it. */
-static json_t *trained(const char *run) {
+/* What was trained, in order: the run's record of it. */
+static store_trajectory trained(const char *run) {
   mpt_error error = {0};
   store *s = NULL;
-  char *text = NULL;
+  store_trajectory all;
   if (store_open(run, STORE_READ, &s, &error) != MPT_OK ||
-      store_get(s, "trajectory", &text, &error) != MPT_OK)
+      store_get_trajectory(s, &all, &error) != MPT_OK)
     fail_msg("%s", error.message);
   store_close(s);
-  assert_non_null(text);
-  json_t *json = json_loads(text, 0, NULL);
-  free(text);
-  assert_true(json_is_array(json));
-  return json;
-}
-
-static const char *label_of(const json_t *row) {
-  return json_string_value(json_object_get(row, "label"));
-}
-
-static bool is_uniform(const json_t *row) {
-  return strncmp(label_of(row), "all-", 4) == 0;
+  return all;
 }
 
 static void uniform_policies_are_trained_from_the_fastest_on(void **state) {
@@ -38,21 +26,18 @@ static void uniform_policies_are_trained_from_the_fastest_on(void **state) {
   workload *w = tiny(*state, MLP ADAM LARGE);
   tuner_options options = options_in(*state, "run", run);
   tuner_summary summary = tune(w, &options);
-  json_t *all = trained(run);
+  store_trajectory all = trained(run);
   double before = 0;
   int count = 0;
-  size_t i;
-  json_t *row;
-  json_array_foreach(all, i, row) {
-    if (!is_uniform(row))
+  for (int i = 0; i < all.count; i++) {
+    if (strncmp(all.steps[i].label, "all-", 4) != 0)
       continue;
-    const double seconds = json_number_value(json_object_get(row, "seconds"));
-    assert_true(seconds >= before);
-    before = seconds;
+    assert_true(all.steps[i].seconds >= before);
+    before = all.steps[i].seconds;
     count++;
   }
   assert_true(count >= 3);
-  json_decref(all);
+  store_trajectory_clear(&all);
   tuner_summary_clear(&summary);
   workload_free(w);
 }
@@ -69,10 +54,10 @@ static void one_evaluation_is_of_the_fastest_uniform_policy(void **state) {
         summary.rows[i].step_seconds < fastest->step_seconds)
       fastest = &summary.rows[i];
   assert_true(fastest->ratio < 0.9);
-  json_t *all = trained(run);
-  assert_int_equal(json_array_size(all), 1);
-  assert_string_equal(label_of(json_array_get(all, 0)), fastest->label);
-  json_decref(all);
+  store_trajectory all = trained(run);
+  assert_int_equal(all.count, 1);
+  assert_string_equal(all.steps[0].label, fastest->label);
+  store_trajectory_clear(&all);
   tuner_summary_clear(&summary);
   workload_free(w);
 }

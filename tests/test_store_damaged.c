@@ -9,6 +9,7 @@
 #include "store/run_definition.h"
 #include "store/run_reference.h"
 #include "store/run_scores.h"
+#include "store/run_trajectory.h"
 #include "tiny_search.h"
 #include <fcntl.h>
 #include <jansson.h>
@@ -59,7 +60,6 @@ static const wrong_note wrong_notes[] = {
      "[0].operands.input.vanished is not a share from 0 to 1"},
     {"sensitivity", "[{\"layer\": \"a\", \"precision\": \"bf16\", \"gemm\": \"x\"}]",
      "[0].gemm is not a GEMM"},
-    {"trajectory", "[{\"seconds\": \"x\"}]", "[0].seconds is not a number"},
     {"winner", "{\"assignment\": {\"a\": \"fp99\"}}", ".a is not a layer's formats"},
     {"winner", "{\"rows\": [{}, 2]}", "rows[1] is not an object"},
     {"fault k", "[]", "in the note 'fault k' the whole is not a count"},
@@ -155,6 +155,8 @@ static void fill_rows(const char *directory) {
   assert_int_equal(store_put_evaluation(s, &e, NULL), MPT_OK);
   assert_int_equal(store_put_time(s, &t, NULL), MPT_OK);
   assert_int_equal(store_put_statistics(s, "k", 0, "fc1", MPT_INPUT, &x, NULL), MPT_OK);
+  const store_step step = {.evaluation = 1, .policy = "h", .label = "all-bf16"};
+  assert_int_equal(store_put_step(s, &step, NULL), MPT_OK);
   store_close(s);
 }
 
@@ -174,6 +176,11 @@ static mpt_status read_rows(const char *directory, mpt_error *error) {
     status = store_all_statistics(s, NULL, &statistics, &count, error);
   if (status == MPT_OK)
     status = store_find_time(s, "h", "d", &found, &t, error);
+  store_trajectory trajectory = {.count = 0};
+  if (status == MPT_OK)
+    status = store_get_trajectory(s, &trajectory, error);
+  assert_int_equal(trajectory.count, status == MPT_OK);
+  store_trajectory_clear(&trajectory);
   for (int i = 0; i < policy_count; i++)
     free(policies[i].assignment);
   for (int i = 0; i < evaluation_count; i++)
@@ -214,6 +221,10 @@ static void a_row_is_checked(void **state) {
       {"UPDATE statistics SET zeros = 4", "do not add up"},
       {"UPDATE statistics SET histogram = zeroblob(8)", "do not add up"},
       {"UPDATE statistics SET amax_bits = 4294967296", "a column 'amax_bits' is 4294967296"},
+      {"UPDATE trajectory SET seconds = -1.0", "a step time below 0"},
+      {"UPDATE trajectory SET evaluation = -1", "a column 'evaluation' is -1"},
+      {"UPDATE trajectory SET measured_change = 'x'", "a column 'measured_change' is not a number"},
+      {"UPDATE trajectory SET label = x'00'", "a column 'label' is not a text"},
       {"UPDATE times SET seconds = -1.0", "a step time is -1"},
       {"UPDATE times SET seconds = 9e999", "a step time is inf"},
   };
@@ -398,7 +409,7 @@ static void mutate_notes(whole_run *r, int each) {
     snprintf(names[count++], sizeof names[0], "%.99s", sqlite3_column_text(rows, 0));
   sqlite3_finalize(rows);
   sqlite3_close(database);
-  assert_true(count >= 7);
+  assert_true(count >= 6);
   for (int n = 0; n < count; n++) {
     for (int i = 0; i < each; i++) {
       char *text = NULL;
@@ -417,8 +428,8 @@ static void mutate_notes(whole_run *r, int each) {
 }
 
 static void mutate_rows(whole_run *r, int each) {
-  static const char *const tables[] = {"policies",   "evaluations", "times",    "statistics",
-                                       "conditions", "attempts",    "processes"};
+  static const char *const tables[] = {"policies",   "evaluations", "times",     "statistics",
+                                       "conditions", "attempts",    "processes", "trajectory"};
   static const char *const values[] = {
       "NULL", "-1",     "9223372036854775807",      "1e300", "'x'", "x'00'", "zeroblob(2048)",
       "0",    "-9e999", "printf('%.*c', 3000, 'y')"};

@@ -1,21 +1,25 @@
-/* A store of schema 1, made by the mptune that had it, opened by this one. */
+/* Stores of schemas 1 and 2, made by the mptune that had them, opened by this one. */
 #include "base/file.h"
 #include "base/sha256.h"
+#include "store/run_trajectory.h"
 #include "store_fixture.h"
 #include <jansson.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
 
-#define OLD MPTUNE_SOURCE_DIR "/tests/data/run-schema-1.sqlite"
+#define OLD MPTUNE_SOURCE_DIR "/tests/data/run-schema-"
 
 /* 13 trainings of 20 steps, and 13 of 40, one of which was made under a condition that the store
  * does not say. */
 enum { SHORT = 13, LONG = 13, UNKNOWN = 1 };
 
-static void put_old(const char *directory) {
-  char path[300], *bytes;
+static void put_old(const char *directory, const char *schema) {
+  char path[300], from[300], *bytes;
   size_t length;
   mpt_error error = {0};
   snprintf(path, sizeof path, "%s/run.sqlite", directory);
-  if (mpt_file_read(OLD, 1 << 20, &bytes, &length, &error) != MPT_OK)
+  snprintf(from, sizeof from, OLD "%s.sqlite", schema);
+  if (mpt_file_read(from, 1 << 20, &bytes, &length, &error) != MPT_OK)
     fail_msg("%s", error.message);
   FILE *file = fopen(path, "wb");
   assert_non_null(file);
@@ -92,9 +96,87 @@ static void check_verdicts(store *s) {
   json_decref(winner);
 }
 
+/* The trajectory was a note. That of schema 1 did not say the change. */
+static void check_trajectory(store *s, const char *schema) {
+  const bool first = strcmp(schema, "1") == 0;
+  store_trajectory all;
+  char *note = NULL;
+  assert_int_equal(store_get_trajectory(s, &all, NULL), MPT_OK);
+  assert_int_equal(all.count, 4);
+  for (int i = 0; i < 4; i++)
+    assert_int_equal(all.steps[i].evaluation, i + 1);
+  const store_step *last = &all.steps[3];
+  assert_string_equal(all.steps[0].label, first ? "all-tf32" : "all-bf16");
+  assert_string_equal(last->policy,
+                      "be0e41bb63adbdd6df6c62132f6ec0ab1d935a154a4506c0658eab44c0efc958");
+  assert_string_equal(last->label, "all-fp16");
+  assert_true(last->seconds == 1.8013999999999998e-8 && last->predicted_seconds == last->seconds);
+  assert_true(isnan(last->predicted_increase));
+  assert_true(last->measured_increase == (first ? 0.064495026370224862 : 0.060666512146394534));
+  assert_true(first ? isnan(last->measured_change) : last->measured_change == 0.1374777387206324);
+  assert_string_equal(last->verdict_text, first ? "too close to tell" : "meets the budget");
+  store_trajectory_clear(&all);
+  assert_int_equal(store_get(s, "trajectory", &note, NULL), MPT_OK);
+  assert_null(note);
+}
+
+static void the_trajectory_is_rows(void **state) {
+  static const char *const schemas[] = {"1", "2"};
+  static const store_access each[] = {STORE_READ, STORE_WRITE, STORE_READ};
+  for (int i = 0; i < 2; i++) {
+    fixture_clear(*state);
+    assert_int_equal(mkdir(*state, 0755), 0);
+    put_old(*state, schemas[i]);
+    for (int k = 0; k < 3; k++) {
+      store *s = fixture_open(*state, each[k]);
+      check_trajectory(s, schemas[i]);
+      store_close(s);
+    }
+  }
+}
+
+static void a_damaged_trajectory_is_said(void **state) {
+  char path[300];
+  sqlite3 *database = NULL;
+  mpt_error error = {0};
+  store *s = NULL;
+  put_old(*state, "2");
+  snprintf(path, sizeof path, "%s/run.sqlite", (char *)*state);
+  assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
+  assert_int_equal(sqlite3_exec(database,
+                                "UPDATE notes SET json = '[{}, {\"seconds\": -1}]' "
+                                "WHERE name = 'trajectory'",
+                                NULL, NULL, NULL),
+                   SQLITE_OK);
+  sqlite3_close(database);
+  for (int access = STORE_WRITE; access <= STORE_READ; access++) {
+    assert_int_equal(store_open(*state, (store_access)access, &s, &error), MPT_ERROR_DAMAGED);
+    fixture_contains(&error, "in the note 'trajectory' [1].seconds is not a number that is not "
+                             "negative; start anew beside it (--fresh)");
+  }
+}
+
+static void a_step_takes_those_after_it_away(void **state) {
+  store *s = fixture_open(*state, STORE_WRITE);
+  store_step step = {.policy = "p", .label = "l", .verdict_text = "v", .measured_change = NAN};
+  for (step.evaluation = 1; step.evaluation <= 5; step.evaluation++)
+    assert_int_equal(store_put_step(s, &step, NULL), MPT_OK);
+  step.evaluation = 3;
+  step.label = "another";
+  assert_int_equal(store_put_step(s, &step, NULL), MPT_OK);
+  store_trajectory all;
+  assert_int_equal(store_get_trajectory(s, &all, NULL), MPT_OK);
+  assert_int_equal(all.count, 3);
+  assert_string_equal(all.steps[1].label, "l");
+  assert_string_equal(all.steps[2].label, "another");
+  assert_true(isnan(all.steps[2].measured_change));
+  store_trajectory_clear(&all);
+  store_close(s);
+}
+
 static void a_reader_brings_it_up_in_memory(void **state) {
   char before[65], after[65];
-  put_old(*state);
+  put_old(*state, "1");
   digest(*state, before);
   for (int twice = 0; twice < 2; twice++) {
     store *s = fixture_open(*state, STORE_READ);
@@ -107,7 +189,7 @@ static void a_reader_brings_it_up_in_memory(void **state) {
 }
 
 static void a_writer_brings_it_up_once(void **state) {
-  put_old(*state);
+  put_old(*state, "1");
   for (int twice = 0; twice < 2; twice++) {
     store *s = fixture_open(*state, STORE_WRITE);
     check_conditions(s);
@@ -188,7 +270,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_reader_brings_it_up_in_memory), TEST(a_writer_brings_it_up_once),
       TEST(attempts_are_written_down_once),  TEST(seconds_of_processes_add_up),
-      TEST(contributions_come_back),
+      TEST(contributions_come_back),         TEST(the_trajectory_is_rows),
+      TEST(a_damaged_trajectory_is_said),    TEST(a_step_takes_those_after_it_away),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,7 +85,7 @@ static void a_newer_schema(void **state) {
     assert_int_equal(fixture_refused(*state, (store_access)access, &error), MPT_ERROR_VERSION);
     fixture_contains(&error, "newer mptune");
     fixture_contains(&error, "schema 7");
-    fixture_contains(&error, "(" MPTUNE_VERSION ") knows 2");
+    fixture_contains(&error, "(" MPTUNE_VERSION ") knows 3");
   }
 }
 

@@ -7,9 +7,9 @@
  * that is new, the search is over.
  */
 #include "base/error.h"
-#include "base/json.h"
 #include "base/progress.h"
 #include "store/notes.h"
+#include "store/run_trajectory.h"
 #include "tuner/recipes.h"
 #include "tuner/results.h"
 #include "tuner/search.h"
@@ -98,29 +98,21 @@ static double change_of(const search *s, const candidate *c) {
 }
 
 static mpt_status note_step(search *s, const candidate *c, mpt_error *error) {
-  char *text = NULL;
-  json_t *rows = NULL;
-  MPT_RETURN_IF_FAILED(store_read_note(s->ledger.store, "trajectory", &rows, error));
-  if (rows == NULL)
-    rows = json_array();
-  /* A continued search replays its steps; each is noted once. */
-  while (json_array_size(rows) >= (size_t)s->ledger.trainings)
-    json_array_remove(rows, json_array_size(rows) - 1);
   const double mean = candidate_mean(c);
   static const char *const words[] = {"not trained", "meets the budget", "misses the budget",
                                       "too close to tell"};
-  mpt_json_append(
-      &rows,
-      mpt_json_pack(
-          "{s:i,s:s,s:s,s:f,s:f,s:o,s:o,s:o,s:s}", "evaluation", s->ledger.trainings, "policy",
-          c->hash, "label", c->label, "predicted_seconds", cost_uncorrected(&c->cost), "seconds",
-          c->seconds, "predicted_increase", mpt_json_real(c->predicted), "measured_increase",
-          mpt_json_real(mean), "measured_change", mpt_json_real(change_of(s, c)), "verdict_text",
-          isfinite(mean) ? words[candidate_standing(&s->ledger, &s->model, c)] : "failed"));
-  MPT_RETURN_IF_FAILED(mpt_json_dump(rows, JSON_COMPACT, "the search's record", &text, error));
-  mpt_status status = store_set(s->ledger.store, "trajectory", text, error);
-  free(text);
-  return status;
+  const store_step step = {.evaluation = s->ledger.trainings,
+                           .policy = c->hash,
+                           .label = c->label,
+                           .predicted_seconds = cost_uncorrected(&c->cost),
+                           .seconds = c->seconds,
+                           .predicted_increase = c->predicted,
+                           .measured_increase = isfinite(mean) ? mean : NAN,
+                           .measured_change = isfinite(mean) ? change_of(s, c) : NAN,
+                           .verdict_text = isfinite(mean)
+                                               ? words[candidate_standing(&s->ledger, &s->model, c)]
+                                               : "failed"};
+  return store_put_step(s->ledger.store, &step, error);
 }
 
 /* Trains a candidate until it is known where it stands, and learns from it. */

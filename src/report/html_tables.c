@@ -120,9 +120,7 @@ void html_verification(const report_data *d, mpt_text *page) {
 }
 
 void html_trajectory(const report_data *d, mpt_text *page) {
-  size_t i;
-  json_t *step;
-  if (json_array_size(d->trajectory) == 0)
+  if (d->trajectory.count == 0)
     return;
   html_add(page,
            "<section id=\"search\"><h2>The search</h2><p>What was tried, in this order: what was "
@@ -132,15 +130,15 @@ void html_trajectory(const report_data *d, mpt_text *page) {
            "<thead><tr><th>#<th class=\"word\">policy<th>step (%s)<th>worse by (predicted)"
            "<th>worse by (measured)<th class=\"word\">result</tr></thead><tbody>",
            report_times(d));
-  json_array_foreach(d->trajectory, i, step) {
+  for (int i = 0; i < d->trajectory.count; i++) {
+    const store_step *step = &d->trajectory.steps[i];
     char time[FIGURE_SIZE], predicted[FIGURE_SIZE], measured[FIGURE_SIZE];
-    const char *known = d->predicted ? "predicted_seconds" : "seconds";
-    figure_time(member_number(step, known), time);
-    figure_increase(d, member_number(step, "predicted_increase"), predicted);
-    figure_change(d, member_number(step, "measured_change"), measured);
+    figure_time(d->predicted ? step->predicted_seconds : step->seconds, time);
+    figure_increase(d, step->predicted_increase, predicted);
+    figure_change(d, step->measured_change, measured);
     html_add(page, "<tr><td>%d<td class=\"word\">%s<td>%s<td>%s<td>%s<td class=\"word\">%s</tr>",
-             (int)i + 1, member_text(step, "label", "?"), time, predicted, measured,
-             member_text(step, "verdict_text", ""));
+             i + 1, step->label == NULL ? "?" : step->label, time, predicted, measured,
+             step->verdict_text == NULL ? "" : step->verdict_text);
   }
   table_end(page);
   mpt_text_add(page, "</section>");

@@ -88,7 +88,7 @@ static mpt_status load_notes(store *s, report_data *d, mpt_error *error) {
   MPT_RETURN_IF_FAILED(store_get_layers(s, &d->layers_note, &found, error));
   MPT_RETURN_IF_FAILED(store_get_reference(s, &d->reference, &d->has_reference, error));
   MPT_RETURN_IF_FAILED(store_get_sensitivity(s, &d->sensitivity, &found, error));
-  MPT_RETURN_IF_FAILED(load_note(s, "trajectory", &d->trajectory, json_array(), error));
+  MPT_RETURN_IF_FAILED(store_get_trajectory(s, &d->trajectory, error));
   return load_note(s, "winner", &d->winner, json_object(), error);
 }
 
@@ -317,13 +317,14 @@ void report_data_clear(report_data *data) {
   store_layers_clear(&data->layers_note);
   store_reference_clear(&data->reference);
   store_sensitivity_clear(&data->sensitivity);
+  store_trajectory_clear(&data->trajectory);
   evidence_clear(&data->records);
   free(data->policies);
   free(data->conditions);
   free(data->points);
   free(data->measured);
   free(data->layers);
-  json_t *notes[] = {data->trajectory, data->winner};
+  json_t *notes[] = {data->winner};
   for (size_t i = 0; i < sizeof notes / sizeof notes[0]; i++)
     json_decref(notes[i]);
   *data = (report_data){0};

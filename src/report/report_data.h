@@ -7,6 +7,7 @@
 #include "store/run_definition.h"
 #include "store/run_reference.h"
 #include "store/run_scores.h"
+#include "store/run_trajectory.h"
 #include "tuner/change.h"
 #include "tuner/evidence.h"
 #include <jansson.h>
@@ -39,12 +40,13 @@ typedef struct report_layer {
 typedef struct report_data {
   const char *run;
   /* The texts that the search left, never NULL: an empty object or array for none. */
-  json_t *trajectory, *winner;
+  json_t *winner;
   /* Where there is none, all of it is none. */
   store_definition definition;
   store_layers layers_note;
   store_reference reference;
   store_sensitivity sensitivity;
+  store_trajectory trajectory;
   bool has_definition, has_reference;
   store_policy *policies;
   evidence_records records;

@@ -143,15 +143,30 @@ static json_t *winner_json(const report_data *d) {
   return winner;
 }
 
+static json_t *trajectory_json(const report_data *d) {
+  json_t *all = json_array();
+  for (int i = 0; i < d->trajectory.count; i++) {
+    const store_step *step = &d->trajectory.steps[i];
+    mpt_json_append(&all,
+                    mpt_json_pack("{s:i,s:s*,s:s*,s:f,s:f,s:f,s:f,s:f,s:s*}", "evaluation",
+                                  step->evaluation, "policy", step->policy, "label", step->label,
+                                  "predicted_seconds", step->predicted_seconds, "seconds",
+                                  step->seconds, "predicted_increase", step->predicted_increase,
+                                  "measured_increase", step->measured_increase, "measured_change",
+                                  step->measured_change, "verdict_text", step->verdict_text));
+  }
+  return all;
+}
+
 json_t *report_json(const report_data *d) {
   return mpt_json_pack(
-      "{s:s,s:o,s:o,s:o,s:f,s:o,s:o,s:o,s:o,s:O,s:o,s:o}", "schema", "mptune/report@2", "verdict",
+      "{s:s,s:o,s:o,s:o,s:f,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "schema", "mptune/report@2", "verdict",
       verdict_json(d), "definition",
       d->has_definition ? store_definition_json(&d->definition) : json_object(), "reference",
       d->has_reference ? store_reference_json(&d->reference) : json_object(), "reference_metric",
       d->reference_mean, "winner", winner_json(d), "policies", points_json(d), "evaluations",
-      evaluations_json(d), "layers", layers_json(d), "trajectory", d->trajectory, "verification",
-      attempts_json(d), "sensitivity", store_sensitivity_json(&d->sensitivity));
+      evaluations_json(d), "layers", layers_json(d), "trajectory", trajectory_json(d),
+      "verification", attempts_json(d), "sensitivity", store_sensitivity_json(&d->sensitivity));
 }
 
 /* ---- charts ---- */

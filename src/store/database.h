@@ -12,13 +12,13 @@
 #ifndef DATABASE_H
 #define DATABASE_H
 
-#include "store/store.h"
+#include "store/run_trajectory.h"
 #include <sqlite3.h>
 
 /* "mptu": a database that is not a run store is never written to. */
 #define STORE_APPLICATION 0x6d707475
 /* Raised with every change of the tables (schema.c); an older store is then brought up. */
-#define STORE_SCHEMA 2
+#define STORE_SCHEMA 3
 
 struct store {
   sqlite3 *database;
@@ -69,8 +69,11 @@ mpt_status database_execute(store *s, const char *sql, mpt_error *error);
 void database_sync_next(store *s);
 /* schema.c: from schema `from` (0: an empty database) to STORE_SCHEMA, in one transaction. */
 mpt_status schema_bring_up(store *s, int from, mpt_error *error);
-/* schema_1.c: what the tables of schema 1 held, after the new ones were added. */
+/* What the tables of schema 1 (2) held, into those of today, which were added. */
 mpt_status schema_1_migrate(store *s, mpt_error *error);
+mpt_status schema_2_migrate(store *s, mpt_error *error);
+/* run_trajectory.c: a row, and nothing else. */
+mpt_status trajectory_add(store *s, const store_step *step, mpt_error *error);
 
 /* store.c: texts by name. `add`: one that is there stays. */
 mpt_status note_set(store *s, const char *name, const char *text, mpt_error *error);

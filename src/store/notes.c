@@ -50,18 +50,6 @@ static const shape anything = {.kind = ANYTHING};
 #define OBJECT_OF(list)                                                                            \
   { .kind = OBJECT, .members = list, .member_count = sizeof list / sizeof list[0] }
 
-static const shape_member step_members[] = {{"evaluation", &count, false},
-                                            {"policy", &text, false},
-                                            {"label", &text, false},
-                                            {"predicted_seconds", &positive, false},
-                                            {"seconds", &positive, false},
-                                            {"predicted_increase", &number, false},
-                                            {"measured_increase", &number, false},
-                                            {"measured_change", &number, false},
-                                            {"verdict_text", &text, false}};
-static const shape step = OBJECT_OF(step_members);
-static const shape trajectory = {.kind = LIST, .of = &step};
-
 static const shape_member reason_members[] = {{"layer", &layer, true},
                                               {"formats", &formats, false},
                                               {"reason", &text, false},
@@ -117,9 +105,7 @@ static const shape_member parts_members[] = {
 static const shape parts_of = OBJECT_OF(parts_members);
 
 /* By the name's first word. */
-static const shape_member notes[] = {
-
-    {"trajectory", &trajectory, false}, {"winner", &winner, false}, {"fault", &some, false}};
+static const shape_member notes[] = {{"winner", &winner, false}, {"fault", &some, false}};
 
 /* ---- reading ---- */
 

@@ -36,6 +36,10 @@ static const char *const changes[STORE_SCHEMA] = {
     "  policy TEXT NOT NULL, weight, first_seed INTEGER NOT NULL,"
     "  PRIMARY KEY (condition, position), UNIQUE (condition, policy));"
     "CREATE TABLE processes (id INTEGER PRIMARY KEY, seconds);",
+
+    "CREATE TABLE trajectory (evaluation INTEGER PRIMARY KEY, policy TEXT, label TEXT,"
+    "  predicted_seconds, seconds, predicted_increase, measured_increase, measured_change,"
+    "  verdict_text TEXT);",
 };
 
 mpt_status database_execute(store *s, const char *sql, mpt_error *error) {
@@ -70,6 +74,8 @@ mpt_status schema_bring_up(store *s, int from, mpt_error *error) {
     MPT_TRY(execute_all(s, changes[schema], error));
   if (from == 1)
     MPT_TRY(schema_1_migrate(s, error));
+  if (from == 1 || from == 2)
+    MPT_TRY(schema_2_migrate(s, error));
   MPT_TRY(set_pragma(s, "application_id", STORE_APPLICATION, error));
   MPT_TRY(set_pragma(s, "user_version", STORE_SCHEMA, error));
   status = store_end(s, error);

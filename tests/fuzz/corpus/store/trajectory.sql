@@ -1,1 +1,1 @@
-UPDATE notes SET json = '[{"evaluation": -5, "policy": "zz", "measured_increase": ""}, []]' WHERE name = 'trajectory'
+UPDATE trajectory SET evaluation = -5, policy = 'zz', measured_increase = '' WHERE evaluation = 2
