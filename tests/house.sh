@@ -20,7 +20,7 @@ allowed() {
   kernels/cpu | kernels/cuda) echo "$library format policy kernels" ;;
   src/runtime) echo "$library format policy kernels" ;;
   src/process) echo "$command" ;;
-  src/contract) echo "$command" ;;
+  src/contract) echo "$command process" ;;
   src/profile) echo "$command" ;;
   src/bench) echo "$command profile" ;;
   src/workload) echo "$command profile/shipped.h" ;;

@@ -18,6 +18,7 @@ void answer_end(answer *a) {
   json_decref(a->hello.versions);
   free(a->layers.layers);
   free(a->layers.uncovered.names);
+  free(a->by_name);
   free(a->losses);
   free(a->seconds);
   *a = (answer){0};
@@ -58,12 +59,50 @@ static mpt_status take_hello(answer *a, event *e, mpt_error *error) {
   return MPT_OK;
 }
 
+static int by_name(const void *a, const void *b, void *layers) {
+  const mpt_layer_info *all = layers;
+  return strcmp(all[*(const int *)a].name, all[*(const int *)b].name);
+}
+
+static mpt_status index_layers(answer *a, mpt_error *error) {
+  const int count = a->layers.count;
+  a->by_name = malloc((size_t)count * sizeof *a->by_name);
+  if (a->by_name == NULL)
+    return mpt_fail_memory(error, "layers", (size_t)count * sizeof *a->by_name);
+  for (int i = 0; i < count; i++)
+    a->by_name[i] = i;
+  qsort_r(a->by_name, (size_t)count, sizeof *a->by_name, by_name, a->layers.layers);
+  return MPT_OK;
+}
+
+int answer_layer(const answer *a, const char *name) {
+  for (int low = 0, high = a->layers.count; low < high;) {
+    const int middle = low + (high - low) / 2, index = a->by_name[middle];
+    const int order = strcmp(name, a->layers.layers[index].name);
+    if (order == 0)
+      return index;
+    if (order < 0)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return -1;
+}
+
+static mpt_status find_layer(const answer *a, const event *e, const char *name, int *index,
+                             mpt_error *error) {
+  *index = answer_layer(a, name);
+  return *index >= 0 ? MPT_OK
+                     : FAIL("event '%s' names the layer '%s', which the event 'layers' does not",
+                            event_name(e->kind), name);
+}
+
 static mpt_status take_layers(answer *a, event *e, mpt_error *error) {
   if (a->terms.layers != NULL)
     MPT_RETURN_IF_FAILED(layers_check(a->terms.layers, a->terms.layer_count, &e->layers, error));
   a->layers = e->layers;
   e->layers = (event_layers){0};
-  return MPT_OK;
+  return index_layers(a, error);
 }
 
 static mpt_status take_applied(const answer *a, const event_applied *applied, mpt_error *error) {
@@ -144,6 +183,10 @@ static mpt_status take(answer *a, event *e, mpt_error *error) {
   case EVENT_TIME:
     a->time = e->time;
     return MPT_OK;
+  case EVENT_STATS:
+    return find_layer(a, e, e->stats.layer, &e->stats.index, error);
+  case EVENT_PROBE:
+    return find_layer(a, e, e->probe.layer, &e->probe.index, error);
   case EVENT_NONFINITE:
     if (a->nonfinite.step < 0)
       a->nonfinite = e->nonfinite;

@@ -19,6 +19,7 @@ typedef struct answer {
   bool heard[EVENT_KIND_COUNT];
   event_hello hello;   /* owned */
   event_layers layers; /* owned */
+  int *by_name;        /* [layers.count]: their indices in the order of their names; owned */
   double *losses;      /* of step start + i; NaN where it was not said or not finite; owned */
   double *seconds;     /* of those that were said, in their order; owned */
   int64_t loss_count, second_count;
@@ -43,6 +44,9 @@ mpt_status answer_take(answer *a, event *e, mpt_error *error);
 
 /* Whether a run that is over has said what it must. */
 mpt_status answer_check_end(const answer *a, mpt_error *error);
+
+/* The index of a layer, -1 where there is none of that name. */
+int answer_layer(const answer *a, const char *name);
 
 /* ---- applied.c ---- */
 /* MPT_ERROR_MISMATCH names the first layer, and product, that is not as it was asked. */

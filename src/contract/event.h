@@ -87,6 +87,7 @@ typedef struct event_time {
 typedef struct event_stats {
   int64_t step;
   char layer[MPT_MAX_NAME];
+  int index;         /* of the layer, which answer_take finds */
   int operand;       /* mpt_operand */
   double amax, amin; /* of the finite elements; as the program wrote them */
   mpt_statistics statistics;
@@ -94,6 +95,7 @@ typedef struct event_stats {
 
 typedef struct event_probe {
   char layer[MPT_MAX_NAME];
+  int index;                    /* of the layer, which answer_take finds */
   int format;                   /* mpt_precision */
   double forward, dgrad, wgrad; /* as the probe of libmptune gives them */
   double output_amax;

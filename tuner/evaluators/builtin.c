@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "tuner/evaluators/hopeless.h"
 #include "tuner/evaluators/observer.h"
 #include "tuner/evaluators/timed_steps.h"
 #include <math.h>
@@ -28,8 +29,8 @@ typedef struct run_watch {
   evaluator_progress *progress;
   void *context;
   observer observer; /* of an instrumented run */
-  double excess;     /* running mean of loss - reference loss */
-  double *seconds;   /* of the steps without instruments */
+  hopeless hopeless;
+  double *seconds; /* of the steps without instruments */
   int64_t timed;
   double began; /* a timing: when its first step that counts did */
 } run_watch;
@@ -63,12 +64,7 @@ static bool watch_training(void *context, const train_step *step) {
                                      step->step % r->instruments.probe_every == 0);
   if (!instrumented && isfinite(step->seconds))
     watch->seconds[watch->timed++] = step->seconds;
-  if (r->limit.losses == NULL)
-    return true;
-  const double rate = 2.0 / (1.0 + fmax(8.0, 0.1 * (double)step->steps));
-  watch->excess += rate * (step->loss - r->limit.losses[step->step] - watch->excess);
-  /* Only late: a bad start is often made up for. */
-  return step->step * 2 < step->steps || !(watch->excess > r->limit.hopeless);
+  return !hopeless_at(&watch->hopeless, &r->limit, step->steps, step->step, step->loss);
 }
 
 static bool watch_timing(void *context, const train_step *step) {

@@ -1,6 +1,20 @@
 #include "tuner/evaluators/evaluator.h"
 #include <stdlib.h>
 
+/* Room for 64, and then for twice as many at every power of two. */
+bool observation_add(observation *seen, const store_statistics *row) {
+  const int count = seen->count;
+  if (count == 0 || (count >= 64 && (count & (count - 1)) == 0)) {
+    const size_t capacity = count == 0 ? 64 : 2 * (size_t)count;
+    store_statistics *grown = realloc(seen->statistics, capacity * sizeof *grown);
+    if (grown == NULL)
+      return false;
+    seen->statistics = grown;
+  }
+  seen->statistics[seen->count++] = *row;
+  return true;
+}
+
 void evaluation_record_clear(evaluation_record *record) {
   store_evaluation_clear(&record->evaluation);
   free(record->seen.statistics);

@@ -58,6 +58,9 @@ typedef struct observation {
   store_scores scores; /* its layers' names stay as long as the evaluator does */
 } observation;
 
+/* Adds a row; false when there is no memory. */
+bool observation_add(observation *seen, const store_statistics *row);
+
 /* What a request came to. `status` other than MPT_OK says that it came to nothing: a device that
  * failed or has too little memory, an interruption; `error` has the words. A training that diverged
  * or was given up is MPT_OK, and its evaluation says so. */

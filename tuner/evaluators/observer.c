@@ -18,22 +18,10 @@ void observer_close(observer *o) {
 
 void observer_statistics(observer *o, int64_t step, int layer, mpt_operand operand,
                          const mpt_statistics *statistics) {
-  observation *seen = &o->seen;
-  if (seen->count == o->capacity) {
-    const int capacity = 2 * o->capacity + 64;
-    store_statistics *grown = realloc(seen->statistics, (size_t)capacity * sizeof *grown);
-    if (grown == NULL) {
-      o->out_of_memory = true;
-      return;
-    }
-    seen->statistics = grown;
-    o->capacity = capacity;
-  }
-  store_statistics *row = &seen->statistics[seen->count++];
-  row->step = step;
-  row->operand = operand;
-  row->statistics = *statistics;
-  memcpy(row->layer, o->graph->layers[layer].info.name, sizeof row->layer);
+  store_statistics row = {.step = step, .operand = operand, .statistics = *statistics};
+  memcpy(row.layer, o->graph->layers[layer].info.name, sizeof row.layer);
+  if (!observation_add(&o->seen, &row))
+    o->out_of_memory = true;
 }
 
 mpt_status observer_finish(observer *o, observation *seen, mpt_error *error) {

@@ -11,7 +11,6 @@ typedef struct observer {
   const graph *graph;
   score_probe *probe;
   observation seen; /* so far */
-  int capacity;
   bool out_of_memory;
 } observer;
 
