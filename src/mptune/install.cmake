@@ -20,7 +20,7 @@ set_target_properties(mptune_shared PROPERTIES OUTPUT_NAME mptune EXPORT_NAME mp
 set_target_properties(mptune PROPERTIES EXPORT_NAME mptune_static)
 set_property(TARGET mptune PROPERTY INTERFACE_LINK_LIBRARIES
   "$<BUILD_INTERFACE:${MPTUNE_LIBRARY_LIBS}>"
-  "$<INSTALL_INTERFACE:yaml>" "$<INSTALL_INTERFACE:jansson>" "$<INSTALL_INTERFACE:openblas>"
+  "$<INSTALL_INTERFACE:yaml>" "$<INSTALL_INTERFACE:openblas>"
   "$<INSTALL_INTERFACE:pthread>" "$<INSTALL_INTERFACE:m>"
   "$<INSTALL_INTERFACE:$<$<BOOL:${MPTUNE_CUDA}>:cudart_static>>"
   "$<INSTALL_INTERFACE:$<$<BOOL:${MPTUNE_CUDA}>:dl>>" "$<INSTALL_INTERFACE:$<$<BOOL:${MPTUNE_CUDA}>:rt>>")
