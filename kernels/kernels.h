@@ -108,6 +108,12 @@ typedef struct mpt_backend {
   mpt_status (*device_observe)(int index, mpt_device_activity *, mpt_error *); /* optional */
   mpt_status (*open)(const mpt_queue_config *, void **context, mpt_error *);
   void (*close)(void *context);
+  /* Optional, both or none: around every call that follows for a queue, so that the backend's
+   * device is the thread's current one, and afterwards the one that was. */
+  int (*enter)(void *context);
+  void (*leave)(void *context, int entered);
+  mpt_status (*set_stream)(void *context, void *stream, mpt_error *); /* optional, both or none */
+  void *(*stream)(const void *context);
   mpt_status (*synchronize)(void *context, mpt_error *);
   mpt_status (*allocate)(void *context, size_t bytes, void **data, mpt_error *); /* zeroed */
   void (*release)(void *context, void *data);

@@ -5,6 +5,7 @@
 
 #include "base/random.h"
 #include "mptune/mptune.h"
+#include "mptune/ops.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

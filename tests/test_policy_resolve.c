@@ -198,7 +198,7 @@ static void bad_arguments_are_refused(void **state) {
   assert_int_equal(mpt_policy_resolve(policy, NULL, 0, &options, NULL, NULL), MPT_OK);
   options.struct_size = 4;
   assert_int_equal(mpt_policy_resolve(policy, twice, 1, &options, formats, NULL),
-                   MPT_ERROR_ARGUMENT);
+                   MPT_ERROR_VERSION);
   mpt_policy_free(policy);
 }
 

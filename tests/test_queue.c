@@ -42,8 +42,11 @@ static void bad_configurations_are_refused(void **state) {
   config = mpt_queue_config_default();
   config.device_index = 1;
   assert_refused(config, MPT_ERROR_ARGUMENT, "device 0 only, not 1");
-  config.struct_size = 8;
-  assert_refused(config, MPT_ERROR_VERSION, "mpt_queue_config_default");
+  config = mpt_queue_config_default();
+  config.stream = &config;
+  assert_refused(config, MPT_ERROR_ARGUMENT, "owns_stream");
+  config.owns_stream = false;
+  assert_refused(config, MPT_ERROR_ARGUMENT, "no streams");
   assert_int_equal(mpt_queue_open(NULL, NULL, NULL), MPT_ERROR_ARGUMENT);
 }
 

@@ -593,7 +593,9 @@ static void a_policy_gives_formats_and_loss_scale(void **unused) {
   mpt_session *none = NULL;
   FAILS(mpt_session_open(&config, layers, 2, &none, &ok_error), MPT_ERROR_MISMATCH, "nowhere", "");
   assert_null(none);
-  config.resolve.strict = false;
+  mpt_resolve_options resolve = mpt_resolve_options_default();
+  resolve.strict = false;
+  config.resolve = &resolve;
   open_session(&r, &config, layers, 2);
   mpt_policy_free(policy); /* was read during open only */
   assert_int_equal(mpt_session_find(r.session, "fc2"), 1);

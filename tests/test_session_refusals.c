@@ -50,8 +50,8 @@ static void plans_that_cannot_be_are_refused_at_open(void **unused) {
   mpt_session_config config = config_of(&r, p);
   config.struct_size = 4096;
   mpt_session *session;
-  FAILS(mpt_session_open(&config, l, 1, &session, &ok_error), MPT_ERROR_ARGUMENT,
-        "mpt_session_config_default", "");
+  FAILS(mpt_session_open(&config, l, 1, &session, &ok_error), MPT_ERROR_VERSION,
+        "mpt_session_config", "newer");
   config = config_of(&r, &fp8);
   config.loss_scale.initial = -1.0f;
   FAILS(mpt_session_open(&config, l, 1, &session, &ok_error), MPT_ERROR_ARGUMENT, "loss scale",

@@ -225,7 +225,7 @@ mpt_status mpt_cpu_attention_forward(mpt_queue *queue, const mpt_attention_args 
                                      mpt_error *error) {
   attention_task t = {.args = args};
   MPT_RETURN_IF_FAILED(prepare(queue, &t, error));
-  mpt_cpu_parallel(queue, t.tasks, forward_part, &t);
+  mpt_cpu_parallel_products(queue, t.tasks, forward_part, &t);
   return MPT_OK;
 }
 
@@ -238,6 +238,6 @@ mpt_status mpt_cpu_attention_backward(mpt_queue *queue, const mpt_attention_args
                       .grad_key = grad_key,
                       .grad_value = grad_value};
   MPT_RETURN_IF_FAILED(prepare(queue, &t, error));
-  mpt_cpu_parallel(queue, t.tasks, backward_part, &t);
+  mpt_cpu_parallel_products(queue, t.tasks, backward_part, &t);
   return MPT_OK;
 }

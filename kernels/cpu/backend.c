@@ -6,19 +6,15 @@
 
 enum { ALIGNMENT = 256 };
 
-/* OpenBLAS's own threads would share the processors with the team, and cut sums elsewhere. Another
- * CBLAS lacks this function, and is then expected to run in its caller's thread. */
-extern void openblas_set_num_threads(int threads) __attribute__((weak));
-
 static mpt_status cpu_open(const mpt_queue_config *config, void **context, mpt_error *error) {
   if (config->device_index != 0)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "the cpu backend has device 0 only, not %d",
                     config->device_index);
-  if (openblas_set_num_threads != NULL)
-    openblas_set_num_threads(1);
+  if (config->stream != NULL)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "the cpu backend has no streams, and one is given");
   MPT_RETURN_IF_FAILED(mpt_cpu_blas_room(config->threads, error));
   mpt_cpu_team *team;
-  MPT_RETURN_IF_FAILED(mpt_cpu_team_open(config->threads, &team, error));
+  MPT_RETURN_IF_FAILED(mpt_cpu_team_open(config->threads, config->allocator, &team, error));
   *context = team;
   return MPT_OK;
 }
@@ -32,20 +28,33 @@ static mpt_status cpu_synchronize(void *context, mpt_error *error) {
   return MPT_OK;
 }
 
-static mpt_status cpu_allocate(void *context, size_t bytes, void **data, mpt_error *error) {
-  (void)context;
-  size_t whole = bytes < SIZE_MAX - ALIGNMENT ? (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT : bytes;
-  void *memory = aligned_alloc(ALIGNMENT, whole);
-  if (memory == NULL)
-    return mpt_fail_memory(error, "a tensor", bytes);
-  memset(memory, 0, whole);
-  *data = memory;
-  return MPT_OK;
+static void *take(const mpt_allocator *allocator, size_t bytes) {
+  return allocator->allocate != NULL ? allocator->allocate(allocator->context, bytes, 0, NULL)
+                                     : aligned_alloc(ALIGNMENT, bytes);
 }
 
 static void cpu_release(void *context, void *data) {
-  (void)context;
-  free(data);
+  const mpt_allocator *allocator = mpt_cpu_team_allocator(context);
+  if (allocator->release != NULL)
+    allocator->release(allocator->context, data, 0, NULL);
+  else
+    free(data);
+}
+
+static mpt_status cpu_allocate(void *context, size_t bytes, void **data, mpt_error *error) {
+  size_t whole = bytes < SIZE_MAX - ALIGNMENT ? (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT : bytes;
+  void *memory = take(mpt_cpu_team_allocator(context), whole);
+  if (memory == NULL)
+    return mpt_fail_memory(error, "a tensor", bytes);
+  if ((uintptr_t)memory % ALIGNMENT != 0) {
+    cpu_release(context, memory);
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "the program's allocator gave memory that is not aligned to %d bytes",
+                    ALIGNMENT);
+  }
+  memset(memory, 0, whole);
+  *data = memory;
+  return MPT_OK;
 }
 
 static mpt_status cpu_write(void *context, const void *host, size_t bytes, void *data,

@@ -34,6 +34,9 @@ typedef void mpt_cpu_task(void *context, int task);
  * costs a plain call. */
 void mpt_cpu_parallel(mpt_queue *queue, int tasks, mpt_cpu_task *function, void *context);
 
+/* The same for tasks that call CBLAS, each in its own thread. */
+void mpt_cpu_parallel_products(mpt_queue *queue, int tasks, mpt_cpu_task *function, void *context);
+
 /* How many tasks `work` element operations are worth, 1 to the queue's threads: handing work to a
  * thread takes about as long as some thousand of them. */
 int mpt_cpu_tasks(const mpt_queue *queue, int64_t work);
@@ -108,8 +111,10 @@ static inline void mpt_cpu_round(mpt_t y, float *values, int64_t count) {
 
 /* ---- life cycle ---- */
 typedef struct mpt_cpu_team mpt_cpu_team; /* the context of a CPU queue */
-mpt_status mpt_cpu_team_open(int threads, mpt_cpu_team **out, mpt_error *error);
+mpt_status mpt_cpu_team_open(int threads, const mpt_allocator *allocator, mpt_cpu_team **out,
+                             mpt_error *error);
 void mpt_cpu_team_close(mpt_cpu_team *team);
+const mpt_allocator *mpt_cpu_team_allocator(const mpt_cpu_team *team);
 char *mpt_cpu_team_fetch_slot(mpt_cpu_team *team, int slot); /* [MPT_FETCH_BYTES] */
 
 #endif

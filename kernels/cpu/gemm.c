@@ -85,6 +85,6 @@ mpt_status mpt_cpu_gemm(mpt_queue *queue, const mpt_gemm_args *args, mpt_error *
   int64_t most = queue->threads < grains ? queue->threads : grains;
   double worth = products / TASK_PRODUCTS;
   g.tasks = worth < 1 ? 1 : worth < (double)most ? (int)worth : (int)most;
-  mpt_cpu_parallel(queue, g.tasks, gemm_part, &g);
+  mpt_cpu_parallel_products(queue, g.tasks, gemm_part, &g);
   return MPT_OK;
 }

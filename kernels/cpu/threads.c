@@ -29,6 +29,7 @@ typedef struct worker {
 struct mpt_cpu_team {
   int threads;
   bool spins;
+  mpt_allocator allocator; /* without functions: the C library's */
   char *scratch;
   size_t scratch_bytes;
   char fetched[MPT_FETCH_SLOTS][MPT_FETCH_BYTES];
@@ -155,7 +156,8 @@ static int start_worker(mpt_cpu_team *team, int index) {
   return pthread_create(&w->thread, NULL, worker_main, w);
 }
 
-mpt_status mpt_cpu_team_open(int threads, mpt_cpu_team **out, mpt_error *error) {
+mpt_status mpt_cpu_team_open(int threads, const mpt_allocator *allocator, mpt_cpu_team **out,
+                             mpt_error *error) {
   size_t bytes = sizeof(mpt_cpu_team) + (size_t)threads * sizeof(worker);
   bytes = (bytes + 63) / 64 * 64;
   mpt_cpu_team *team = aligned_alloc(64, bytes);
@@ -163,6 +165,8 @@ mpt_status mpt_cpu_team_open(int threads, mpt_cpu_team **out, mpt_error *error) 
     return mpt_fail_memory(error, "a team of threads", bytes);
   memset(team, 0, bytes);
   team->spins = fits_processors(threads);
+  if (allocator != NULL)
+    team->allocator = *allocator;
   /* Signals are for the program's own threads. */
   sigset_t all, before;
   sigfillset(&all);
@@ -193,4 +197,8 @@ void mpt_cpu_team_close(mpt_cpu_team *team) {
 
 char *mpt_cpu_team_fetch_slot(mpt_cpu_team *team, int slot) {
   return team->fetched[slot];
+}
+
+const mpt_allocator *mpt_cpu_team_allocator(const mpt_cpu_team *team) {
+  return &team->allocator;
 }

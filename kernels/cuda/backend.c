@@ -5,19 +5,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void cuda_close(void *opaque) {
-  cuda_context *c = opaque;
-  if (c == NULL)
-    return;
-  cudaSetDevice(c->device);
-  if (c->stream != NULL)
+/* A device that is the current one already is left alone: to set it is not free. */
+static int enter_device(int device) {
+  int before = device;
+  if (cudaGetDevice(&before) != cudaSuccess || before == device)
+    return device;
+  cudaSetDevice(device);
+  return before;
+}
+
+static int cuda_enter(void *opaque) {
+  return enter_device(((cuda_context *)opaque)->device);
+}
+
+static void cuda_leave(void *opaque, int entered) {
+  if (entered != ((cuda_context *)opaque)->device)
+    cudaSetDevice(entered);
+}
+
+static void release_all(cuda_context *c) {
+  if (c->stream != NULL || !c->owns_stream)
     cudaStreamSynchronize(c->stream);
   mpt_cuda_gemm_close(c);
-  cudaFree(c->scratch);
-  cudaFree(c->tickets);
-  cudaFree(c->bins);
-  cudaFree(c->gemm_workspace);
-  cudaFree(c->fault);
+  mpt_cuda_give(c, c->scratch);
+  mpt_cuda_give(c, c->tickets);
+  mpt_cuda_give(c, c->bins);
+  mpt_cuda_give(c, c->gemm_workspace);
+  mpt_cuda_give(c, c->fault);
   cudaFreeHost(c->staging);
   cudaFreeHost(c->fetched);
   for (int i = 0; i < MPT_FETCH_SLOTS; i++)
@@ -25,25 +39,34 @@ static void cuda_close(void *opaque) {
       cudaEventDestroy(c->fetches[i]);
   if (c->staging_free != NULL)
     cudaEventDestroy(c->staging_free);
+  if (c->stream_order != NULL)
+    cudaEventDestroy(c->stream_order);
   if (c->owns_stream && c->stream != NULL)
     cudaStreamDestroy(c->stream);
+}
+
+static void cuda_close(void *opaque) {
+  cuda_context *c = opaque;
+  if (c == NULL)
+    return;
+  int entered = cuda_enter(c);
+  release_all(c);
+  cuda_leave(c, entered);
   free(c);
 }
 
 static mpt_status take_memory(cuda_context *c, mpt_error *error) {
   const char *what = "opening a cuda queue";
-  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaMalloc(&c->scratch, CUDA_SCRATCH_BYTES), what, error));
-  MPT_RETURN_IF_FAILED(
-      mpt_cuda_check(cudaMalloc(&c->gemm_workspace, CUDA_GEMM_BYTES), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_take(c, CUDA_SCRATCH_BYTES, &c->scratch, what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_take(c, CUDA_GEMM_BYTES, &c->gemm_workspace, what, error));
   size_t tickets = CUDA_TICKETS * sizeof *c->tickets;
-  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaMalloc((void **)&c->tickets, tickets), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_take(c, tickets, (void **)&c->tickets, what, error));
   MPT_RETURN_IF_FAILED(
       mpt_cuda_check(cudaMemsetAsync(c->tickets, 0, tickets, c->stream), what, error));
   size_t bins = MPT_EXPONENT_BINS * sizeof *c->bins;
-  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaMalloc((void **)&c->bins, bins), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_take(c, bins, (void **)&c->bins, what, error));
   MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaMemsetAsync(c->bins, 0, bins, c->stream), what, error));
-  MPT_RETURN_IF_FAILED(
-      mpt_cuda_check(cudaMalloc((void **)&c->fault, sizeof *c->fault), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_take(c, sizeof *c->fault, (void **)&c->fault, what, error));
   MPT_RETURN_IF_FAILED(
       mpt_cuda_check(cudaMemsetAsync(c->fault, 0, sizeof *c->fault, c->stream), what, error));
   MPT_RETURN_IF_FAILED(
@@ -53,8 +76,38 @@ static mpt_status take_memory(cuda_context *c, mpt_error *error) {
   for (int i = 0; i < MPT_FETCH_SLOTS; i++)
     MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaEventCreate(&c->fetches[i]), what, error));
   c->last_fetched = -1;
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(
+      cudaEventCreateWithFlags(&c->stream_order, cudaEventDisableTiming), what, error));
   return mpt_cuda_check(cudaEventCreateWithFlags(&c->staging_free, cudaEventDisableTiming), what,
                         error);
+}
+
+/* What the device is. */
+static mpt_status know_device(cuda_context *c, mpt_error *error) {
+  struct cudaDeviceProp p;
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaGetDeviceProperties(&p, c->device), "cuda", error));
+  c->multiprocessors = p.multiProcessorCount;
+  c->capability = 10 * p.major + p.minor;
+  c->l2_bytes = (size_t)p.l2CacheSize;
+  snprintf(c->name, sizeof c->name, "%s", p.name);
+  if (c->capability >= 80)
+    return MPT_OK;
+  return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
+                  "%s has compute capability %d.%d, the cuda backend needs 8.0 or later; use the "
+                  "cpu backend",
+                  c->name, p.major, p.minor);
+}
+
+static mpt_status open_on_device(cuda_context *c, const mpt_queue_config *config,
+                                 mpt_error *error) {
+  MPT_RETURN_IF_FAILED(know_device(c, error));
+  if (c->owns_stream)
+    MPT_RETURN_IF_FAILED(mpt_cuda_check(
+        cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "cuda", error));
+  else
+    c->stream = config->stream;
+  MPT_RETURN_IF_FAILED(take_memory(c, error));
+  return mpt_cuda_gemm_open(c, error);
 }
 
 static mpt_status cuda_open(const mpt_queue_config *config, void **out, mpt_error *error) {
@@ -63,37 +116,47 @@ static mpt_status cuda_open(const mpt_queue_config *config, void **out, mpt_erro
   if (config->device_index < 0 || config->device_index >= count)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "there is no cuda device %d, only 0 to %d",
                     config->device_index, count - 1);
-  mpt_status status = MPT_OK;
   cuda_context *c = calloc(1, sizeof *c);
   if (c == NULL)
     return mpt_fail_memory(error, "a cuda queue", sizeof *c);
   c->device = config->device_index;
-  MPT_TRY(mpt_cuda_check(cudaSetDevice(c->device), "cuda", error));
-  struct cudaDeviceProp p;
-  MPT_TRY(mpt_cuda_check(cudaGetDeviceProperties(&p, c->device), "cuda", error));
-  c->multiprocessors = p.multiProcessorCount;
-  c->capability = 10 * p.major + p.minor;
-  c->l2_bytes = (size_t)p.l2CacheSize;
-  snprintf(c->name, sizeof c->name, "%s", p.name);
-  if (c->capability < 80) {
-    status = mpt_fail(error, MPT_ERROR_UNSUPPORTED,
-                      "%s has compute capability %d.%d, the cuda backend needs 8.0 or later; use "
-                      "the cpu backend",
-                      c->name, p.major, p.minor);
-    goto fail;
-  }
-  c->stream = config->stream;
-  c->owns_stream = config->stream == NULL;
-  if (c->owns_stream)
-    MPT_TRY(mpt_cuda_check(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "cuda",
-                           error));
-  MPT_TRY(take_memory(c, error));
-  MPT_TRY(mpt_cuda_gemm_open(c, error));
-  *out = c;
-  return MPT_OK;
-fail:
-  cuda_close(c);
+  c->owns_stream = config->owns_stream;
+  if (config->allocator != NULL)
+    c->allocator = *config->allocator;
+  int entered = cuda_enter(c);
+  mpt_status status = open_on_device(c, config, error);
+  cuda_leave(c, entered);
+  if (status == MPT_OK)
+    *out = c;
+  else
+    cuda_close(c);
   return status;
+}
+
+/* The memory that operations share is ordered by the stream: the new one begins where the old one
+ * ends. A stream that is being captured waits for nothing outside of its graph. */
+static mpt_status cuda_set_stream(void *opaque, void *stream, mpt_error *error) {
+  cuda_context *c = opaque;
+  const char *what = "a queue's new stream";
+  enum cudaStreamCaptureStatus old = cudaStreamCaptureStatusNone, new = old;
+  if ((cudaStream_t)stream == c->stream)
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaStreamIsCapturing(stream, &new), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaStreamIsCapturing(c->stream, &old), what, error));
+  if (old == cudaStreamCaptureStatusNone && new == cudaStreamCaptureStatusNone) {
+    MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaEventRecord(c->stream_order, c->stream), what, error));
+    MPT_RETURN_IF_FAILED(
+        mpt_cuda_check(cudaStreamWaitEvent(stream, c->stream_order, 0), what, error));
+  }
+  if (c->owns_stream)
+    MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaStreamDestroy(c->stream), what, error));
+  c->owns_stream = false;
+  c->stream = stream;
+  return MPT_OK;
+}
+
+static void *cuda_stream(const void *opaque) {
+  return ((const cuda_context *)opaque)->stream;
 }
 
 static mpt_status read_fault(cuda_context *c, mpt_error *error) {
@@ -117,23 +180,31 @@ static mpt_status cuda_synchronize(void *opaque, mpt_error *error) {
 
 static mpt_status cuda_allocate(void *opaque, size_t bytes, void **data, mpt_error *error) {
   cuda_context *c = opaque;
-  size_t left = 0, total = 0;
-  cudaError_t result = cudaMalloc(data, bytes > 0 ? bytes : 1);
-  if (result == cudaErrorMemoryAllocation) {
-    cudaGetLastError();
-    cudaMemGetInfo(&left, &total);
-    return mpt_fail(error, MPT_ERROR_DEVICE_MEMORY,
-                    "out of memory on %s: %.2f GiB wanted, %.2f of %.2f GiB are free", c->name,
-                    (double)bytes / 1073741824.0, (double)left / 1073741824.0,
-                    (double)total / 1073741824.0);
-  }
-  MPT_RETURN_IF_FAILED(mpt_cuda_check(result, "cuda", error));
-  return mpt_cuda_check(cudaMemsetAsync(*data, 0, bytes > 0 ? bytes : 1, c->stream), "cuda", error);
+  void *memory = NULL;
+  MPT_RETURN_IF_FAILED(mpt_cuda_take(c, bytes, &memory, "memory", error));
+  mpt_status status =
+      mpt_cuda_check(cudaMemsetAsync(memory, 0, bytes > 0 ? bytes : 1, c->stream), "memory", error);
+  if (status == MPT_OK)
+    *data = memory;
+  else
+    mpt_cuda_give(c, memory);
+  return status;
 }
 
 static void cuda_release(void *opaque, void *data) {
-  (void)opaque;
-  cudaFree(data);
+  mpt_cuda_give(opaque, data);
+}
+
+/* A graph would read what the ring holds when it is replayed. */
+static mpt_status refuse_capture(const cuda_context *c, mpt_error *error) {
+  enum cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  MPT_RETURN_IF_FAILED(
+      mpt_cuda_check(cudaStreamIsCapturing(c->stream, &capture), "an upload", error));
+  if (capture == cudaStreamCaptureStatusNone)
+    return MPT_OK;
+  return mpt_fail(error, MPT_ERROR_DEVICE,
+                  "an upload while a graph is captured: run a step before, and begin the captured "
+                  "one with the number that follows");
 }
 
 /* Small uploads go through the ring, so that the caller's memory is free at once and nobody waits;
@@ -142,6 +213,7 @@ static mpt_status cuda_write(void *opaque, const void *host, size_t bytes, void 
                              mpt_error *error) {
   cuda_context *c = opaque;
   const char *what = "an upload to the device";
+  MPT_RETURN_IF_FAILED(refuse_capture(c, error));
   if (bytes > CUDA_STAGING_BYTES) {
     MPT_RETURN_IF_FAILED(mpt_cuda_check(
         cudaMemcpyAsync(data, host, bytes, cudaMemcpyHostToDevice, c->stream), what, error));
@@ -298,6 +370,10 @@ const mpt_backend mpt_backend_cuda = {
     .device_observe = mpt_cuda_device_observe,
     .open = cuda_open,
     .close = cuda_close,
+    .enter = cuda_enter,
+    .leave = cuda_leave,
+    .set_stream = cuda_set_stream,
+    .stream = cuda_stream,
     .synchronize = cuda_synchronize,
     .allocate = cuda_allocate,
     .release = cuda_release,

@@ -34,6 +34,7 @@ typedef struct cuda_context {
   int device;
   cudaStream_t stream;
   bool owns_stream;
+  mpt_allocator allocator; /* without functions: CUDA's own */
   int multiprocessors;
   int capability; /* 90 for compute capability 9.0 */
   size_t l2_bytes;
@@ -46,6 +47,7 @@ typedef struct cuda_context {
   char *staging;        /* pinned host [CUDA_STAGING_BYTES], a ring */
   size_t staging_used;
   cudaEvent_t staging_free;             /* recorded when the ring begins again */
+  cudaEvent_t stream_order;             /* recorded where one stream follows another */
   char *fetched;                        /* pinned host [MPT_FETCH_SLOTS][MPT_FETCH_BYTES] */
   cudaEvent_t fetches[MPT_FETCH_SLOTS]; /* timed */
   int last_fetched;                     /* slot, -1: none */
@@ -57,6 +59,11 @@ enum { CUDA_TICKETS = 64 };
 static inline cuda_context *cuda_of(const mpt_queue *queue) {
   return (cuda_context *)queue->context;
 }
+
+/* memory.c: device memory, from the host's allocator where there is one; not zeroed. */
+mpt_status mpt_cuda_take(cuda_context *context, size_t bytes, void **memory, const char *what,
+                         mpt_error *error);
+void mpt_cuda_give(cuda_context *context, void *memory); /* NULL is allowed */
 
 /* device_info.c: without a context on the device */
 mpt_status mpt_cuda_device_count(int *count, mpt_error *error);

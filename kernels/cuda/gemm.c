@@ -106,14 +106,16 @@ static int64_t padded(int64_t size) {
 
 static mpt_status make_room(cuda_context *c, size_t bytes, char **memory, mpt_error *error) {
   gemm_room *room = c->gemm->room;
+  if ((room == NULL || room->bytes < bytes) && c->gemm->prepared_only)
+    return mpt_fail(error, MPT_ERROR_UNPREPARED,
+                    "a matrix product would take %zu bytes of memory: it was not prepared", bytes);
   if (room == NULL || room->bytes < bytes) {
     gemm_room *larger = calloc(1, sizeof *larger);
     if (larger == NULL)
       return mpt_fail_memory(error, "a matrix product", sizeof *larger);
     larger->before = room;
     larger->bytes = room != NULL && bytes < 2 * room->bytes ? 2 * room->bytes : bytes;
-    mpt_status status =
-        mpt_cuda_check(cudaMalloc(&larger->memory, larger->bytes), "a matrix product", error);
+    mpt_status status = mpt_cuda_take(c, larger->bytes, &larger->memory, "a matrix product", error);
     if (status != MPT_OK) {
       free(larger);
       return status;
@@ -202,6 +204,7 @@ static mpt_status run_packed(mpt_queue *queue, const mpt_gemm_args *args, const 
 
 mpt_status mpt_cuda_gemm(mpt_queue *queue, const mpt_gemm_args *args, mpt_error *error) {
   gemm_key key = key_of(args);
+  cuda_of(queue)->gemm->prepared_only = args->prepared;
   if (((uintptr_t)args->scale_a | (uintptr_t)args->scale_b) % 16 != 0)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "gemm: a scale is not aligned to 16 bytes");
   bool scaled =

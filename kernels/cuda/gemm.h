@@ -123,6 +123,7 @@ struct cuda_gemm {
   gemm_room *room;
   float *one; /* device */
   bool tune;
+  bool prepared_only;      /* the product at hand: MPT_ERROR_UNPREPARED where no plan is there */
   char choices[GEMM_PATH]; /* file; empty: none */
 };
 
@@ -168,7 +169,7 @@ typedef struct gemm_buffers {
 /* Random operands, filled on g->stream. */
 mpt_status mpt_gemm_buffers_make(cuda_context *c, const gemm_key *key, gemm_buffers *buffers,
                                  mpt_error *error);
-void mpt_gemm_buffers_free(gemm_buffers *buffers);
+void mpt_gemm_buffers_free(cuda_context *c, gemm_buffers *buffers);
 
 /* A graph of `products` runs of an algorithm, over all sets in turn. */
 mpt_status mpt_gemm_graph_make(cuda_context *c, const gemm_plan *plan,

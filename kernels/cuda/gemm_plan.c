@@ -33,7 +33,7 @@ mpt_status mpt_cuda_gemm_open(cuda_context *c, mpt_error *error) {
   MPT_RETURN_IF_FAILED(mpt_cublaslt_check(&g->lt, g->lt.Create(&g->handle), what, error));
   MPT_RETURN_IF_FAILED(
       mpt_cuda_check(cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking), what, error));
-  MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaMalloc((void **)&g->one, sizeof(float)), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_take(c, sizeof(float), (void **)&g->one, what, error));
   mpt_gemm_fill_constant(c->stream, MPT_FP32, g->one, 1, 1.0f);
   mpt_gemm_choice_open(c);
   return CUDA_LAUNCHED(what, error);
@@ -66,10 +66,10 @@ void mpt_cuda_gemm_close(cuda_context *c) {
   while (g->room != NULL) {
     gemm_room *room = g->room;
     g->room = room->before;
-    cudaFree(room->memory);
+    mpt_cuda_give(c, room->memory);
     free(room);
   }
-  cudaFree(g->one);
+  mpt_cuda_give(c, g->one);
   if (g->stream != NULL)
     cudaStreamDestroy(g->stream);
   if (g->handle != NULL)
@@ -203,6 +203,19 @@ static size_t bucket_of(const gemm_key *key) {
   return mpt_hash_bytes(MPT_HASH_START, key, sizeof *key) % GEMM_BUCKETS;
 }
 
+/* A step that is prepared takes what is there. */
+static mpt_status refuse_unprepared(const cuda_context *c, const gemm_key *k, mpt_error *error) {
+  if (!c->gemm->prepared_only)
+    return MPT_OK;
+  return mpt_fail(error, MPT_ERROR_UNPREPARED,
+                  "gemm %lld x %lld x %lld of %s was not prepared with rows of %lld, %lld and %lld "
+                  "elements at addresses that %d, %d and %d divide; mpt_session_prepare expects "
+                  "contiguous tensors at multiples of 16",
+                  (long long)k->m, (long long)k->n, (long long)k->k,
+                  mpt_format_get((mpt_format)k->format_a)->name, (long long)k->row_a,
+                  (long long)k->row_b, (long long)k->row_out, k->align_a, k->align_b, k->align_out);
+}
+
 static mpt_status refuse_capture(cuda_context *c, const gemm_key *k, mpt_error *error) {
   enum cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
   MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaStreamIsCapturing(c->stream, &capture), "gemm", error));
@@ -287,6 +300,7 @@ mpt_status mpt_gemm_plan_find(cuda_context *c, const gemm_key *key, const gemm_p
       *plan = made;
       return MPT_OK;
     }
+  MPT_RETURN_IF_FAILED(refuse_unprepared(c, key, error));
   MPT_RETURN_IF_FAILED(refuse_capture(c, key, error));
   MPT_RETURN_IF_FAILED(make(c, key, &made, error));
   made->next = *bucket;

@@ -82,6 +82,7 @@ mpt_status mpt_cuda_gemm_time(mpt_queue *queue, const mpt_gemm_shape *product, d
   cuda_context *c = cuda_of(queue);
   gemm_key key = key_of(product);
   const gemm_plan *plan;
+  c->gemm->prepared_only = false;
   MPT_RETURN_IF_FAILED(find_plan(c, &key, &plan, error));
   if (!plan->supported)
     return mpt_fail(error, MPT_ERROR_UNSUPPORTED,
@@ -101,6 +102,6 @@ fail:
   for (int i = 0; i < 2; i++)
     if (events[i] != NULL)
       cudaEventDestroy(events[i]);
-  mpt_gemm_buffers_free(&buffers);
+  mpt_gemm_buffers_free(c, &buffers);
   return status;
 }

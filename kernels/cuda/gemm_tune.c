@@ -50,11 +50,11 @@ mpt_status mpt_gemm_buffers_make(cuda_context *c, const gemm_key *k, gemm_buffer
   size_t most = MEMORY_CAP / set, wanted = 2 * c->l2_bytes / set + 2;
   size_t sets = most < 1 ? 1 : most < wanted ? most : wanted;
   buffers->sets = (int)(sets < GEMM_SETS ? sets : GEMM_SETS);
-  cudaError_t result = cudaMalloc(&buffers->memory, bias + (size_t)buffers->sets * set);
-  if (result != cudaSuccess) {
-    cudaGetLastError();
+  mpt_status status = mpt_cuda_take(c, bias + (size_t)buffers->sets * set, &buffers->memory,
+                                    "trying matrix products", error);
+  if (status != MPT_OK) {
     buffers->sets = 0;
-    return mpt_cuda_check(result, "trying matrix products", error);
+    return status;
   }
   char *place = (char *)buffers->memory + bias;
   cudaStream_t stream = c->gemm->stream;
@@ -74,8 +74,8 @@ mpt_status mpt_gemm_buffers_make(cuda_context *c, const gemm_key *k, gemm_buffer
   return CUDA_LAUNCHED("trying matrix products", error);
 }
 
-void mpt_gemm_buffers_free(gemm_buffers *buffers) {
-  cudaFree(buffers->memory);
+void mpt_gemm_buffers_free(cuda_context *c, gemm_buffers *buffers) {
+  mpt_cuda_give(c, buffers->memory);
   buffers->memory = NULL;
 }
 
@@ -341,8 +341,7 @@ static mpt_status choose(search *s, const cublasLtMatmulHeuristicResult_t *resul
   const char *what = "trying matrix products";
   for (size_t i = 0; i < EVENTS; i++)
     MPT_RETURN_IF_FAILED(mpt_cuda_check(cudaEventCreate(&s->events[i]), what, error));
-  MPT_RETURN_IF_FAILED(
-      mpt_cuda_check(cudaMalloc((void **)&s->wrong, sizeof *s->wrong), what, error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_take(s->c, sizeof *s->wrong, (void **)&s->wrong, what, error));
   double fastest = 0; /* of those that ran */
   for (int i = 0; i < count; i++) {
     candidate *x = &s->candidates[s->count];
@@ -384,7 +383,7 @@ mpt_status mpt_gemm_tune(cuda_context *c, gemm_plan *plan,
   for (size_t i = 0; i < EVENTS; i++)
     if (s.events[i] != NULL)
       cudaEventDestroy(s.events[i]);
-  cudaFree(s.wrong);
-  mpt_gemm_buffers_free(&s.buffers);
+  mpt_cuda_give(c, s.wrong);
+  mpt_gemm_buffers_free(c, &s.buffers);
   return status;
 }

@@ -9,13 +9,13 @@
 #undef mpt_fail_memory
 
 static const char *const status_texts[MPT_STATUS_COUNT] = {
-#define TEXT(name, text) text,
+#define TEXT(name, number, text) [number] = (text),
     MPT_STATUS_LIST(TEXT)
 #undef TEXT
 };
 
 static const char *const status_names[MPT_STATUS_COUNT] = {
-#define NAME(name, text) #name,
+#define NAME(name, number, text) [number] = #name,
     MPT_STATUS_LIST(NAME)
 #undef NAME
 };

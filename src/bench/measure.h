@@ -3,6 +3,7 @@
 #ifndef MEASURE_H
 #define MEASURE_H
 
+#include "mptune/ops.h"
 #include "profile/profile.h"
 
 typedef struct measure_options {

@@ -1,4 +1,7 @@
-/* Operations on tensors, run on a queue.
+/* UNSTABLE: what is declared here may change with every version, without a new name.
+ * mptune/mptune.h leaves it out; whoever includes it builds against one version.
+ *
+ * Operations on tensors, run on a queue.
  *
  * Shapes are checked here, once, for every backend. Arithmetic is fp32; an output is rounded to its
  * tensor's format, so `output.format` is the storage format of the edge. Inputs may have any
@@ -22,6 +25,7 @@
 #define MPTUNE_OPS_H
 
 #include "mptune/statistics.h"
+#include "mptune/step_state.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -29,27 +33,6 @@ extern "C" {
 
 typedef enum mpt_activation { MPT_RELU, MPT_SIGMOID, MPT_TANH, MPT_GELU } mpt_activation;
 typedef enum mpt_pooling { MPT_POOL_MAX, MPT_POOL_AVERAGE } mpt_pooling;
-
-/* Loss scale, overflow flag and optimizer step of a training step. Lives in the memory of the
- * device, so that no operation waits for the host. A caller without a session fills the first part
- * itself and leaves the rest zero. */
-typedef struct mpt_step_state {
-  float loss_scale;    /* what the loss gradient was multiplied by */
-  int32_t overflow;    /* non-zero: a gradient is not finite, the update is skipped */
-  int64_t applied;     /* optimizer steps applied so far; Adam's t is applied + 1 */
-  float gradient_norm; /* of the unscaled gradients, before clipping */
-  float clip;          /* factor by which the update multiplies unscaled gradients */
-
-  /* The session's: what mpt_step_begin moves. */
-  int64_t first_step;           /* the number of the step that is counted first */
-  int32_t pending;              /* the step before ended and is not counted yet: 1, or 2 when it had
-                                   no gradients to look at */
-  int32_t dynamic;              /* the loss scale moves */
-  float floor, ceiling;         /* between which it does */
-  int32_t at_floor;             /* it overflowed there: no loss scale helps */
-  int64_t good_steps, interval; /* since it moved; after which it doubles */
-  int64_t steps, skipped;       /* counted; of them, those whose update was skipped */
-} mpt_step_state;
 
 typedef struct mpt_cast_counts {
   uint64_t count;
@@ -168,6 +151,8 @@ typedef struct mpt_gemm_args {
   float alpha, beta;
   const float *scale_a, *scale_b; /* one float each, as mpt_scale.inverse, on a GPU 16-byte
                                      aligned; NULL: 1 */
+  bool prepared; /* only as it has run before: MPT_ERROR_UNPREPARED where an algorithm would be
+                    chosen or memory taken for it */
 } mpt_gemm_args;
 /* Whether fp8 products of this queue want op(a) [m,k] and op(b) [k,n] such that k runs along rows
  * of memory in both (a not transposed, b transposed), as on Hopper's tensor cores: whoever makes
@@ -381,6 +366,20 @@ typedef struct mpt_adam_parameter {
 MPT_API mpt_status mpt_adam_steps(mpt_queue *queue, const mpt_adam_parameter *parameters, int count,
                                   const mpt_adam_args *args, const mpt_step_state *state,
                                   mpt_error *error);
+
+/* ---- with a session (mptune/session.h) ---- */
+typedef struct mpt_session mpt_session;
+/* Between a training step's end and mpt_adam_steps, on the parameters that are about to be given to
+ * it: fills `copies` of each that is a weight which this step's products read in a narrow format,
+ * so that the optimizer makes the copy that the next step will read (for fp8 with current scaling,
+ * finds its amax), and the next step need not read the weight in fp32; and `lite` where every step
+ * collects lite statistics, so that the next step's are found there too (and are delivered though
+ * no layer should read the weight in it). The memory belongs to the session. Results are the same
+ * bits as without; casts count where they are made, so mpt_layer_counters are ahead by those for
+ * the step to come. At most two copies of a parameter; others are made in the step, as are all of a
+ * parameter that is not given. */
+MPT_API mpt_status mpt_session_offer_copies(mpt_session *session, mpt_adam_parameter *parameters,
+                                            int count, mpt_error *error);
 
 #ifdef __cplusplus
 }

@@ -2,19 +2,22 @@
  *
  *   mpt_session_open        match the policy against the layers, plan every copy
  *   mpt_session_set_workspace
+ *   mpt_session_prepare     everything that takes time, memory or a file
  *   for each step:
  *     mpt_session_step_begin
  *     mpt_linear_forward ... loss, scaled by mpt_session_state ... mpt_linear_backward
  *     mpt_session_step_end  looks at the gradients, says whether to update
- *     mpt_adam_step ...     (mptune/ops.h, predicated on the step's state)
+ *     your optimizer          leaves the weights alone where state->overflow is set
  *
- * Inside a step nothing allocates, locks, touches a file or waits for the device.
+ * Once a session is prepared nothing inside a step allocates, locks, touches a file or waits for
+ * the device, so that a step can be captured in a CUDA graph.
  */
 #ifndef MPTUNE_SESSION_H
 #define MPTUNE_SESSION_H
 
-#include "mptune/ops.h"
 #include "mptune/policy.h"
+#include "mptune/statistics.h"
+#include "mptune/step_state.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -45,6 +48,14 @@ typedef struct mpt_session_layer {
    * MPT_RUN_PLAIN. */
   bool formats_known;
   mpt_format input_format, grad_output_format;
+  /* Of the tensors that are given as the weight: fp32, or bf16 or fp16 where the caller keeps fp32
+   * masters and makes the weight from them. Its gradient is fp32 all the same. */
+  mpt_format weight_format;
+  /* How many forward passes of the layer may wait for their backward pass at one time, 1 by default
+   * (0): more where it runs several times in a step, as a shared module, in a pipeline, and where
+   * activations are recomputed. See mpt_call. */
+  int calls;
+  uint64_t reserved[4]; /* 0 */
 } mpt_session_layer;
 
 /* Delivered for every layer and operand seen in a step with statistics on: on the CPU as the step
@@ -59,7 +70,7 @@ typedef struct mpt_session_config {
   const mpt_policy *policy;           /* read during open only; or NULL and assignment */
   const mpt_layer_policy *assignment; /* resolved formats, one per layer, read during open only */
   mpt_loss_scale_policy loss_scale;   /* unless the policy says another */
-  mpt_resolve_options resolve;
+  const mpt_resolve_options *resolve; /* read during open only; NULL: the default */
   int64_t steps;                  /* planned: the loss scale doubles after min(2000, steps/10) */
   mpt_statistics_mode statistics; /* of steps where step % statistics_every == 0 */
   int64_t statistics_every;
@@ -81,6 +92,25 @@ MPT_API void mpt_session_close(mpt_session *session); /* NULL is allowed */
 MPT_API size_t mpt_session_workspace_bytes(const mpt_session *session);
 MPT_API mpt_status mpt_session_set_workspace(mpt_session *session, void *workspace, size_t bytes,
                                              mpt_error *error);
+
+/* Everything of a session that takes long, and that a step must not do: every product is tried out,
+ * as its layers' policy, formats and sizes will ask for it, with and without a bias, into a
+ * grad_input that is written and one that is added to; kernels are loaded, memory is taken, files
+ * of earlier choices are read and written, and the device is waited for. Once, after
+ * mpt_session_set_workspace and before the first step; values of the session are as before. From
+ * then on a product that was not prepared is MPT_ERROR_UNPREPARED: one of other rows, or of tensors
+ * whose rows are not contiguous or not aligned to 16 bytes. A session that is not prepared does
+ * these things in the step that needs them first. */
+typedef struct mpt_prepare_options {
+  uint32_t struct_size; /* sizeof(mpt_prepare_options), set by _default() */
+  const int64_t *rows;  /* besides those planned, for every layer where they are fewer */
+  int rows_count;
+  bool plain; /* the products of MPT_RUN_PLAIN too; default: not */
+} mpt_prepare_options;
+MPT_API mpt_prepare_options mpt_prepare_options_default(void);
+/* `options` may be NULL. */
+MPT_API mpt_status mpt_session_prepare(mpt_session *session, const mpt_prepare_options *options,
+                                       mpt_error *error);
 
 /* The index of a layer, -1 when there is none of that name. */
 MPT_API int mpt_session_find(const mpt_session *session, const char *name);
@@ -111,8 +141,8 @@ MPT_API mpt_status mpt_session_deliver(mpt_session *session, mpt_error *error);
 
 /* ---- a step ---- */
 /* `step` counts from 0. Forgets all copies, of weights too but those that the optimizer made for
- * this step (mpt_session_offer_copies); resets the overflow flag; the state gets the loss scale of
- * this step and counts the update of the step before as applied. */
+ * this step (mpt_session_offer_copies of mptune/ops.h); resets the overflow flag; the state gets
+ * the loss scale of this step and counts the update of the step before as applied. */
 MPT_API mpt_status mpt_session_step_begin(mpt_session *session, int64_t step, mpt_error *error);
 /* Between micro-batches of one step (gradient accumulation): forgets copies of activations. */
 MPT_API mpt_status mpt_session_microbatch(mpt_session *session, mpt_error *error);
@@ -146,7 +176,26 @@ MPT_API mpt_status mpt_linear_backward(mpt_session *session, int layer,
                                        bool accumulate_input, const mpt_tensor *grad_weight,
                                        const mpt_tensor *grad_bias, mpt_error *error);
 
-/* Looks at the gradients (mpt_gradient_check), moves the loss scale and the histories of amax,
+/* A forward pass that waits for its backward pass, for layers that run more than once in a step: 0
+ * is none; a token is good until the backward pass that it is given to, the next micro-batch or the
+ * end of the step. At most mpt_session_layer.calls of a layer may wait at one time. */
+typedef uint64_t mpt_call;
+/* mpt_linear_forward. *call 0 is a new pass, and becomes its token; the token of one that waits is
+ * that pass again, recomputed from the same values: statistics count it once. Copies that the
+ * layers of an input name share are shared by passes of theirs that follow each other. */
+MPT_API mpt_status mpt_linear_forward_call(mpt_session *session, int layer, const mpt_tensor *input,
+                                           const mpt_tensor *weight, const mpt_tensor *bias,
+                                           const mpt_tensor *output, mpt_call *call,
+                                           mpt_error *error);
+/* mpt_linear_backward of that pass, in any order. `input` has the values that it had in the forward
+ * pass: where another pass came in between, they are cast again. */
+MPT_API mpt_status mpt_linear_backward_call(mpt_session *session, int layer, mpt_call call,
+                                            const mpt_tensor *grad_output, const mpt_tensor *input,
+                                            const mpt_tensor *weight, const mpt_tensor *grad_input,
+                                            bool accumulate_input, const mpt_tensor *grad_weight,
+                                            const mpt_tensor *grad_bias, mpt_error *error);
+
+/* Looks at the gradients, moves the loss scale and the histories of amax,
  * delivers statistics. The state is in device memory and belongs to the session: hand it to the
  * optimizer operations before the next step begins. `state` may be NULL. In the modes that only go
  * forward it ends the step and looks at nothing. */
@@ -154,17 +203,6 @@ MPT_API mpt_status mpt_session_step_end(mpt_session *session, const mpt_tensor *
                                         int count, float max_norm, const mpt_step_state **state,
                                         mpt_error *error);
 
-/* Between a training step's end and mpt_adam_steps, on the parameters that are about to be given to
- * it: fills `copies` of each that is a weight which this step's products read in a narrow format,
- * so that the optimizer makes the copy that the next step will read (for fp8 with current scaling,
- * finds its amax), and the next step need not read the weight in fp32; and `lite` where every step
- * collects lite statistics, so that the next step's are found there too (and are delivered though
- * no layer should read the weight in it). The memory belongs to the session. Results are the same
- * bits as without; casts count where they are made, so mpt_layer_counters are ahead by those for
- * the step to come. At most two copies of a parameter; others are made in the step, as are all of a
- * parameter that is not given. */
-MPT_API mpt_status mpt_session_offer_copies(mpt_session *session, mpt_adam_parameter *parameters,
-                                            int count, mpt_error *error);
 /* Forgets what the optimizer made. Call it between steps when weights change in another way (they
  * are loaded, averaged, moved). mpt_session_set_mode, mpt_session_set_state and, with another
  * choice, mpt_session_set_statistics do. */

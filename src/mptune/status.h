@@ -18,26 +18,29 @@ extern "C" {
 #define MPT_API
 #endif
 
+/* ENTRY(name, number, text). A number is never given to another status: programs are compiled
+ * against older headers. */
 #define MPT_STATUS_LIST(ENTRY)                                                                     \
-  ENTRY(MPT_OK, "ok")                                                                              \
-  ENTRY(MPT_ERROR_ARGUMENT, "an argument is out of range or NULL")                                 \
-  ENTRY(MPT_ERROR_MEMORY, "out of memory")                                                         \
-  ENTRY(MPT_ERROR_IO, "a file could not be read or written")                                       \
-  ENTRY(MPT_ERROR_NOT_FOUND, "not found")                                                          \
-  ENTRY(MPT_ERROR_SYNTAX, "a file does not follow its schema")                                     \
-  ENTRY(MPT_ERROR_SHAPE, "shapes do not fit together")                                             \
-  ENTRY(MPT_ERROR_UNSUPPORTED, "the backend or device does not support this")                      \
-  ENTRY(MPT_ERROR_MISMATCH, "a file was made for something else")                                  \
-  ENTRY(MPT_ERROR_VERSION, "a file was written by another version")                                \
-  ENTRY(MPT_ERROR_BUSY, "in use by another process")                                               \
-  ENTRY(MPT_ERROR_NONFINITE, "a value became infinite or not a number")                            \
-  ENTRY(MPT_ERROR_DEVICE, "the device or its driver failed")                                       \
-  ENTRY(MPT_ERROR_INTERRUPTED, "interrupted")                                                      \
-  ENTRY(MPT_ERROR_INTERNAL, "internal error")                                                      \
-  ENTRY(MPT_ERROR_DAMAGED, "what was stored is damaged")                                           \
-  ENTRY(MPT_ERROR_DEVICE_MEMORY, "the device has too little memory")
+  ENTRY(MPT_OK, 0, "ok")                                                                           \
+  ENTRY(MPT_ERROR_ARGUMENT, 1, "an argument is out of range or NULL")                              \
+  ENTRY(MPT_ERROR_MEMORY, 2, "out of memory")                                                      \
+  ENTRY(MPT_ERROR_IO, 3, "a file could not be read or written")                                    \
+  ENTRY(MPT_ERROR_NOT_FOUND, 4, "not found")                                                       \
+  ENTRY(MPT_ERROR_SYNTAX, 5, "a file does not follow its schema")                                  \
+  ENTRY(MPT_ERROR_SHAPE, 6, "shapes do not fit together")                                          \
+  ENTRY(MPT_ERROR_UNSUPPORTED, 7, "the backend or device does not support this")                   \
+  ENTRY(MPT_ERROR_MISMATCH, 8, "a file was made for something else")                               \
+  ENTRY(MPT_ERROR_VERSION, 9, "a file was written by another version")                             \
+  ENTRY(MPT_ERROR_BUSY, 10, "in use by another process")                                           \
+  ENTRY(MPT_ERROR_NONFINITE, 11, "a value became infinite or not a number")                        \
+  ENTRY(MPT_ERROR_DEVICE, 12, "the device or its driver failed")                                   \
+  ENTRY(MPT_ERROR_INTERRUPTED, 13, "interrupted")                                                  \
+  ENTRY(MPT_ERROR_INTERNAL, 14, "internal error")                                                  \
+  ENTRY(MPT_ERROR_DAMAGED, 15, "what was stored is damaged")                                       \
+  ENTRY(MPT_ERROR_DEVICE_MEMORY, 16, "the device has too little memory")                           \
+  ENTRY(MPT_ERROR_UNPREPARED, 17, "this was not prepared before the step")
 
-#define MPT_STATUS_ENUM(name, text) name,
+#define MPT_STATUS_ENUM(name, number, text) name = (number),
 typedef enum mpt_status { MPT_STATUS_LIST(MPT_STATUS_ENUM) MPT_STATUS_COUNT } mpt_status;
 #undef MPT_STATUS_ENUM
 

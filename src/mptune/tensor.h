@@ -10,7 +10,8 @@ extern "C" {
 
 #define MPT_MAX_RANK 4
 
-typedef enum mpt_device_kind { MPT_DEVICE_CPU, MPT_DEVICE_CUDA } mpt_device_kind;
+/* The numbers are DLPack's. */
+typedef enum mpt_device_kind { MPT_DEVICE_CPU = 1, MPT_DEVICE_CUDA = 2 } mpt_device_kind;
 
 typedef struct mpt_device {
   mpt_device_kind kind;
@@ -49,17 +50,31 @@ MPT_API size_t mpt_element_bytes(mpt_device_kind device, mpt_format format);
 /* Bytes that a contiguous tensor of this shape, format and device takes. */
 MPT_API size_t mpt_tensor_bytes(const mpt_tensor *tensor);
 
-/* A queue runs operations in order on one device: a CUDA stream, or a team of CPU threads. One
- * queue is used by one thread at a time. Operations may return before the work is done; the CPU's
- * never do. */
+/* A queue runs operations in order on one device: a CUDA stream, or a team of CPU threads. It may
+ * be used from any thread, by one at a time. Operations may return before the work is done; the
+ * CPU's never do. The device that a thread has set as its current one stays so. */
 typedef struct mpt_queue mpt_queue;
+
+/* Where device memory comes from, and goes: a framework's caching allocator, say. `allocate` gives
+ * at least `bytes`, aligned to 256 bytes, to be used on `stream` from now on, or NULL; `release`
+ * takes back what may still be in use there. Neither is called inside a step, nor by two threads at
+ * once for one queue. */
+typedef struct mpt_allocator {
+  uint32_t struct_size; /* sizeof(mpt_allocator) */
+  void *(*allocate)(void *context, size_t bytes, int device_index, void *stream);
+  void (*release)(void *context, void *memory, int device_index, void *stream);
+  void *context;
+} mpt_allocator;
 
 typedef struct mpt_queue_config {
   uint32_t struct_size; /* sizeof(mpt_queue_config), set by _default() */
   const char *backend;  /* "cpu", or "cuda" where it was built in */
   int device_index;
-  int threads;  /* CPU threads that share each operation, 1 to 256; fixes the order of sums */
-  void *stream; /* a CUDA stream to use, or NULL */
+  int threads;      /* CPU threads that share each operation, 1 to 256; fixes the order of sums */
+  void *stream;     /* a cudaStream_t of the caller's where owns_stream is false; NULL is then the
+                       default stream, as everywhere in CUDA */
+  bool owns_stream; /* the queue makes a stream of its own, which waits for no other (default) */
+  const mpt_allocator *allocator; /* read by mpt_queue_open; NULL: the backend's own */
 } mpt_queue_config;
 
 MPT_API mpt_queue_config mpt_queue_config_default(void);
@@ -73,6 +88,12 @@ MPT_API mpt_status mpt_queue_synchronize(mpt_queue *queue, mpt_error *error);
 MPT_API mpt_device mpt_queue_device(const mpt_queue *queue);
 MPT_API const char *mpt_queue_backend(const mpt_queue *queue);
 MPT_API int mpt_queue_threads(const mpt_queue *queue);
+/* Where the queue's operations run from now on: a cudaStream_t of the caller's on the queue's
+ * device, NULL for the default stream. What was queued before comes first, unless the new stream is
+ * being captured: then whoever captures sees to it. Between operations, inside a step too.
+ * MPT_ERROR_UNSUPPORTED on the CPU. */
+MPT_API mpt_status mpt_queue_set_stream(mpt_queue *queue, void *stream, mpt_error *error);
+MPT_API void *mpt_queue_stream(const mpt_queue *queue); /* NULL on the CPU */
 
 /* A sequence of operations, recorded to be run again as a whole: a CUDA graph. Between begin and
  * end operations are noted, not run; one that would wait or allocate fails. The recording holds the

@@ -1,6 +1,6 @@
 /* A policy against a model: are these its layers, which rule takes which, can the device do it. */
-#include "base/error.h"
 #include "base/shape_text.h"
+#include "base/struct_size.h"
 #include "policy/policy_data.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -233,15 +233,15 @@ static mpt_status check_device(const mpt_layer_info *layers, int count,
 mpt_status mpt_policy_resolve(const mpt_policy *policy, const mpt_layer_info *layers, int count,
                               const mpt_resolve_options *options, mpt_layer_policy *assignment,
                               mpt_error *error) {
-  const mpt_resolve_options standard = mpt_resolve_options_default();
+  mpt_resolve_options known = mpt_resolve_options_default();
   int twice;
   if (policy == NULL || count < 0 || (count > 0 && (layers == NULL || assignment == NULL)))
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "a policy, its layers or their formats are NULL");
-  if (options == NULL)
-    options = &standard;
-  if (options->struct_size != sizeof *options)
-    return mpt_fail(error, MPT_ERROR_ARGUMENT,
-                    "resolve options of another size; begin with mpt_resolve_options_default()");
+  if (options != NULL)
+    MPT_RETURN_IF_FAILED(mpt_options_take(options, "mpt_resolve_options",
+                                          MPT_END_OF(mpt_resolve_options, context), &known,
+                                          sizeof known, error));
+  options = &known;
   MPT_RETURN_IF_FAILED(mpt_policy_find_duplicate(layers, count, &twice, error));
   if (twice >= 0)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "two layers are named '%s'", layers[twice].name);

@@ -4,13 +4,22 @@
 #include <stdio.h>
 
 op_check mpt_op_check_begin(mpt_queue *queue, const char *name, bool has_slot, mpt_error *error) {
-  op_check c = {queue, name, error, MPT_OK};
+  op_check c = {.queue = queue, .name = name, .error = error, .status = MPT_OK};
   if (queue == NULL)
     c.status = mpt_fail(error, MPT_ERROR_ARGUMENT, "%s: the queue is NULL", name);
   else if (!has_slot)
     c.status = mpt_fail(error, MPT_ERROR_UNSUPPORTED, "the %s backend does not support %s",
                         queue->backend->name, name);
+  else if (queue->backend->enter != NULL) {
+    c.entered = queue->backend->enter(queue->context);
+    c.inside = true;
+  }
   return c;
+}
+
+void mpt_op_check_end(op_check *c) {
+  if (c->inside)
+    c->queue->backend->leave(c->queue->context, c->entered);
 }
 
 void mpt_op_require(op_check *c, bool good, const char *format, ...) {

@@ -13,13 +13,20 @@ typedef struct op_check {
   const char *name;
   mpt_error *error;
   mpt_status status;
+  bool inside; /* the backend's device is the thread's, until ... */
+  int entered; /* ... what it was is put back */
 } op_check;
+
+/* Every call for a queue declares its checker so: the backend is entered where it begins, and left
+ * at every return. */
+#define op_scope __attribute__((cleanup(mpt_op_check_end))) op_check
 
 /* Begins the checks of `operation`: the queue is there and its backend has the operation. */
 #define OP_CHECK(queue, operation, error)                                                          \
   mpt_op_check_begin(queue, #operation, (queue) != NULL && (queue)->backend->operation != NULL,    \
                      error)
 op_check mpt_op_check_begin(mpt_queue *queue, const char *name, bool has_slot, mpt_error *error);
+void mpt_op_check_end(op_check *c);
 
 /* MPT_ERROR_ARGUMENT when `good` is false. */
 void mpt_op_require(op_check *c, bool good, const char *format, ...)

@@ -122,8 +122,57 @@ static mpt_status multiply(mpt_session *session, int layer, mpt_gemm_kind gemm, 
                         .alpha = 1.0f,
                         .scale_a = left_scale,
                         .scale_b = right_scale,
-                        .beta = accumulate ? 1.0f : 0.0f};
+                        .beta = accumulate ? 1.0f : 0.0f,
+                        .prepared = session->prepared};
   return mpt_gemm(session->queue, &args, error);
+}
+
+/* What a forward pass is given, as matrices. */
+typedef struct forward_views {
+  mpt_tensor input, weight, output;
+} forward_views;
+
+static mpt_status see_forward(mpt_session *session, int layer, const mpt_tensor *input,
+                              const mpt_tensor *weight, const mpt_tensor *bias,
+                              const mpt_tensor *output, forward_views *v, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(check_call(session, layer, error));
+  session_layer *l = &session->layers[layer];
+  MPT_RETURN_IF_FAILED(
+      see(session, layer, "input", input, false, -l->rows, l->k, &v->input, error));
+  int64_t rows = v->input.shape[0];
+  MPT_RETURN_IF_FAILED(see(session, layer, "weight", weight, true, l->n, l->k, &v->weight, error));
+  MPT_RETURN_IF_FAILED(see(session, layer, "output", output, false, rows, l->n, &v->output, error));
+  MPT_RETURN_IF_FAILED(check_bias(session, layer, "bias", bias, error));
+  MPT_RETURN_IF_FAILED(
+      check_format(session, layer, "weight", v->weight.format, l->given.weight_format, error));
+  MPT_RETURN_IF_FAILED(check_known(session, layer, MPT_INPUT, v->input.format, error));
+  MPT_RETURN_IF_FAILED(check_format(session, layer, "output", v->output.format,
+                                    mpt_session_output_format(session, layer), error));
+  return mpt_session_check_prepared(session, layer, rows, error);
+}
+
+static mpt_status run_forward(mpt_session *session, int layer, const forward_views *v,
+                              const mpt_tensor *bias, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(mpt_watch_operand(session, layer, MPT_INPUT, &v->input, error));
+  MPT_RETURN_IF_FAILED(mpt_watch_operand(session, layer, MPT_WEIGHT, &v->weight, error));
+  return multiply(session, layer, MPT_FPROP, &v->input, &v->weight, &v->output, bias, false, error);
+}
+
+mpt_status mpt_linear_forward_call(mpt_session *session, int layer, const mpt_tensor *input,
+                                   const mpt_tensor *weight, const mpt_tensor *bias,
+                                   const mpt_tensor *output, mpt_call *call, mpt_error *error) {
+  forward_views v;
+  if (call == NULL)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "a forward pass without a place for its token");
+  MPT_RETURN_IF_FAILED(see_forward(session, layer, input, weight, bias, output, &v, error));
+  mpt_call token = *call;
+  MPT_RETURN_IF_FAILED(mpt_session_call_begin(session, layer, &v.input, &token, error));
+  mpt_status status = run_forward(session, layer, &v, bias, error);
+  if (status == MPT_OK)
+    *call = token;
+  else if (*call == 0)
+    mpt_session_call_drop(session, layer, token);
+  return status;
 }
 
 mpt_status mpt_linear_forward(mpt_session *session, int layer, const mpt_tensor *input,
@@ -131,23 +180,16 @@ mpt_status mpt_linear_forward(mpt_session *session, int layer, const mpt_tensor 
                               const mpt_tensor *output, mpt_error *error) {
   MPT_RETURN_IF_FAILED(check_call(session, layer, error));
   session_layer *l = &session->layers[layer];
-  mpt_tensor x, w, y;
-  MPT_RETURN_IF_FAILED(see(session, layer, "input", input, false, -l->rows, l->k, &x, error));
-  MPT_RETURN_IF_FAILED(see(session, layer, "weight", weight, true, l->n, l->k, &w, error));
-  MPT_RETURN_IF_FAILED(see(session, layer, "output", output, false, x.shape[0], l->n, &y, error));
-  MPT_RETURN_IF_FAILED(check_bias(session, layer, "bias", bias, error));
-  MPT_RETURN_IF_FAILED(check_format(session, layer, "weight", w.format, MPT_FP32, error));
-  MPT_RETURN_IF_FAILED(check_known(session, layer, MPT_INPUT, x.format, error));
-  MPT_RETURN_IF_FAILED(check_format(session, layer, "output", y.format,
-                                    mpt_session_output_format(session, layer), error));
-  if (l->progress != LAYER_IDLE)
+  mpt_call call = 0;
+  if (l->ran_alone)
     return mpt_fail(error, MPT_ERROR_ARGUMENT,
-                    "layer '%s' runs forward twice: call mpt_session_microbatch in between",
+                    "layer '%s' runs forward twice: call mpt_session_microbatch in between, or "
+                    "give its passes tokens (mpt_linear_forward_call)",
                     layer_name(session, layer));
-  MPT_RETURN_IF_FAILED(mpt_watch_operand(session, layer, MPT_INPUT, &x, error));
-  MPT_RETURN_IF_FAILED(mpt_watch_operand(session, layer, MPT_WEIGHT, &w, error));
-  MPT_RETURN_IF_FAILED(multiply(session, layer, MPT_FPROP, &x, &w, &y, bias, false, error));
-  l->progress = LAYER_FORWARD;
+  MPT_RETURN_IF_FAILED(
+      mpt_linear_forward_call(session, layer, input, weight, bias, output, &call, error));
+  l->only = call;
+  l->ran_alone = true;
   return MPT_OK;
 }
 
@@ -162,10 +204,6 @@ static mpt_status see_backward(mpt_session *session, int layer, const mpt_tensor
                                const mpt_tensor *grad_weight, const mpt_tensor *grad_bias,
                                backward_views *v, mpt_error *error) {
   session_layer *l = &session->layers[layer];
-  if (session->mode != MPT_RUN_TRAIN || l->progress == LAYER_IDLE)
-    return mpt_fail(error, MPT_ERROR_ARGUMENT,
-                    "layer '%s' runs backward without a forward pass in training mode",
-                    layer_name(session, layer));
   MPT_RETURN_IF_FAILED(
       see(session, layer, "input", input, false, -l->rows, l->k, &v->input, error));
   int64_t rows = v->input.shape[0];
@@ -174,7 +212,8 @@ static mpt_status see_backward(mpt_session *session, int layer, const mpt_tensor
   MPT_RETURN_IF_FAILED(see(session, layer, "weight", weight, true, l->n, l->k, &v->weight, error));
   MPT_RETURN_IF_FAILED(check_known(session, layer, MPT_INPUT, v->input.format, error));
   MPT_RETURN_IF_FAILED(check_known(session, layer, MPT_GRAD_OUTPUT, v->grad_output.format, error));
-  MPT_RETURN_IF_FAILED(check_format(session, layer, "weight", v->weight.format, MPT_FP32, error));
+  MPT_RETURN_IF_FAILED(
+      check_format(session, layer, "weight", v->weight.format, l->given.weight_format, error));
   MPT_RETURN_IF_FAILED(check_bias(session, layer, "grad_bias", grad_bias, error));
   if (grad_input != NULL) {
     MPT_RETURN_IF_FAILED(
@@ -190,7 +229,7 @@ static mpt_status see_backward(mpt_session *session, int layer, const mpt_tensor
     MPT_RETURN_IF_FAILED(
         check_format(session, layer, "grad_weight", v->grad_weight.format, MPT_FP32, error));
   }
-  return MPT_OK;
+  return mpt_session_check_prepared(session, layer, rows, error);
 }
 
 static void remember_gradient(mpt_session *session, int layer, const mpt_tensor *grad_weight,
@@ -202,17 +241,32 @@ static void remember_gradient(mpt_session *session, int layer, const mpt_tensor 
   session->backward_order[session->backward_count++] = layer;
 }
 
-mpt_status mpt_linear_backward(mpt_session *session, int layer, const mpt_tensor *grad_output,
-                               const mpt_tensor *input, const mpt_tensor *weight,
-                               const mpt_tensor *grad_input, bool accumulate_input,
-                               const mpt_tensor *grad_weight, const mpt_tensor *grad_bias,
-                               mpt_error *error) {
+/* Of several passes of a micro-batch each has gradients of its own. */
+static void begin_gradient(mpt_session *session, session_layer *l) {
+  int source = l->sources[MPT_GRAD_OUTPUT];
+  mpt_session_forget(session, source);
+  if (l->backward_passes++ == 0 || l->ran_alone)
+    return;
+  session->sources[source].collected_here = false;
+  session->lite_is_of_microbatch = false;
+}
+
+mpt_status mpt_linear_backward_call(mpt_session *session, int layer, mpt_call call,
+                                    const mpt_tensor *grad_output, const mpt_tensor *input,
+                                    const mpt_tensor *weight, const mpt_tensor *grad_input,
+                                    bool accumulate_input, const mpt_tensor *grad_weight,
+                                    const mpt_tensor *grad_bias, mpt_error *error) {
   MPT_RETURN_IF_FAILED(check_call(session, layer, error));
   session_layer *l = &session->layers[layer];
   backward_views v;
+  if (session->mode != MPT_RUN_TRAIN || call == 0)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "layer '%s' runs backward without a forward pass in training mode",
+                    layer_name(session, layer));
   MPT_RETURN_IF_FAILED(see_backward(session, layer, grad_output, input, weight, grad_input,
                                     accumulate_input, grad_weight, grad_bias, &v, error));
-  mpt_session_forget(session, l->sources[MPT_GRAD_OUTPUT]);
+  MPT_RETURN_IF_FAILED(mpt_session_call_return(session, layer, call, error));
+  begin_gradient(session, l);
   MPT_RETURN_IF_FAILED(mpt_watch_operand(session, layer, MPT_GRAD_OUTPUT, &v.grad_output, error));
   if (grad_input != NULL)
     MPT_RETURN_IF_FAILED(multiply(session, layer, MPT_DGRAD, &v.grad_output, &v.weight,
@@ -223,6 +277,16 @@ mpt_status mpt_linear_backward(mpt_session *session, int layer, const mpt_tensor
   if (grad_bias != NULL)
     MPT_RETURN_IF_FAILED(mpt_bias_backward(session->queue, &v.grad_output, grad_bias, true, error));
   remember_gradient(session, layer, grad_weight != NULL ? &v.grad_weight : NULL, grad_bias);
-  l->progress = LAYER_BACKWARD;
   return MPT_OK;
+}
+
+mpt_status mpt_linear_backward(mpt_session *session, int layer, const mpt_tensor *grad_output,
+                               const mpt_tensor *input, const mpt_tensor *weight,
+                               const mpt_tensor *grad_input, bool accumulate_input,
+                               const mpt_tensor *grad_weight, const mpt_tensor *grad_bias,
+                               mpt_error *error) {
+  MPT_RETURN_IF_FAILED(check_call(session, layer, error));
+  return mpt_linear_backward_call(session, layer, session->layers[layer].only, grad_output, input,
+                                  weight, grad_input, accumulate_input, grad_weight, grad_bias,
+                                  error);
 }

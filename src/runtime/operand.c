@@ -19,12 +19,13 @@ void mpt_session_forget_activations(mpt_session *session) {
       continue;
     s->data = NULL;
     s->collected_here = false;
+    s->generation = 0;
+    s->passed = false;
   }
   for (int i = 0; i < session->copy_count; i++)
     if (session->sources[session->copies[i].source].operand != MPT_WEIGHT)
       forget_copy(&session->copies[i]);
-  for (int i = 0; i < session->layer_count; i++)
-    session->layers[i].progress = LAYER_IDLE;
+  mpt_session_calls_forget(session);
 }
 
 /* The CPU keeps every element in 4 bytes, so there a wider format holds the values of a narrower

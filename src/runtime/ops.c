@@ -4,7 +4,7 @@
 #include "runtime/checks.h"
 
 mpt_status mpt_fill(mpt_queue *queue, const mpt_tensor *x, float value, mpt_error *error) {
-  op_check c = OP_CHECK(queue, fill, error);
+  op_scope c = OP_CHECK(queue, fill, error);
   mpt_tensor view;
   mpt_op_tensor(&c, "x", x);
   mpt_op_flatten(&c, 1, &x, &view);
@@ -20,7 +20,7 @@ static void check_pair(op_check *c, mpt_t x, mpt_t y, mpt_tensor views[2]) {
 }
 
 mpt_status mpt_copy(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y, mpt_error *error) {
-  op_check c = OP_CHECK(queue, copy, error);
+  op_scope c = OP_CHECK(queue, copy, error);
   mpt_tensor v[2];
   check_pair(&c, x, y, v);
   if (c.status == MPT_OK)
@@ -30,7 +30,7 @@ mpt_status mpt_copy(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y, 
 
 mpt_status mpt_accumulate_tensor(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y,
                                  mpt_error *error) {
-  op_check c = OP_CHECK(queue, accumulate_tensor, error);
+  op_scope c = OP_CHECK(queue, accumulate_tensor, error);
   mpt_tensor v[2];
   check_pair(&c, x, y, v);
   if (c.status == MPT_OK)
@@ -40,7 +40,7 @@ mpt_status mpt_accumulate_tensor(mpt_queue *queue, const mpt_tensor *x, const mp
 
 mpt_status mpt_add(mpt_queue *queue, const mpt_tensor *a, const mpt_tensor *b,
                    const mpt_tensor *out, mpt_error *error) {
-  op_check c = OP_CHECK(queue, add, error);
+  op_scope c = OP_CHECK(queue, add, error);
   mpt_tensor v[3];
   mpt_op_tensor(&c, "a", a);
   mpt_op_tensor(&c, "b", b);
@@ -60,7 +60,7 @@ static void check_exponent(op_check *c, int exponent) {
 
 mpt_status mpt_cast(mpt_queue *queue, const mpt_tensor *x, int scale_exponent, const mpt_tensor *y,
                     mpt_cast_counts *counts, mpt_error *error) {
-  op_check c = OP_CHECK(queue, cast, error);
+  op_scope c = OP_CHECK(queue, cast, error);
   mpt_tensor v[2];
   check_pair(&c, x, y, v);
   check_exponent(&c, scale_exponent);
@@ -71,7 +71,7 @@ mpt_status mpt_cast(mpt_queue *queue, const mpt_tensor *x, int scale_exponent, c
 
 mpt_status mpt_scale_measure(mpt_queue *queue, const mpt_tensor *x, mpt_scale *scale,
                              mpt_error *error) {
-  op_check c = OP_CHECK(queue, scale_measure, error);
+  op_scope c = OP_CHECK(queue, scale_measure, error);
   mpt_tensor view;
   mpt_op_tensor(&c, "x", x);
   mpt_op_require(&c, scale != NULL, "scale is NULL");
@@ -81,7 +81,7 @@ mpt_status mpt_scale_measure(mpt_queue *queue, const mpt_tensor *x, mpt_scale *s
 
 mpt_status mpt_scale_from_lite(mpt_queue *queue, const mpt_lite *lite, mpt_scale *scale,
                                mpt_error *error) {
-  op_check c = OP_CHECK(queue, scale_from_lite, error);
+  op_scope c = OP_CHECK(queue, scale_from_lite, error);
   mpt_op_require(&c, lite != NULL, "lite is NULL");
   mpt_op_require(&c, scale != NULL, "scale is NULL");
   return c.status != MPT_OK ? c.status : queue->backend->scale_from_lite(queue, lite, scale, error);
@@ -89,7 +89,7 @@ mpt_status mpt_scale_from_lite(mpt_queue *queue, const mpt_lite *lite, mpt_scale
 
 mpt_status mpt_quantize(mpt_queue *queue, const mpt_tensor *x, mpt_scale *scale, unsigned flags,
                         const mpt_tensor *y, const mpt_tensor *y_transposed, mpt_error *error) {
-  op_check c = OP_CHECK(queue, quantize, error);
+  op_scope c = OP_CHECK(queue, quantize, error);
   mpt_op_tensor(&c, "x", x);
   mpt_op_rank(&c, "x", x, 2);
   mpt_op_require(&c, scale != NULL, "scale is NULL");
@@ -114,13 +114,13 @@ mpt_status mpt_quantize(mpt_queue *queue, const mpt_tensor *x, mpt_scale *scale,
 
 mpt_status mpt_merge_statistics(mpt_queue *queue, mpt_statistics *into, mpt_statistics *from,
                                 mpt_error *error) {
-  op_check c = OP_CHECK(queue, merge_statistics, error);
+  op_scope c = OP_CHECK(queue, merge_statistics, error);
   mpt_op_require(&c, into != NULL && from != NULL, "statistics are NULL");
   return c.status != MPT_OK ? c.status : queue->backend->merge_statistics(queue, into, from, error);
 }
 
 mpt_status mpt_amax(mpt_queue *queue, const mpt_tensor *x, uint32_t *amax_bits, mpt_error *error) {
-  op_check c = OP_CHECK(queue, amax, error);
+  op_scope c = OP_CHECK(queue, amax, error);
   mpt_tensor view;
   mpt_op_tensor(&c, "x", x);
   mpt_op_require(&c, amax_bits != NULL, "amax_bits is NULL");
@@ -130,7 +130,7 @@ mpt_status mpt_amax(mpt_queue *queue, const mpt_tensor *x, uint32_t *amax_bits, 
 
 mpt_status mpt_collect(mpt_queue *queue, const mpt_tensor *x, bool full, mpt_statistics *statistics,
                        mpt_error *error) {
-  op_check c = OP_CHECK(queue, collect, error);
+  op_scope c = OP_CHECK(queue, collect, error);
   mpt_tensor view;
   mpt_op_tensor(&c, "x", x);
   mpt_op_require(&c, statistics != NULL, "statistics is NULL");
@@ -141,7 +141,7 @@ mpt_status mpt_collect(mpt_queue *queue, const mpt_tensor *x, bool full, mpt_sta
 
 mpt_status mpt_collect_lite(mpt_queue *queue, const mpt_tensor *x, mpt_lite *lite,
                             mpt_error *error) {
-  op_check c = OP_CHECK(queue, collect_lite, error);
+  op_scope c = OP_CHECK(queue, collect_lite, error);
   mpt_tensor view;
   mpt_op_tensor(&c, "x", x);
   mpt_op_require(&c, lite != NULL, "lite is NULL");
@@ -151,7 +151,7 @@ mpt_status mpt_collect_lite(mpt_queue *queue, const mpt_tensor *x, mpt_lite *lit
 
 mpt_status mpt_collect_all(mpt_queue *queue, const mpt_collection *collections, int count,
                            mpt_error *error) {
-  op_check c = OP_CHECK(queue, collect_all, error);
+  op_scope c = OP_CHECK(queue, collect_all, error);
   mpt_op_require(&c, collections != NULL && count >= 1, "there are no tensors");
   for (int i = 0; collections != NULL && c.status == MPT_OK && i < count; i++) {
     mpt_op_contiguous(&c, "x", collections[i].x);
@@ -167,7 +167,7 @@ mpt_status mpt_collect_all(mpt_queue *queue, const mpt_collection *collections, 
 mpt_status mpt_quantization_error(mpt_queue *queue, const mpt_tensor *x, mpt_format format,
                                   int scale_exponent, double *error_squared, double *signal_squared,
                                   mpt_error *error) {
-  op_check c = OP_CHECK(queue, quantization_error, error);
+  op_scope c = OP_CHECK(queue, quantization_error, error);
   mpt_tensor view;
   mpt_op_tensor(&c, "x", x);
   mpt_op_require(&c, (unsigned)format < MPT_FORMAT_COUNT, "the format is unknown");
@@ -192,7 +192,7 @@ static void check_operand_formats(op_check *c, mpt_format a, mpt_format b) {
 
 mpt_status mpt_compare(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y,
                        const mpt_tensor *gradient, mpt_comparison *result, mpt_error *error) {
-  op_check c = OP_CHECK(queue, compare, error);
+  op_scope c = OP_CHECK(queue, compare, error);
   mpt_op_tensor(&c, "x", x);
   mpt_op_rank(&c, "x", x, 2);
   mpt_op_tensor(&c, "y", y);
@@ -211,7 +211,7 @@ bool mpt_gemm_wants_rows_of_k(const mpt_queue *queue) {
 }
 
 mpt_status mpt_gemm(mpt_queue *queue, const mpt_gemm_args *args, mpt_error *error) {
-  op_check c = OP_CHECK(queue, gemm, error);
+  op_scope c = OP_CHECK(queue, gemm, error);
   mpt_op_require(&c, args != NULL, "the arguments are NULL");
   if (args == NULL || c.status != MPT_OK)
     return c.status;
@@ -243,7 +243,7 @@ mpt_status mpt_gemm(mpt_queue *queue, const mpt_gemm_args *args, mpt_error *erro
 
 mpt_status mpt_bias_backward(mpt_queue *queue, const mpt_tensor *grad, const mpt_tensor *grad_bias,
                              bool accumulate, mpt_error *error) {
-  op_check c = OP_CHECK(queue, bias_backward, error);
+  op_scope c = OP_CHECK(queue, bias_backward, error);
   mpt_tensor view;
   mpt_op_tensor(&c, "grad", grad);
   mpt_op_tensor(&c, "grad_bias", grad_bias);
@@ -258,7 +258,7 @@ mpt_status mpt_bias_backward(mpt_queue *queue, const mpt_tensor *grad, const mpt
 
 mpt_status mpt_gemm_time(mpt_queue *queue, const mpt_gemm_shape *product, double *seconds,
                          mpt_error *error) {
-  op_check c = OP_CHECK(queue, gemm_time, error);
+  op_scope c = OP_CHECK(queue, gemm_time, error);
   mpt_op_require(&c, product != NULL && product->m >= 1 && product->n >= 1 && product->k >= 1,
                  "a product without a size");
   mpt_op_require(&c, seconds != NULL, "seconds is NULL");

@@ -38,7 +38,7 @@ static void check_columns(op_check *c, mpt_t columns, mpt_window w, const char *
 
 mpt_status mpt_im2col(mpt_queue *queue, const mpt_tensor *x, mpt_window window,
                       const mpt_tensor *columns, mpt_error *error) {
-  op_check c = OP_CHECK(queue, im2col, error);
+  op_scope c = OP_CHECK(queue, im2col, error);
   check_columns(&c, columns, window, "x", x);
   mpt_op_apart(&c, "columns", columns, "x", x);
   if (c.status == MPT_OK)
@@ -48,7 +48,7 @@ mpt_status mpt_im2col(mpt_queue *queue, const mpt_tensor *x, mpt_window window,
 
 mpt_status mpt_col2im(mpt_queue *queue, const mpt_tensor *columns, mpt_window window,
                       const mpt_tensor *grad_x, mpt_error *error) {
-  op_check c = OP_CHECK(queue, col2im, error);
+  op_scope c = OP_CHECK(queue, col2im, error);
   check_columns(&c, columns, window, "grad_x", grad_x);
   mpt_op_apart(&c, "grad_x", grad_x, "columns", columns);
   if (c.status == MPT_OK)
@@ -65,7 +65,7 @@ static void check_rows(op_check *c, mpt_t rows, mpt_t image) {
 
 mpt_status mpt_rows_to_image(mpt_queue *queue, const mpt_tensor *rows, const mpt_tensor *image,
                              mpt_error *error) {
-  op_check c = OP_CHECK(queue, rows_to_image, error);
+  op_scope c = OP_CHECK(queue, rows_to_image, error);
   check_rows(&c, rows, image);
   mpt_op_apart(&c, "image", image, "rows", rows);
   if (c.status == MPT_OK)
@@ -75,7 +75,7 @@ mpt_status mpt_rows_to_image(mpt_queue *queue, const mpt_tensor *rows, const mpt
 
 mpt_status mpt_image_to_rows(mpt_queue *queue, const mpt_tensor *image, const mpt_tensor *rows,
                              mpt_error *error) {
-  op_check c = OP_CHECK(queue, image_to_rows, error);
+  op_scope c = OP_CHECK(queue, image_to_rows, error);
   check_rows(&c, rows, image);
   mpt_op_apart(&c, "rows", rows, "image", image);
   if (c.status == MPT_OK)
@@ -102,7 +102,7 @@ static void check_pool(op_check *c, mpt_pooling kind, mpt_t x, mpt_window w, con
 
 mpt_status mpt_pool_forward(mpt_queue *queue, mpt_pooling kind, const mpt_tensor *x,
                             mpt_window window, const mpt_tensor *y, mpt_error *error) {
-  op_check c = OP_CHECK(queue, pool_forward, error);
+  op_scope c = OP_CHECK(queue, pool_forward, error);
   check_pool(&c, kind, x, window, "y", y);
   mpt_op_apart(&c, "y", y, "x", x);
   if (c.status == MPT_OK)
@@ -113,7 +113,7 @@ mpt_status mpt_pool_forward(mpt_queue *queue, mpt_pooling kind, const mpt_tensor
 mpt_status mpt_pool_backward(mpt_queue *queue, mpt_pooling kind, const mpt_tensor *x,
                              mpt_window window, const mpt_tensor *grad_y, const mpt_tensor *grad_x,
                              mpt_error *error) {
-  op_check c = OP_CHECK(queue, pool_backward, error);
+  op_scope c = OP_CHECK(queue, pool_backward, error);
   check_pool(&c, kind, x, window, "grad_y", grad_y);
   mpt_op_contiguous(&c, "grad_x", grad_x);
   mpt_op_same_shape(&c, "grad_x", grad_x, x);

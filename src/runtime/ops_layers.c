@@ -27,7 +27,7 @@ static void check_embedding(op_check *c, const int32_t *ids, const char *y_name,
 mpt_status mpt_embedding_forward(mpt_queue *queue, const int32_t *ids, const mpt_tensor *table,
                                  const mpt_tensor *position, const mpt_tensor *y,
                                  mpt_error *error) {
-  op_check c = OP_CHECK(queue, embedding_forward, error);
+  op_scope c = OP_CHECK(queue, embedding_forward, error);
   mpt_tensor rows;
   check_embedding(&c, ids, "y", y, "table", table, "position", position, &rows);
   if (c.status == MPT_OK)
@@ -38,7 +38,7 @@ mpt_status mpt_embedding_forward(mpt_queue *queue, const int32_t *ids, const mpt
 mpt_status mpt_embedding_backward(mpt_queue *queue, const int32_t *ids, const mpt_tensor *grad_y,
                                   const mpt_tensor *grad_table, const mpt_tensor *grad_position,
                                   mpt_error *error) {
-  op_check c = OP_CHECK(queue, embedding_backward, error);
+  op_scope c = OP_CHECK(queue, embedding_backward, error);
   mpt_tensor rows;
   check_embedding(&c, ids, "grad_y", grad_y, "grad_table", grad_table, "grad_position",
                   grad_position, &rows);
@@ -62,7 +62,7 @@ static void check_vector(op_check *c, const char *what, mpt_t t, int64_t length)
 mpt_status mpt_layernorm_forward(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *gamma,
                                  const mpt_tensor *beta, float epsilon, const mpt_tensor *y,
                                  const mpt_tensor *mean, const mpt_tensor *rstd, mpt_error *error) {
-  op_check c = OP_CHECK(queue, layernorm_forward, error);
+  op_scope c = OP_CHECK(queue, layernorm_forward, error);
   mpt_tensor x_rows, y_rows;
   mpt_op_tensor(&c, "x", x);
   mpt_op_tensor(&c, "y", y);
@@ -88,7 +88,7 @@ mpt_status mpt_layernorm_backward(mpt_queue *queue, const mpt_tensor *grad_y, co
                                   const mpt_tensor *rstd, const mpt_tensor *grad_x, bool accumulate,
                                   const mpt_tensor *grad_gamma, const mpt_tensor *grad_beta,
                                   mpt_error *error) {
-  op_check c = OP_CHECK(queue, layernorm_backward, error);
+  op_scope c = OP_CHECK(queue, layernorm_backward, error);
   mpt_tensor g_rows, x_rows, gx_rows;
   mpt_op_tensor(&c, "grad_y", grad_y);
   mpt_op_tensor(&c, "x", x);
@@ -121,7 +121,7 @@ static void check_activation(op_check *c, mpt_activation kind) {
 
 mpt_status mpt_activation_forward(mpt_queue *queue, mpt_activation kind, const mpt_tensor *x,
                                   const mpt_tensor *y, mpt_error *error) {
-  op_check c = OP_CHECK(queue, activation_forward, error);
+  op_scope c = OP_CHECK(queue, activation_forward, error);
   mpt_tensor v[2];
   check_activation(&c, kind);
   mpt_op_tensor(&c, "x", x);
@@ -136,7 +136,7 @@ mpt_status mpt_activation_forward(mpt_queue *queue, mpt_activation kind, const m
 mpt_status mpt_activation_backward(mpt_queue *queue, mpt_activation kind, const mpt_tensor *x,
                                    const mpt_tensor *y, const mpt_tensor *grad_y,
                                    const mpt_tensor *grad_x, mpt_error *error) {
-  op_check c = OP_CHECK(queue, activation_backward, error);
+  op_scope c = OP_CHECK(queue, activation_backward, error);
   mpt_tensor v[4];
   check_activation(&c, kind);
   mpt_op_tensor(&c, "x", x);
@@ -154,7 +154,7 @@ mpt_status mpt_activation_backward(mpt_queue *queue, mpt_activation kind, const 
 
 mpt_status mpt_softmax_forward(mpt_queue *queue, const mpt_tensor *x, const mpt_tensor *y,
                                mpt_error *error) {
-  op_check c = OP_CHECK(queue, softmax_forward, error);
+  op_scope c = OP_CHECK(queue, softmax_forward, error);
   mpt_tensor x_rows, y_rows;
   mpt_op_tensor(&c, "x", x);
   mpt_op_tensor(&c, "y", y);
@@ -169,7 +169,7 @@ mpt_status mpt_softmax_forward(mpt_queue *queue, const mpt_tensor *x, const mpt_
 
 mpt_status mpt_softmax_backward(mpt_queue *queue, const mpt_tensor *y, const mpt_tensor *grad_y,
                                 const mpt_tensor *grad_x, mpt_error *error) {
-  op_check c = OP_CHECK(queue, softmax_backward, error);
+  op_scope c = OP_CHECK(queue, softmax_backward, error);
   mpt_tensor y_rows, g_rows, gx_rows;
   mpt_op_tensor(&c, "y", y);
   mpt_op_tensor(&c, "grad_y", grad_y);
@@ -188,7 +188,7 @@ mpt_status mpt_softmax_backward(mpt_queue *queue, const mpt_tensor *y, const mpt
 
 mpt_status mpt_dropout(mpt_queue *queue, const mpt_tensor *x, float probability,
                        mpt_dropout_key key, const mpt_tensor *y, mpt_error *error) {
-  op_check c = OP_CHECK(queue, dropout, error);
+  op_scope c = OP_CHECK(queue, dropout, error);
   mpt_tensor v[2];
   mpt_op_tensor(&c, "x", x);
   mpt_op_tensor(&c, "y", y);
@@ -230,7 +230,7 @@ static void check_attention(op_check *c, const mpt_attention_args *args) {
 
 mpt_status mpt_attention_forward(mpt_queue *queue, const mpt_attention_args *args,
                                  mpt_error *error) {
-  op_check c = OP_CHECK(queue, attention_forward, error);
+  op_scope c = OP_CHECK(queue, attention_forward, error);
   check_attention(&c, args);
   if (c.status != MPT_OK)
     return c.status;
@@ -242,7 +242,7 @@ mpt_status mpt_attention_backward(mpt_queue *queue, const mpt_attention_args *ar
                                   const mpt_tensor *grad_y, const mpt_tensor *grad_query,
                                   const mpt_tensor *grad_key, const mpt_tensor *grad_value,
                                   mpt_error *error) {
-  op_check c = OP_CHECK(queue, attention_backward, error);
+  op_scope c = OP_CHECK(queue, attention_backward, error);
   check_attention(&c, args);
   mpt_op_tensor(&c, "grad_y", grad_y);
   mpt_op_tensor(&c, "grad_query", grad_query);

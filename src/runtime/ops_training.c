@@ -14,7 +14,7 @@ static void check_gradient(op_check *c, const char *what, mpt_t gradient, mpt_t 
 mpt_status mpt_cross_entropy(mpt_queue *queue, const mpt_tensor *logits, const int32_t *labels,
                              float scale, const mpt_step_state *state, double *loss,
                              int64_t *correct, const mpt_tensor *grad_logits, mpt_error *error) {
-  op_check c = OP_CHECK(queue, cross_entropy, error);
+  op_scope c = OP_CHECK(queue, cross_entropy, error);
   mpt_tensor rows, grad_rows;
   mpt_op_tensor(&c, "logits", logits);
   mpt_op_require(&c, labels != NULL, "labels is NULL");
@@ -29,7 +29,7 @@ mpt_status mpt_cross_entropy(mpt_queue *queue, const mpt_tensor *logits, const i
 mpt_status mpt_nll(mpt_queue *queue, const mpt_tensor *probabilities, const int32_t *labels,
                    float scale, const mpt_step_state *state, double *loss, int64_t *correct,
                    const mpt_tensor *grad_probabilities, mpt_error *error) {
-  op_check c = OP_CHECK(queue, nll, error);
+  op_scope c = OP_CHECK(queue, nll, error);
   mpt_tensor rows, grad_rows;
   mpt_op_tensor(&c, "probabilities", probabilities);
   mpt_op_require(&c, labels != NULL, "labels is NULL");
@@ -58,7 +58,7 @@ mpt_status mpt_binary_cross_entropy(mpt_queue *queue, const mpt_tensor *logits,
                                     const mpt_tensor *targets, float scale,
                                     const mpt_step_state *state, double *loss,
                                     const mpt_tensor *grad_logits, mpt_error *error) {
-  op_check c = OP_CHECK(queue, binary_cross_entropy, error);
+  op_scope c = OP_CHECK(queue, binary_cross_entropy, error);
   mpt_tensor v[3];
   check_element_loss(&c, "logits", logits, targets, "grad_logits", grad_logits, v);
   if (c.status == MPT_OK)
@@ -71,7 +71,7 @@ mpt_status mpt_mean_squared_error(mpt_queue *queue, const mpt_tensor *outputs,
                                   const mpt_tensor *targets, float scale,
                                   const mpt_step_state *state, double *loss,
                                   const mpt_tensor *grad_outputs, mpt_error *error) {
-  op_check c = OP_CHECK(queue, mean_squared_error, error);
+  op_scope c = OP_CHECK(queue, mean_squared_error, error);
   mpt_tensor v[3];
   check_element_loss(&c, "outputs", outputs, targets, "grad_outputs", grad_outputs, v);
   if (c.status == MPT_OK)
@@ -102,7 +102,7 @@ mpt_status mpt_curvature_signs(mpt_queue *queue, mpt_curvature kind, const mpt_t
 mpt_status mpt_gradient_check(mpt_queue *queue, const mpt_tensor *const *gradients, int count,
                               float max_norm, mpt_step_state *state, int64_t *overflows,
                               mpt_error *error) {
-  op_check c = OP_CHECK(queue, gradient_check, error);
+  op_scope c = OP_CHECK(queue, gradient_check, error);
   mpt_op_require(&c, gradients != NULL && count >= 1, "there are no gradients");
   mpt_op_require(&c, state != NULL, "state is NULL");
   mpt_op_require(&c, max_norm >= 0, "max_norm is %g, expected at least 0", (double)max_norm);
@@ -115,7 +115,7 @@ mpt_status mpt_gradient_check(mpt_queue *queue, const mpt_tensor *const *gradien
 
 mpt_status mpt_step_begin(mpt_queue *queue, mpt_step_state *state, mpt_scale *scales, int count,
                           mpt_error *error) {
-  op_check c = OP_CHECK(queue, step_begin, error);
+  op_scope c = OP_CHECK(queue, step_begin, error);
   mpt_op_require(&c, state != NULL, "state is NULL");
   mpt_op_require(&c, count == 0 || (count > 0 && scales != NULL), "scales is NULL");
   return c.status != MPT_OK ? c.status
@@ -133,7 +133,7 @@ mpt_status mpt_sgd_step(mpt_queue *queue, const mpt_tensor *weight, const mpt_te
                         const mpt_tensor *momentum_buffer, float learning_rate,
                         const float *learning_rate_factor, float momentum, float weight_decay,
                         const mpt_step_state *state, mpt_error *error) {
-  op_check c = OP_CHECK(queue, sgd_step, error);
+  op_scope c = OP_CHECK(queue, sgd_step, error);
   mpt_tensor v[3];
   check_parameter(&c, "weight", weight, weight);
   check_parameter(&c, "gradient", gradient, weight);
@@ -152,7 +152,7 @@ mpt_status mpt_sgd_step(mpt_queue *queue, const mpt_tensor *weight, const mpt_te
 mpt_status mpt_adam_step(mpt_queue *queue, const mpt_tensor *weight, const mpt_tensor *gradient,
                          const mpt_tensor *first_moment, const mpt_tensor *second_moment,
                          const mpt_adam_args *args, const mpt_step_state *state, mpt_error *error) {
-  op_check c = OP_CHECK(queue, adam_step, error);
+  op_scope c = OP_CHECK(queue, adam_step, error);
   mpt_tensor v[4];
   check_parameter(&c, "weight", weight, weight);
   check_parameter(&c, "gradient", gradient, weight);
@@ -198,7 +198,7 @@ static void check_adam_parameter(op_check *c, const mpt_adam_parameter *p) {
 mpt_status mpt_adam_steps(mpt_queue *queue, const mpt_adam_parameter *parameters, int count,
                           const mpt_adam_args *args, const mpt_step_state *state,
                           mpt_error *error) {
-  op_check c = OP_CHECK(queue, adam_steps, error);
+  op_scope c = OP_CHECK(queue, adam_steps, error);
   mpt_op_require(&c, parameters != NULL && count >= 1, "there are no parameters");
   mpt_op_require(&c, args != NULL && state != NULL, "the arguments or the state are NULL");
   for (int i = 0; parameters != NULL && c.status == MPT_OK && i < count; i++)

@@ -114,12 +114,12 @@ static part_kind part_of(const mpt_session *session, mpt_format format, mpt_gemm
   return gemm == MPT_WGRAD || (gemm == MPT_DGRAD && index == 1) ? PART_TRANSPOSED : PART_ROWS;
 }
 
-/* Weights are stored in fp32; how inputs and gradients will be may be not known yet: any format.
- * The CPU reads all of them as fp32. */
+/* How weights are stored is said, how inputs and gradients will be may be not known yet: any
+ * format. The CPU reads all of them as fp32. */
 static bool needs_copy(const mpt_session *session, const mpt_session_layer *given,
                        mpt_operand operand, mpt_format format) {
   const mpt_format stored[MPT_OPERAND_COUNT] = {[MPT_INPUT] = given->input_format,
-                                                [MPT_WEIGHT] = MPT_FP32,
+                                                [MPT_WEIGHT] = given->weight_format,
                                                 [MPT_GRAD_OUTPUT] = given->grad_output_format};
   const mpt_device_kind device = mpt_queue_device(session->queue).kind;
   if (operand != MPT_WEIGHT && !given->formats_known)
@@ -198,6 +198,16 @@ static void plan_memory(mpt_session *session) {
   session->workspace_bytes = bytes;
 }
 
+static size_t count_calls(mpt_session *session) {
+  size_t calls = 0;
+  for (int i = 0; i < session->layer_count; i++) {
+    session_layer *layer = &session->layers[i];
+    layer->call_count = layer->given.calls > 0 ? layer->given.calls : 1;
+    calls += (size_t)layer->call_count;
+  }
+  return calls;
+}
+
 mpt_status mpt_session_plan(mpt_session *session, mpt_error *error) {
   size_t count = (size_t)session->layer_count;
   session->gradient_capacity = 4 * session->layer_count + 64;
@@ -208,14 +218,18 @@ mpt_status mpt_session_plan(mpt_session *session, mpt_error *error) {
   session->gradient_data = calloc(gradients, sizeof *session->gradient_data);
   session->gradient_layer = calloc(gradients, sizeof *session->gradient_layer);
   session->collections = calloc(count, sizeof *session->collections);
+  session->calls = calloc(count_calls(session), sizeof *session->calls);
   if (session->sources == NULL || session->copies == NULL || session->backward_order == NULL ||
       session->gradient_data == NULL || session->gradient_layer == NULL ||
-      session->collections == NULL)
+      session->collections == NULL || session->calls == NULL)
     return mpt_fail_memory(error, "the session's plan", count * sizeof *session->sources);
 
+  layer_call *calls = session->calls;
   for (int i = 0; i < session->layer_count; i++) {
     session_layer *layer = &session->layers[i];
     const char *kind = layer->given.info.kind;
+    layer->calls = calls;
+    calls += layer->call_count;
     layer->has_gemm = kind[0] != '\0' && mpt_layer_has_gemm(kind);
     if ((unsigned)layer->policy.gemm[MPT_FPROP].precision >= MPT_PRECISION_COUNT)
       return mpt_fail(error, MPT_ERROR_ARGUMENT, "layer '%s' has an unknown precision",
@@ -233,17 +247,18 @@ mpt_status mpt_session_plan(mpt_session *session, mpt_error *error) {
   plan_memory(session);
   size_t statistics = (size_t)session->ring_length * (size_t)session->source_count + 1;
   session->delivered = calloc(statistics, sizeof(mpt_statistics));
-  return session->delivered != NULL
+  session->scales_read = calloc((size_t)session->copy_count + 1, sizeof *session->scales_read);
+  return session->delivered != NULL && session->scales_read != NULL
              ? MPT_OK
              : mpt_fail_memory(error, "statistics", statistics * sizeof(mpt_statistics));
 }
 
-/* Where fprop and wgrad read one copy of the input, what fprop makes lives until then (plan_part).
- */
+/* Where fprop and wgrad read one copy of the input, what fprop makes lives until then (plan_part),
+ * unless another pass comes in between. */
 bool mpt_session_keeps_input(const mpt_session *session, int layer) {
   const session_layer *l = &session->layers[layer];
-  return l->has_gemm && l->copies[MPT_WGRAD][1] >= 0 &&
-         l->copies[MPT_WGRAD][1] == l->copies[MPT_FPROP][0];
+  return l->has_gemm && !mpt_session_runs_again(session, l->sources[MPT_INPUT]) &&
+         l->copies[MPT_WGRAD][1] >= 0 && l->copies[MPT_WGRAD][1] == l->copies[MPT_FPROP][0];
 }
 
 void mpt_session_release(mpt_session *session) {
@@ -254,6 +269,9 @@ void mpt_session_release(mpt_session *session) {
   free(session->gradient_layer);
   free(session->collections);
   free(session->delivered);
+  free(session->calls);
+  free(session->scales_read);
+  free(session->prepared_rows);
   free(session->layers);
   free(session);
 }

@@ -13,6 +13,10 @@
  * Weight copies, and parts of input copies that fprop leaves for wgrad, have memory of their own.
  * The others live in three areas of scratch, where making one forgets the one that was there.
  *
+ * A layer may run several times in a micro-batch. A source has then one *generation* of values
+ * after another: each pass knows the one that it read, and copies are those of the generation that
+ * the source has now; a backward pass that needs those of another has them made again (calls.c).
+ *
  * Scales, their histories, counters, the step's state and statistics lie in the workspace, in the
  * memory of the device: a step does not wait for the host. The host reads them when it is asked.
  */
@@ -20,6 +24,7 @@
 #define MPT_RUNTIME_PLAN_H
 
 #include "base/error.h"
+#include "mptune/ops.h"
 #include "mptune/session.h"
 
 typedef enum scratch_area {
@@ -62,6 +67,8 @@ typedef struct operand_source {
   int64_t rows, columns; /* at most; a weight's are exact */
   const void *data;      /* the tensor seen since it last changed, NULL before */
   bool scaled;           /* an fp8 copy with current scaling is made from it */
+  uint64_t generation;   /* of an input's values; 0: none in this micro-batch */
+  bool passed;         /* a backward pass has read it since: the next forward pass begins another */
   bool comes;          /* of a weight: the optimizer makes copies for the step that begins next, */
   bool lite_comes;     /* ... or its counts and extremes */
   bool collected;      /* statistics hold something of this step */
@@ -70,7 +77,11 @@ typedef struct operand_source {
   bool due;            /* ... it is due */
 } operand_source;
 
-typedef enum layer_progress { LAYER_IDLE, LAYER_FORWARD, LAYER_BACKWARD } layer_progress;
+/* A forward pass that waits for its backward pass. */
+typedef struct layer_call {
+  mpt_call token;      /* 0: free */
+  uint64_t generation; /* of the input that it read */
+} layer_call;
 
 typedef struct session_layer {
   mpt_session_layer given;
@@ -79,7 +90,12 @@ typedef struct session_layer {
   int64_t rows, n, k; /* output[rows, n] = input[rows, k] weight[n, k]^T */
   int sources[MPT_OPERAND_COUNT];
   int copies[MPT_GEMM_COUNT][2]; /* operand i of a GEMM; -1 where none is needed */
-  layer_progress progress;
+  layer_call *calls;             /* [call_count], in session->calls */
+  int call_count;
+  bool ran_alone;           /* mpt_linear_forward, without a token, in this micro-batch */
+  mpt_call only;            /* the token that it keeps */
+  uint64_t read_generation; /* of its input, last */
+  int backward_passes;      /* in this micro-batch */
   mpt_tensor gradient; /* parameter gradient of the last backward pass, to find who overflowed */
 } session_layer;
 
@@ -89,6 +105,8 @@ struct mpt_session {
   session_layer *layers;
   operand_source *sources;
   operand_copy *copies;
+  layer_call *calls;                        /* of all layers */
+  uint64_t tokens, generations;             /* given so far */
   copy_part *scratch_holder[SCRATCH_COUNT]; /* NULL: nobody */
   int *backward_order;                      /* layers in the order of this step's backward pass */
   int backward_count;
@@ -110,6 +128,9 @@ struct mpt_session {
 
   mpt_run_mode mode;
   bool in_step;
+  bool prepared, prepared_plain; /* a product that was not is an error; so with MPT_RUN_PLAIN's */
+  int64_t *prepared_rows;        /* [prepared_count], besides those planned */
+  int prepared_count;
   bool began_with_copies;          /* of weights, from the optimizer: the step begun last here */
   bool pending;                    /* a step ended and mpt_step_begin has not counted it yet */
   int64_t step, first_step, ended; /* number of this step; of the first; how many ended */
@@ -128,7 +149,8 @@ struct mpt_session {
   int64_t ring_steps[SESSION_RING], kept_step; /* whose they are, and those of the last step ... */
   bool kept;                                   /* ... which are not in the ring yet */
   mpt_collection *collections;                 /* [layer_count] room for the weights of a step */
-  void *delivered; /* host [ring_length][source_count] of either, where they arrive */
+  mpt_scale *scales_read; /* host [copy_count], where scales arrive that a step's end asks for */
+  void *delivered;        /* host [ring_length][source_count] of either, where they arrive */
   mpt_statistics_sink *on_statistics;
   void *context;
 };
@@ -160,6 +182,28 @@ bool mpt_session_readable_as(mpt_device_kind device, mpt_format stored, mpt_form
 /* A source got new values: forget its copies. */
 void mpt_session_forget(mpt_session *session, int source);
 void mpt_session_forget_activations(mpt_session *session);
+
+/* calls.c: a forward pass begins, new (*call 0) or again: the input's source has its values, and
+ * its copies are made of them. Of a new one in training *call becomes the token. */
+mpt_status mpt_session_call_begin(mpt_session *session, int layer, const mpt_tensor *input,
+                                  mpt_call *call, mpt_error *error);
+/* The forward pass failed: it waits for nothing. */
+void mpt_session_call_drop(mpt_session *session, int layer, mpt_call call);
+/* Its backward pass begins: the source of the input is that of the pass. */
+mpt_status mpt_session_call_return(mpt_session *session, int layer, mpt_call call,
+                                   mpt_error *error);
+/* All passes of the micro-batch are over. */
+void mpt_session_calls_forget(mpt_session *session);
+/* Whether some layer that reads the source runs more than once. */
+bool mpt_session_runs_again(const mpt_session *session, int source);
+
+/* prepare.c: whether products of so many rows of a layer are there, in a session that is prepared.
+ */
+mpt_status mpt_session_check_prepared(const mpt_session *session, int layer, int64_t rows,
+                                      mpt_error *error);
+
+/* session.c: what lies in the workspace begins with its first values. */
+mpt_status mpt_session_start_workspace(mpt_session *session, mpt_error *error);
 
 /* weights.c: a step begins: of copies of weights only those stay that the optimizer has made. */
 void mpt_session_weights_begin(mpt_session *session);

@@ -79,12 +79,8 @@ mpt_status mpt_session_scales_read(mpt_session *session, mpt_error *error) {
   size_t bytes = (size_t)session->copy_count * sizeof(mpt_scale);
   if (session->workspace == NULL || all_is_known(session))
     return MPT_OK;
-  mpt_scale *scales = malloc(bytes);
-  if (scales == NULL)
-    return mpt_fail_memory(error, "the session's scales", bytes);
-  mpt_status status = mpt_memory_download(session->queue, session->scales, bytes, scales, error);
-  if (status == MPT_OK)
-    mpt_session_scales_learn(session, scales);
-  free(scales);
-  return status;
+  MPT_RETURN_IF_FAILED(
+      mpt_memory_download(session->queue, session->scales, bytes, session->scales_read, error));
+  mpt_session_scales_learn(session, session->scales_read);
+  return MPT_OK;
 }

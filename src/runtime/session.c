@@ -1,23 +1,26 @@
+#include "base/struct_size.h"
+#include "mptune/version.h"
 #include "runtime/plan.h"
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_CALLS = 65536 };
+
 mpt_session_config mpt_session_config_default(void) {
   return (mpt_session_config){.struct_size = sizeof(mpt_session_config),
                               .loss_scale = {MPT_LOSS_SCALE_DYNAMIC, 65536.0f},
-                              .resolve = mpt_resolve_options_default(),
                               .statistics = MPT_STATISTICS_OFF,
                               .statistics_every = 1};
 }
 
 static mpt_status check_config(const mpt_session_config *given, mpt_session_config *config,
                                mpt_error *error) {
-  if (given == NULL || given->struct_size == 0 || given->struct_size > sizeof *config)
-    return mpt_fail(error, MPT_ERROR_ARGUMENT,
-                    "the session's configuration does not come from mpt_session_config_default of "
-                    "this version or an older one");
+  if (given == NULL)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "the session's configuration is NULL");
   *config = mpt_session_config_default();
-  memcpy(config, given, given->struct_size);
+  MPT_RETURN_IF_FAILED(mpt_options_take(given, "mpt_session_config",
+                                        MPT_END_OF(mpt_session_config, context), config,
+                                        sizeof *config, error));
   if (config->queue == NULL)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "the session's configuration has no queue");
   if ((config->policy == NULL) == (config->assignment == NULL))
@@ -26,6 +29,28 @@ static mpt_status check_config(const mpt_session_config *given, mpt_session_conf
   if ((unsigned)config->statistics > MPT_STATISTICS_FULL || config->statistics_every < 1)
     return mpt_fail(error, MPT_ERROR_ARGUMENT,
                     "statistics are off, lite or full, every 1 or more steps");
+  return MPT_OK;
+}
+
+/* What a newer header would ask for stands where this one has zeros. */
+static mpt_status check_layers(const mpt_session_layer *layers, int count, mpt_error *error) {
+  for (int i = 0; i < count; i++) {
+    const mpt_session_layer *layer = &layers[i];
+    for (size_t j = 0; j < sizeof layer->reserved / sizeof *layer->reserved; j++)
+      if (layer->reserved[j] != 0)
+        return mpt_fail(error, MPT_ERROR_VERSION,
+                        "layer %d of the session asks for what libmptune %s does not know: set "
+                        "`reserved` to zeros",
+                        i, MPTUNE_VERSION);
+    if (layer->calls < 0 || layer->calls > MAX_CALLS)
+      return mpt_fail(error, MPT_ERROR_ARGUMENT, "layer '%.*s' says %d calls, 0 to %d are known",
+                      MPT_MAX_NAME - 1, layer->info.name, layer->calls, MAX_CALLS);
+    if (layer->weight_format != MPT_FP32 && layer->weight_format != MPT_BF16 &&
+        layer->weight_format != MPT_FP16)
+      return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                      "layer '%.*s': weights are stored as fp32, bf16 or fp16", MPT_MAX_NAME - 1,
+                      layer->info.name);
+  }
   return MPT_OK;
 }
 
@@ -59,7 +84,7 @@ static mpt_status set_policies(mpt_session *session, const mpt_session_config *c
   }
   for (int i = 0; i < count; i++)
     infos[i] = session->layers[i].given.info;
-  MPT_TRY(mpt_policy_resolve(config->policy, infos, count, &config->resolve, policies, error));
+  MPT_TRY(mpt_policy_resolve(config->policy, infos, count, config->resolve, policies, error));
   for (int i = 0; i < count; i++)
     session->layers[i].policy = policies[i];
 fail:
@@ -75,6 +100,7 @@ mpt_status mpt_session_open(const mpt_session_config *given, const mpt_session_l
   if (layers == NULL || count < 1 || out == NULL)
     return mpt_fail(error, MPT_ERROR_ARGUMENT, "a session needs at least one layer");
   MPT_RETURN_IF_FAILED(check_names(layers, count, error));
+  MPT_RETURN_IF_FAILED(check_layers(layers, count, error));
 
   mpt_status status = MPT_OK;
   mpt_session *session = calloc(1, sizeof *session);
@@ -117,7 +143,7 @@ size_t mpt_session_workspace_bytes(const mpt_session *session) {
 }
 
 /* What lies in the workspace besides copies begins with these values. */
-static mpt_status start_workspace(mpt_session *session, mpt_error *error) {
+mpt_status mpt_session_start_workspace(mpt_session *session, mpt_error *error) {
   size_t bytes = (size_t)session->gradient_capacity * sizeof(int64_t);
   int64_t *zeros = calloc(1, bytes);
   if (zeros == NULL)
@@ -148,7 +174,7 @@ mpt_status mpt_session_set_workspace(mpt_session *session, void *workspace, size
   session->coming_lite = (mpt_lite *)(base + session->coming_lite_offset);
   session->ring = base + session->ring_offset;
   session->overflows = (int64_t *)(base + session->overflows_offset);
-  return start_workspace(session, error);
+  return mpt_session_start_workspace(session, error);
 }
 
 int mpt_session_find(const mpt_session *session, const char *name) {

@@ -62,14 +62,21 @@ float mpt_session_loss_scale(const mpt_session *session) {
                                                           : session->initial.loss_scale;
 }
 
+/* As a fill, which a graph that is captured may hold: an upload may not. */
+static mpt_status end_without_gradients(mpt_session *session, mpt_error *error) {
+  const int32_t without = 2;
+  float bits;
+  memcpy(&bits, &without, sizeof bits);
+  mpt_tensor pending = mpt_tensor_of(&session->state->pending, MPT_FP32, 1, (int64_t[]){1});
+  pending.device = mpt_queue_device(session->queue);
+  return mpt_fill(session->queue, &pending, bits, error);
+}
+
 /* Looks at the gradients; a step without any is only counted. */
 static mpt_status check_gradients(mpt_session *session, const mpt_tensor *const *gradients,
                                   int count, float max_norm, mpt_error *error) {
-  if (count == 0) {
-    const int32_t without = 2;
-    return mpt_memory_upload(session->queue, &without, sizeof without, &session->state->pending,
-                             error);
-  }
+  if (count == 0)
+    return end_without_gradients(session, error);
   int64_t *overflows = count <= session->gradient_capacity ? session->overflows : NULL;
   MPT_RETURN_IF_FAILED(mpt_gradient_check(session->queue, gradients, count, max_norm,
                                           session->state, overflows, error));

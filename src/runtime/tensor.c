@@ -1,7 +1,7 @@
 #include "mptune/tensor.h"
 
 mpt_tensor mpt_tensor_of(void *data, mpt_format format, int rank, const int64_t *shape) {
-  mpt_tensor t = {.data = data, .format = format, .rank = rank};
+  mpt_tensor t = {.data = data, .format = format, .rank = rank, .device = {MPT_DEVICE_CPU, 0}};
   int64_t stride = 1;
   for (int i = rank - 1; i >= 0; i--) {
     t.shape[i] = shape[i];

@@ -6,6 +6,7 @@
 #ifndef LAYER_H
 #define LAYER_H
 
+#include "mptune/ops.h"
 #include "train/graph.h"
 #include "train/trainer.h"
 

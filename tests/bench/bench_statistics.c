@@ -237,6 +237,7 @@ int main(int argc, char **argv) {
   mpt_queue_close(b.queue); /* there is a GPU: now with a stream of our own */
   check_cuda(cudaStreamCreate(&b.stream));
   config.stream = b.stream;
+  config.owns_stream = false;
   check(mpt_queue_open(&config, &b.queue, &error), &error);
   check_cuda(cudaEventCreate(&b.begin));
   check_cuda(cudaEventCreate(&b.end));

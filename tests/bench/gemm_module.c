@@ -30,6 +30,7 @@ mpt_queue *module_open(void *stream, const char *tune) {
   mpt_queue *queue = NULL;
   config.backend = "cuda";
   config.stream = stream;
+  config.owns_stream = false;
   setenv("MPTUNE_GEMM_TUNE", tune, 1);
   return mpt_queue_open(&config, &queue, &error) == MPT_OK ? queue : NULL;
 }

@@ -36,6 +36,7 @@ static struct cudaDeviceProp gpu_open(const char *program) {
     exit(2);
   }
   config.stream = stream;
+  config.owns_stream = false;
   check(mpt_queue_open(&config, &queue, &error));
   check_cuda(cudaGetDeviceProperties(&device, 0));
   return device;

@@ -4,6 +4,7 @@
  * scale for each row, stochastic rounding). */
 #include "base/error.h"
 #include "base/random.h"
+#include "mptune/ops.h"
 #include "tests/bench/horizon/horizon.h"
 #include <cblas.h>
 #include <math.h>
