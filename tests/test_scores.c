@@ -58,6 +58,17 @@ static void pairs_of(const double *d, size_t count, double *pairs, double *squar
     }
 }
 
+/* As the optimizer sees them, from the gradients of the reference. */
+static void update(const small_network *f, const double *reference, double *d, size_t count) {
+  for (size_t k = 0; k < count && f->m.w.optimizer.kind != OPTIMIZER_SGD; k++) {
+    double square = 0;
+    for (size_t b = 0; b < BATCHES; b++)
+      square += reference[b * count + k] * reference[b * count + k] / BATCHES;
+    for (size_t b = 0; b < BATCHES; b++)
+      d[b * count + k] /= sqrt(square) + f->m.w.optimizer.epsilon;
+  }
+}
+
 /* A format of one layer's dgrad or wgrad, against the gradients of a network that has it. */
 static void check_gemm(const small_network *f, const network_scores *scores, int layer,
                        mpt_gemm_kind gemm, const double *reference, double signal) {
@@ -74,6 +85,7 @@ static void check_gemm(const small_network *f, const network_scores *scores, int
   double *d = gradients_of(f, assignment, &count);
   for (size_t i = 0; i < BATCHES * count; i++)
     d[i] -= reference[i];
+  update(f, reference, d, count);
   pairs_of(d, count, &pairs, &squares);
   free(d);
   print_message("%s %s: bias %.3g +- %.1g, expected %.3g; variance %.3g, expected %.3g\n",
@@ -94,7 +106,11 @@ static void check_backward(small_network *f) {
   const score_options o = {.batches = BATCHES, .precisions = 1u << MPT_PRECISION_FP8, .seed = 5};
   require(train_score(&f->options, &o, &scores, &error), &error);
   double *reference = gradients_of(f, f->assignment, &count);
-  pairs_of(reference, count, &pairs, &squares);
+  double *made = calloc(BATCHES * count, sizeof *made);
+  memcpy(made, reference, BATCHES * count * sizeof *made);
+  update(f, reference, made, count);
+  pairs_of(made, count, &pairs, &squares);
+  free(made);
   const double sketched = 4 * sqrt(2.0 / SCORE_SKETCH);
   assert_true(fabs(scores.signal - pairs) <= sketched * squares);
   assert_true(fabs(scores.noise - (squares - pairs)) <= sketched * squares);
@@ -116,14 +132,15 @@ static void check_backward(small_network *f) {
 
 static void gradients_change_as_scores_say(void **state) {
   (void)state;
-  for (int model = 0; model < 3; model++) {
+  for (int model = 0; model < 6; model++) {
     small_network f = {0};
-    if (model == 0)
+    if (model % 3 == 0)
       test_mlp(&f.m, 12, 24, 5);
-    else if (model == 1)
+    else if (model % 3 == 1)
       test_cnn(&f.m, 8, 6, 5);
     else
       test_gpt(&f.m, 24, 8, 16, 2, true);
+    f.m.w.optimizer.kind = model < 3 ? OPTIMIZER_SGD : OPTIMIZER_ADAMW;
     small_begin(&f, 800);
     check_backward(&f);
     small_end(&f);
@@ -211,6 +228,38 @@ static void every_reference_can_be_scored(void **state) {
   }
 }
 
+/* Other formats in proportion to one: within a factor of 4 of what they come to when sent. */
+static void one_format_may_stand_for_others(void **state) {
+  (void)state;
+  small_network f = {0};
+  mpt_error error = {0};
+  network_scores all, one;
+  score_options o = {
+      .batches = 8, .precisions = 1u << MPT_PRECISION_FP8 | 1u << MPT_PRECISION_BF16, .seed = 1};
+  int seen = 0;
+  test_gpt(&f.m, 24, 8, 16, 2, true);
+  small_begin(&f, 400);
+  require(train_score(&f.options, &o, &all, &error), &error);
+  o.sent = 1u << MPT_PRECISION_FP8;
+  require(train_score(&f.options, &o, &one, &error), &error);
+  for (int i = 0; i < all.layer_count; i++) {
+    if (!all.layers[i].scored_dgrad)
+      continue;
+    const backward_score *a = all.layers[i].dgrad, *b = one.layers[i].dgrad;
+    /* the signs of a sketch are its slot's, and slots are others */
+    const double fp8 = b[MPT_PRECISION_FP8].variance / a[MPT_PRECISION_FP8].variance,
+                 bf16 = b[MPT_PRECISION_BF16].variance / a[MPT_PRECISION_BF16].variance;
+    assert_true(fp8 > 0.75 && fp8 < 1.33);
+    if (!(bf16 > 0.25 && bf16 < 4))
+      fail_msg("%s: bf16 is %g times what it is when sent", f.g->layers[i].info.name, bf16);
+    assert_true(one.layers[i].wgrad[MPT_PRECISION_BF16].variance > 0);
+    seen++;
+  }
+  assert_int_equal(seen, 9);
+  network_scores_clear(&all), network_scores_clear(&one);
+  small_end(&f);
+}
+
 static void what_is_not_finite_is_nan(void **state) {
   (void)state;
   small_network f = {0};
@@ -243,6 +292,7 @@ static void senseless_requests_are_refused(void **state) {
   refused(&f, (score_options){.batches = 1}, "from 2 to 64 batches");
   refused(&f, (score_options){.batches = 65}, "from 2 to 64 batches");
   refused(&f, (score_options){.batches = 4, .first_step = -1}, "a step of at least 0");
+  refused(&f, (score_options){.batches = 4, .precisions = 4, .sent = 8}, "can be sent down");
   small_end(&f);
 }
 
@@ -252,6 +302,7 @@ int main(void) {
       cmocka_unit_test(pairs_leave_out_the_noise),
       cmocka_unit_test(repeat_bit_for_bit),
       cmocka_unit_test(every_reference_can_be_scored),
+      cmocka_unit_test(one_format_may_stand_for_others),
       cmocka_unit_test(what_is_not_finite_is_nan),
       cmocka_unit_test(senseless_requests_are_refused),
   };

@@ -115,12 +115,14 @@ static mpt_tensor by_sample(const score_run *r, const mpt_tensor *x) {
   return rows;
 }
 
-static mpt_status compare(score_run *r, const probed *l, int precision, const mpt_tensor *exact,
-                          const mpt_tensor *y, mpt_error *error) {
+static mpt_status compare(score_run *r, const probed *l, mpt_gemm_kind gemm, int precision,
+                          const mpt_tensor *exact, const mpt_tensor *y, mpt_error *error) {
+  mpt_comparison *between = &r->between[score_cell(r, gemm, l->layer, precision)];
+  if (gemm == MPT_DGRAD)
+    return mpt_compare(r->queue, exact, y, NULL, between, error);
   const mpt_tensor x = by_sample(r, exact), z = by_sample(r, y),
                    g = by_sample(r, &l->operands[MPT_GRAD_OUTPUT]);
-  return mpt_compare(r->queue, &x, &z, &g, &r->between[l->layer * MPT_PRECISION_COUNT + precision],
-                     error);
+  return mpt_compare(r->queue, &x, &z, &g, between, error);
 }
 
 int score_magnified(int precision) {
@@ -130,17 +132,25 @@ int score_magnified(int precision) {
 
 static mpt_status use(score_run *r, const probed *l, mpt_gemm_kind gemm, int precision,
                       const mpt_tensor *exact, const mpt_tensor *y, mpt_error *error) {
-  mpt_tensor change;
+  mpt_tensor change, update;
   if (gemm == MPT_FPROP)
-    return compare(r, l, precision, exact, y, error);
+    return compare(r, l, gemm, precision, exact, y, error);
+  if (gemm == MPT_DGRAD && r->options->sent != 0)
+    MPT_RETURN_IF_FAILED(compare(r, l, gemm, precision, exact, y, error));
+  if (gemm == MPT_DGRAD && !score_sends(r, precision))
+    return MPT_OK;
   const int slot = *score_slot(r, l->layer, gemm, precision);
   if (gemm == MPT_WGRAD) {
+    const float *begin = r->net->all_gradients.data,
+                *weight = r->net->runs[l->layer].gradients[0].data;
     MPT_RETURN_IF_FAILED(subtract(r, y, exact, 0, &change, error));
-    return score_sketch_make(r, &change, slot, error);
+    MPT_RETURN_IF_FAILED(score_update(r, &change, weight - begin, &update, error));
+    return score_sketch_make(r, &update, slot, error);
   }
   MPT_RETURN_IF_FAILED(subtract(r, y, exact, score_magnified(precision), &change, error));
   MPT_RETURN_IF_FAILED(network_backward_aside(r->net, l->layer, &change, error));
-  return score_sketch_make(r, &r->net->side_gradients, slot, error);
+  MPT_RETURN_IF_FAILED(score_update(r, &r->net->side_gradients, 0, &update, error));
+  return score_sketch_make(r, &update, slot, error);
 }
 
 static mpt_status score_product(score_run *r, const probed *l, mpt_gemm_kind gemm,
@@ -205,12 +215,12 @@ int64_t score_buffer_elements(const score_run *r, score_buffer which) {
       most = larger(most, larger(y, larger(x, w)));
     else if (which == SCORE_CHANGE)
       most = larger(most, larger(x, w));
-    else if (which == SCORE_SIGNED)
+    else if (which >= SCORE_SIGNED)
       most = larger(most, w);
     else if (which == SCORE_OPERAND_A || which == SCORE_ROUNDED_A)
       most = larger(most, larger(x, y)); /* fprop's input, else grad_output */
     else
       most = larger(most, larger(x, w)); /* wgrad's input, else the weight */
   }
-  return which == SCORE_SIGNED ? larger(most, mpt_tensor_count(&r->net->all_gradients)) : most;
+  return which >= SCORE_SIGNED ? larger(most, mpt_tensor_count(&r->net->all_gradients)) : most;
 }

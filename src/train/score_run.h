@@ -14,7 +14,11 @@ typedef enum score_buffer {
   SCORE_EXACT, /* products of both */
   SCORE_ROUNDED,
   SCORE_CHANGE,
-  SCORE_SIGNED, /* a tensor under random signs */
+  SCORE_SIGNED,       /* a tensor under random signs */
+  SCORE_UPDATE,       /* an update that is made of a gradient, ... */
+  SCORE_UPDATE_FIRST, /* ... and the moments that it is made with */
+  SCORE_UPDATE_SECOND,
+  SCORE_SQUARES, /* mean squares of the gradients of all parameters */
   SCORE_BUFFER_COUNT
 } score_buffer;
 
@@ -32,18 +36,22 @@ typedef struct score_run {
   mpt_queue *queue;
   const graph *g;
   const score_options *options;
-  bool *scored;   /* [layer_count] */
-  int fp16_scale; /* exponent of what fp16 gradients are still to be multiplied by */
+  double loss_scale; /* of this step */
+  bool *scored;      /* [layer_count] */
+  int fp16_scale;    /* exponent of what fp16 gradients are still to be multiplied by */
   int slot_count;
   int *slots;         /* [layer_count][2][MPT_PRECISION_COUNT] of a dgrad, a wgrad; -1: none */
   score_pairs *pairs; /* [slot_count + 1] the last: of the gradient itself */
   double *orders;     /* [layer_count][MPT_PRECISION_COUNT][SCORE_ORDERS] sums over batches */
+  double *changes;    /* [layer_count][MPT_PRECISION_COUNT] squares of what dgrads change */
 
   void *buffers[SCORE_BUFFER_COUNT];      /* device */
   score_sketch *sketches, *sketches_read; /* [slot_count + 1] device, host: of a batch */
-  mpt_comparison *between, *between_read; /* [layer_count][MPT_PRECISION_COUNT] of a pass */
-  mpt_scale *scales;                      /* [2] device */
-  double *loss;                           /* device: of a difference, not looked at */
+  /* [2][layer_count][MPT_PRECISION_COUNT] of a pass: fprop's, dgrad's */
+  mpt_comparison *between, *between_read;
+  mpt_scale *scales;      /* [2] device */
+  mpt_step_state *update; /* device: of an update that is no step of a training */
+  double *loss;           /* device: of a difference, not looked at */
   score_phase phase;
   mpt_error error; /* the first that a probe met */
 } score_run;
@@ -58,12 +66,31 @@ int64_t score_buffer_elements(const score_run *r, score_buffer which);
 /* The exponent by which the change of a dgrad is magnified on its way down, so that it is about as
  * large as the gradient and is not lost in a narrow format. */
 int score_magnified(int precision);
+/* Whether a format is scored, and whether the changes of dgrads in it are sent down. */
+static inline bool score_wants(const score_run *r, int precision) {
+  return precision != MPT_PRECISION_FP32 && (r->options->precisions >> precision & 1) != 0;
+}
+static inline bool score_sends(const score_run *r, int precision) {
+  return score_wants(r, precision) &&
+         (r->options->sent == 0 || (r->options->sent >> precision & 1) != 0);
+}
+static inline int score_cell(const score_run *r, mpt_gemm_kind gemm, int layer, int precision) {
+  return ((gemm == MPT_DGRAD ? r->g->layer_count : 0) + layer) * MPT_PRECISION_COUNT + precision;
+}
 /* Where a dgrad's or a wgrad's sketches are. */
 static inline int *score_slot(const score_run *r, int layer, mpt_gemm_kind gemm, int precision) {
   return &r->slots[(layer * 2 + (gemm == MPT_WGRAD)) * MPT_PRECISION_COUNT + precision];
 }
-static inline bool score_wants(const score_run *r, int precision) {
-  return precision != MPT_PRECISION_FP32 && (r->options->precisions >> precision & 1) != 0;
+
+/* score_update.c: gradients as the optimizer sees them. */
+/* Adds the batch's gradient, the b-th from 0, to the mean squares. */
+mpt_status score_squares_add(score_run *r, int b, mpt_error *error);
+/* *update = what the optimizer makes of `x`, a change of the gradient of the parameters from number
+ * `first` of the row on; contiguous. */
+mpt_status score_update(score_run *r, const mpt_tensor *x, int64_t first, mpt_tensor *update,
+                        mpt_error *error);
+static inline bool score_is_scaled(const score_run *r) {
+  return r->t->w->optimizer.kind != OPTIMIZER_SGD;
 }
 
 /* score_sketch.c: of `x`, contiguous fp32, into that slot; the signs are the slot's. */

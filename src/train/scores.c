@@ -16,6 +16,8 @@ void network_scores_clear(network_scores *scores) {
 /* ---- opening ---- */
 
 static mpt_status check_options(const score_options *o, mpt_error *error) {
+  if ((o->sent & ~o->precisions) != 0)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT, "only formats that are scored can be sent down");
   if (o->batches < 2 || o->batches > SCORE_MAX_BATCHES || o->first_step < 0)
     return mpt_fail(error, MPT_ERROR_ARGUMENT,
                     "scores are taken from 2 to %d batches, beginning with a step of at least 0",
@@ -32,8 +34,8 @@ static void choose_layers(score_run *r) {
     for (int gemm = MPT_DGRAD; gemm <= MPT_WGRAD; gemm++)
       for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
         const bool wanted =
-            r->scored[i] && score_wants(r, q) && (gemm == MPT_WGRAD || graph_makes_dgrad(r->g, i));
-        *score_slot(r, i, (mpt_gemm_kind)gemm, q) = wanted ? r->slot_count++ : -1;
+            gemm == MPT_WGRAD ? score_wants(r, q) : score_sends(r, q) && graph_makes_dgrad(r->g, i);
+        *score_slot(r, i, (mpt_gemm_kind)gemm, q) = r->scored[i] && wanted ? r->slot_count++ : -1;
       }
 }
 
@@ -42,8 +44,10 @@ static mpt_status take_host_memory(score_run *r, mpt_error *error) {
   r->scored = calloc(layers, sizeof *r->scored);
   r->slots = calloc(2 * cells, sizeof *r->slots);
   r->orders = calloc(cells * SCORE_ORDERS, sizeof *r->orders);
-  r->between_read = calloc(cells, sizeof *r->between_read);
-  if (r->scored == NULL || r->slots == NULL || r->orders == NULL || r->between_read == NULL)
+  r->changes = calloc(cells, sizeof *r->changes);
+  r->between_read = calloc(2 * cells, sizeof *r->between_read);
+  if (r->scored == NULL || r->slots == NULL || r->orders == NULL || r->changes == NULL ||
+      r->between_read == NULL)
     return mpt_fail_memory(error, "scores", cells * sizeof *r->orders);
   choose_layers(r);
   const size_t slots = (size_t)r->slot_count + 1;
@@ -68,13 +72,16 @@ static mpt_status take_device_memory(score_run *r, mpt_error *error) {
                               &r->buffers[b], error));
   MPT_RETURN_IF_FAILED(take(r, ((size_t)r->slot_count + 1) * sizeof *r->sketches, &data, error));
   r->sketches = data;
-  MPT_RETURN_IF_FAILED(take(r, cells * sizeof *r->between, &data, error));
+  MPT_RETURN_IF_FAILED(take(r, 2 * cells * sizeof *r->between, &data, error));
   r->between = data;
   MPT_RETURN_IF_FAILED(take(r, 2 * sizeof *r->scales, &data, error));
   r->scales = data;
   MPT_RETURN_IF_FAILED(take(r, sizeof *r->loss, &data, error));
   r->loss = data;
-  return MPT_OK;
+  MPT_RETURN_IF_FAILED(take(r, sizeof *r->update, &data, error));
+  r->update = data;
+  const mpt_step_state no_step = {.loss_scale = 1, .clip = 1, .applied = INT64_C(1) << 50};
+  return mpt_memory_upload(r->queue, &no_step, sizeof no_step, r->update, error);
 }
 
 static void score_run_close(score_run *r) {
@@ -85,11 +92,13 @@ static void score_run_close(score_run *r) {
     mpt_memory_free(r->queue, r->between);
     mpt_memory_free(r->queue, r->scales);
     mpt_memory_free(r->queue, r->loss);
+    mpt_memory_free(r->queue, r->update);
   }
   free(r->scored);
   free(r->slots);
   free(r->pairs);
   free(r->orders);
+  free(r->changes);
   free(r->sketches_read);
   free(r->between_read);
 }
@@ -124,7 +133,7 @@ static mpt_status begin_pass(score_run *r, score_phase phase, mpt_error *error) 
 }
 
 static mpt_status end_pass(score_run *r, mpt_error *error) {
-  const size_t cells = (size_t)r->g->layer_count * MPT_PRECISION_COUNT;
+  const size_t cells = 2 * (size_t)r->g->layer_count * MPT_PRECISION_COUNT;
   if (r->error.status != MPT_OK) {
     if (error != NULL)
       *error = r->error;
@@ -135,12 +144,14 @@ static mpt_status end_pass(score_run *r, mpt_error *error) {
 }
 
 static void add_orders(score_run *r, double first, double second) {
-  for (int i = 0; i < r->g->layer_count * MPT_PRECISION_COUNT; i++) {
+  const int cells = r->g->layer_count * MPT_PRECISION_COUNT;
+  for (int i = 0; i < cells; i++) {
     const mpt_comparison *c = &r->between_read[i];
     double *o = &r->orders[i * SCORE_ORDERS];
     if (!r->scored[i / MPT_PRECISION_COUNT] || !score_wants(r, i % MPT_PRECISION_COUNT))
       continue;
     if (r->phase == SCORE_GRADIENT) {
+      r->changes[i] += r->between_read[cells + i].difference_squared;
       o[SCORE_FIRST] += first * c->slope;
       o[SCORE_FIRST_SQUARED] += first * first * c->slope_squared;
     } else {
@@ -154,13 +165,15 @@ static void add_orders(score_run *r, double first, double second) {
 /* The gradient, and what rounding does to it and to the loss to first order. */
 static mpt_status gradient_pass(score_run *r, double *loss, mpt_error *error) {
   double values[SCORE_SKETCH];
+  mpt_tensor update;
   MPT_RETURN_IF_FAILED(begin_pass(r, SCORE_GRADIENT, error));
   MPT_RETURN_IF_FAILED(train_loss(r->t, 1.0f, r->t->device_losses, error));
   MPT_RETURN_IF_FAILED(network_backward(r->net, 0, score_layer, r, error));
   MPT_RETURN_IF_FAILED(train_read_loss(r->t, r->t->device_losses, loss, error));
-  MPT_RETURN_IF_FAILED(score_sketch_make(r, &r->net->all_gradients, r->slot_count, error));
+  MPT_RETURN_IF_FAILED(score_update(r, &r->net->all_gradients, 0, &update, error));
+  MPT_RETURN_IF_FAILED(score_sketch_make(r, &update, r->slot_count, error));
   MPT_RETURN_IF_FAILED(end_pass(r, error));
-  add_orders(r, 1.0 / (double)mpt_session_loss_scale(r->net->session), 0);
+  add_orders(r, 1.0 / r->loss_scale, 0);
   MPT_RETURN_IF_FAILED(mpt_memory_download(r->queue, r->sketches,
                                            ((size_t)r->slot_count + 1) * sizeof *r->sketches,
                                            r->sketches_read, error));
@@ -190,18 +203,32 @@ static mpt_status curvature_pass(score_run *r, uint64_t pass, mpt_error *error) 
                                            error));
   MPT_RETURN_IF_FAILED(network_backward(r->net, 0, score_layer, r, error));
   MPT_RETURN_IF_FAILED(end_pass(r, error));
-  const double scale = (double)mpt_session_loss_scale(r->net->session);
-  add_orders(r, 0, 0.5 * divisor_of(r) / (scale * scale));
+  add_orders(r, 0, 0.5 * divisor_of(r) / (r->loss_scale * r->loss_scale));
   return MPT_OK;
+}
+
+/* The mean squares of the gradients, where the optimizer divides by them. */
+static mpt_status squares_pass(score_run *r, mpt_error *error) {
+  for (int b = 0; b < r->options->batches; b++) {
+    MPT_RETURN_IF_FAILED(train_pass_begin(r->t, r->options->first_step, b, error));
+    MPT_RETURN_IF_FAILED(mpt_fill(r->queue, &r->net->all_gradients, 0.0f, error));
+    MPT_RETURN_IF_FAILED(network_forward(r->net, error));
+    MPT_RETURN_IF_FAILED(train_loss(r->t, 1.0f, r->t->device_losses, error));
+    MPT_RETURN_IF_FAILED(network_backward(r->net, 0, NULL, NULL, error));
+    MPT_RETURN_IF_FAILED(score_squares_add(r, b, error));
+  }
+  return mpt_session_microbatch(r->net->session, error);
 }
 
 static mpt_status score_batches(score_run *r, network_scores *scores, mpt_error *error) {
   const score_options *o = r->options;
   MPT_RETURN_IF_FAILED(mpt_session_step_begin(r->net->session, r->t->step, error));
+  r->loss_scale = (double)mpt_session_loss_scale(r->net->session);
   const int scale = ilogb((double)r->t->options->loss_scale.initial);
-  r->fp16_scale = r->t->options->loss_scale.mode == MPT_LOSS_SCALE_NONE
-                      ? 0
-                      : scale - ilogb((double)mpt_session_loss_scale(r->net->session));
+  r->fp16_scale =
+      r->t->options->loss_scale.mode == MPT_LOSS_SCALE_NONE ? 0 : scale - ilogb(r->loss_scale);
+  if (score_is_scaled(r))
+    MPT_RETURN_IF_FAILED(squares_pass(r, error));
   for (int b = 0; b < o->batches; b++) {
     double loss;
     /* batch b of the micro-batches of `step` */
@@ -243,6 +270,23 @@ static backward_score backward_of(const score_run *r, const network_scores *scor
                           .variance = finite_or_nan(score_pairs_variance(p) / signal)};
 }
 
+/* Of a format whose dgrad was not sent down: what came of the one that changes the most, in
+ * proportion. */
+static backward_score in_proportion(const score_run *r, const layer_scores *s, int layer,
+                                    int precision) {
+  const double *changes = &r->changes[layer * MPT_PRECISION_COUNT];
+  int most = -1;
+  for (int q = 0; q < MPT_PRECISION_COUNT; q++)
+    if (score_sends(r, q) && (most < 0 || changes[q] > changes[most]))
+      most = q;
+  if (most < 0)
+    return (backward_score){NAN, NAN, NAN};
+  const double share = changes[precision] == 0 ? 0 : changes[precision] / changes[most];
+  const backward_score *of = &s->dgrad[most];
+  return (backward_score){finite_or_nan(share * of->bias), finite_or_nan(share * of->bias_error),
+                          finite_or_nan(share * of->variance)};
+}
+
 static void fill_scores(const score_run *r, network_scores *scores) {
   const score_pairs *gradient = &r->pairs[r->slot_count];
   scores->signal = finite_or_nan(score_pairs_mean_squared(gradient));
@@ -259,6 +303,9 @@ static void fill_scores(const score_run *r, network_scores *scores) {
       s->dgrad[q] = backward_of(r, scores, *score_slot(r, i, MPT_DGRAD, q));
       s->wgrad[q] = backward_of(r, scores, *score_slot(r, i, MPT_WGRAD, q));
     }
+    for (int q = 0; s->scored_dgrad && q < MPT_PRECISION_COUNT; q++)
+      if (score_wants(r, q) && !score_sends(r, q))
+        s->dgrad[q] = in_proportion(r, s, i, q);
   }
 }
 

@@ -14,15 +14,20 @@
  * that noise, so the bias is the mean of <d_i, d_j> over all pairs of different batches i < j,
  * which is the mean over all ways to take products of disjoint halves. d lies in a space of all
  * parameters: what is kept of it is a sketch of SCORE_SKETCH numbers, sums of it under random
- * signs, in which squared lengths are kept within 2 / sqrt(SCORE_SKETCH) (a standard deviation
- * of 4.4%). For a wgrad d is there at once; for a dgrad the change of the input's gradient is sent
+ * signs, in which squared lengths are kept but for sqrt(2 / SCORE_SKETCH), a standard deviation of
+ * 4.4%. For a wgrad d is there at once; for a dgrad the change of the input's gradient is sent
  * through the backward pass of the layers below (network_backward_aside). The dgrad of a layer
  * below which nothing learns is not made, and not scored.
  *
- * What it takes, for B batches, L layers and F formats: B forward passes, 2B backward passes, for
- * each dgrad and format a backward pass of the layers below (B F L / 2 in all), and for each
- * product and format its casts and product once more (fprop's twice). On a GPU the host waits three
- * times in a batch, and for each layer once where fp16 is scored.
+ * Where Adam trains the network, g and d are what it makes of them, divided by the root of each
+ * parameter's mean square (score_update.c): a wgrad that rounds away all gradients of a weight's
+ * small inputs changes the length of g by nothing, and these weights by everything.
+ *
+ * What it takes, for B batches and L layers: B forward and 2B backward passes, with Adam B more of
+ * both; for each dgrad and format that is sent down a backward pass of the layers below (L / 2
+ * backward passes a batch and format); and for each product and format its casts and product once
+ * more, fprop's twice. On a GPU the host waits four times in a batch, and for each layer once where
+ * fp16 is scored. docs/benchmarks/scores.md has times.
  *
  * Everything is keyed by `seed`, so that it repeats bit for bit, and like the training on a backend
  * and number of threads. */
@@ -37,8 +42,11 @@ typedef struct score_options {
   int batches;         /* B, 2 to SCORE_MAX_BATCHES */
   int64_t first_step;  /* the batches are the training's own of the steps from here on */
   unsigned precisions; /* to score: bit set of 1 << mpt_precision; fp32 costs nothing */
-  const bool *layers;  /* [layer_count]; NULL: all that have products */
-  uint64_t seed;       /* of the random signs */
+  /* Of them, those in which a dgrad's change is sent down; 0: all. What others come to is taken to
+   * be in proportion to the squares of what they change in the gradient of the input. */
+  unsigned sent;
+  const bool *layers; /* [layer_count]; NULL: all that have products */
+  uint64_t seed;      /* of the random signs */
 } score_options;
 
 /* Of the loss, a mean over batches; with standard errors. */
@@ -47,7 +55,8 @@ typedef struct forward_score {
   double second, second_error; /* e'He / 2 */
 } forward_score;
 
-/* Over |mean g|^2, g the gradient of all parameters: so they add up over layers. */
+/* Over |mean g|^2, g the gradient of all parameters: so they add up over layers. Where that is less
+ * than its standard error, over that. */
 typedef struct backward_score {
   double bias, bias_error; /* |mean d|^2, from pairs: it may be below 0 */
   double variance;         /* E|d - mean d|^2 of a batch */
