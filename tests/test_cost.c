@@ -325,9 +325,60 @@ static void test_formats_of_two_gpts_are_in_order(void **state) {
   profile_free(p);
 }
 
+/* Of a program nothing is known but its layers: each product reads fp32 of its own, makes dgrad,
+ * and is looked at by nobody; what is no product follows, for nothing. */
+static void test_a_program_s_layers_stand_apart(void **state) {
+  (void)state;
+  static const mpt_layer_info layers[] = {
+      {.name = "a", .kind = "linear", .rank = 2, .shape = {32, 16}, .rows = 64},
+      {.name = "b", .kind = "conv2d", .rank = 4, .shape = {48, 8, 2, 2}}, /* [48, 32] */
+      {.name = "s", .kind = "rmsnorm", .rank = 1, .shape = {48}},
+  };
+  const optimizer_spec sgd = {.kind = OPTIMIZER_SGD, .accumulate = 1};
+  profile *p = load("synthetic-bits");
+  graph *g = NULL;
+  assert_int_equal(graph_apart(layers, 3, &g, NULL), MPT_OK);
+  assert_int_equal(g->layers[1].gemm.m, 64); /* not known: the most of the others */
+  assert_int_equal(g->parameters, 32 * 16 + 48 * 32);
+  mpt_layer_policy a[3];
+  cost_parts parts;
+  const double products = 3 * 2.0 * 64 * (16 * 32 + 32 * 48), inputs = 64 * (16 + 32),
+               outputs = 64 * (32 + 48), weights = 16 * 32 + 32 * 48;
+  for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
+    for (int i = 0; i < 3; i++) {
+      const mpt_layer_policy own = mpt_layer_policy_of((mpt_precision)q);
+      a[i] = mpt_layer_policy_for(layers[i].kind, &own);
+    }
+    assert_int_equal(cost_predict(g, p, &sgd, a, &parts, NULL), MPT_OK);
+    const double speed[] = {1, 2, 2, 2, 4};
+    assert_true(close_to(parts.gemms, 1e-12 * products / speed[q]));
+    if (q == MPT_PRECISION_FP32 || q == MPT_PRECISION_TF32)
+      assert_true(parts.copies == 0);
+    else if (q == MPT_PRECISION_FP8) /* amax, cast, and the other way round */
+      assert_true(close_to(parts.copies, 1e-12 * (10 * inputs + 6 * outputs + 10 * weights)));
+    else
+      assert_true(close_to(parts.copies, 6e-12 * (inputs + weights)));
+    assert_true(parts.passes > 0 && parts.passes < 1e-12 * 40 * weights); /* of the optimizer */
+  }
+  graph_free(g);
+  profile_free(p);
+}
+
+static void test_a_program_s_layer_may_be_too_large(void **state) {
+  (void)state;
+  const mpt_layer_info layer = {
+      .name = "a", .kind = "conv2d", .rank = 4, .shape = {1000000000, 1000000000, 1000000000, 2}};
+  mpt_error error = {0};
+  graph *g = NULL;
+  assert_int_equal(graph_apart(&layer, 1, &g, &error), MPT_ERROR_SHAPE);
+  assert_string_equal(error.message, "layer 'a' of the program is too large to be priced");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_a_linear_layer_by_hand),
+      cmocka_unit_test(test_a_program_s_layers_stand_apart),
+      cmocka_unit_test(test_a_program_s_layer_may_be_too_large),
       cmocka_unit_test(test_copies_of_weights_by_adam),
       cmocka_unit_test(test_products_of_a_step),
       cmocka_unit_test(test_columns_of_fp8),

@@ -61,6 +61,10 @@ typedef struct graph {
  * when it has one. Frees nothing of the caller's. */
 mpt_status graph_build(const workload *w, const model_spec *model, int64_t batch, int64_t sequence,
                        const dataset_info *info, graph **out, mpt_error *error);
+/* The layers of a program of which no more is known, in the order of the forward pass: each product
+ * apart (graph_apart.c). It can be priced and searched, not trained. Rows that are not known are
+ * taken to be the most of the others. */
+mpt_status graph_apart(const mpt_layer_info *layers, int count, graph **out, mpt_error *error);
 void graph_free(graph *g);                              /* NULL is allowed */
 int graph_find(const graph *g, const char *layer_name); /* -1 */
 
