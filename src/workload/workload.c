@@ -9,43 +9,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIZE_LIMIT = 4 << 20, DEPTH_LIMIT = 16, MAX_PINS = 1000 };
-
 const char *const loss_words[] = {"cross_entropy", "nll", "binary_cross_entropy", "mse", NULL};
 const char *const metric_words[] = {"loss", "accuracy", "f1", NULL};
 static const char *const metric_over_words[] = {"held_out", "population", NULL};
 const char *const precision_words[] = {"fp32", "tf32", "bf16", "fp16", "fp8", NULL};
-static const char *const loss_scale_words[] = {"dynamic", "static", "none", NULL};
-
-#define SECTION(key, required)                                                                     \
-  { key, MPT_FIELD_OTHER, required, 0, 0, 0, 0, NULL }
-#define WORD(key, member, words, required)                                                         \
-  { key, MPT_FIELD_WORD, required, offsetof(workload, member), 0, 0, 0, words }
 
 static const mpt_field workload_fields[] = {
-    SECTION("schema", true),
+    WORKLOAD_SECTION("schema", true),
     {"name", MPT_FIELD_TEXT, false, offsetof(workload, name), 64, 0, 0, NULL},
-    SECTION("model", true),
-    SECTION("data", true),
-    WORD("loss", loss, loss_words, true),
-    SECTION("optimizer", true),
-    SECTION("schedule", false),
+    WORKLOAD_SECTION("model", true),
+    WORKLOAD_SECTION("data", true),
+    WORKLOAD_WORD("loss", loss, loss_words, true),
+    WORKLOAD_SECTION("optimizer", true),
+    WORKLOAD_SECTION("schedule", false),
     {"batch", MPT_FIELD_INTEGER, true, offsetof(workload, batch), 0, 1, 1e9, NULL},
     {"steps", MPT_FIELD_INTEGER, true, offsetof(workload, steps), 0, 1, 1e12, NULL},
     {"threads", MPT_FIELD_INT, false, offsetof(workload, threads), 0, 1, 1024, NULL},
     {"checkpoint", MPT_FIELD_TEXT, false, offsetof(workload, checkpoint), 512, 0, 0, NULL},
-    WORD("metric", metric, metric_words, false),
-    WORD("metric_over", metric_over, metric_over_words, false),
-    SECTION("budget", true),
-    SECTION("pins", false),
-    SECTION("exclude", false),
-    WORD("reference", reference, precision_words, false),
-    SECTION("loss_scale", false),
+    WORKLOAD_WORD("metric", metric, metric_words, false),
+    WORKLOAD_WORD("metric_over", metric_over, metric_over_words, false),
+    WORKLOAD_SECTION("budget", true),
+    WORKLOAD_SECTION("pins", false),
+    WORKLOAD_SECTION("exclude", false),
+    WORKLOAD_WORD("reference", reference, precision_words, false),
+    WORKLOAD_SECTION("loss_scale", false),
     {"per_gemm", MPT_FIELD_BOOLEAN, false, offsetof(workload, per_gemm), 0, 0, 0, NULL},
     {"reference_seeds", MPT_FIELD_INT, false, offsetof(workload, reference_seeds), 0, 2,
      WORKLOAD_MAX_SEEDS, NULL},
     {"target", MPT_FIELD_TEXT, false, offsetof(workload, target), 256, 0, 0, NULL},
-    SECTION("priced_as", false),
+    WORKLOAD_SECTION("priced_as", false),
 };
 
 static const mpt_field priced_fields[] = {
@@ -55,100 +47,6 @@ static const mpt_field priced_fields[] = {
     {"heads", MPT_FIELD_INTEGER, false, offsetof(priced_spec, heads), 0, 1, 1e6, NULL},
     {"vocabulary", MPT_FIELD_INTEGER, false, offsetof(priced_spec, vocabulary), 0, 1, 1e9, NULL},
 };
-
-static mpt_status read_schema(const mpt_yaml_node *root, mpt_error *error) {
-  const mpt_yaml_node *node = mpt_yaml_get(root, "schema");
-  const char *schema;
-  if (node == NULL)
-    return mpt_yaml_fail(root, error,
-                         "no 'schema'; a workload begins with 'schema: "
-                         "mptune/workload@1'");
-  MPT_RETURN_IF_FAILED(mpt_yaml_string(node, "schema", &schema, error));
-  if (strcmp(schema, "mptune/workload@1") != 0)
-    return mpt_yaml_fail(node, error, "schema is '%s'; this mptune reads mptune/workload@1",
-                         schema);
-  return MPT_OK;
-}
-
-static mpt_status add_pin(workload *w, const mpt_yaml_node *glob, mpt_precision precision,
-                          mpt_error *error) {
-  const char *text;
-  MPT_RETURN_IF_FAILED(mpt_yaml_string(glob, "layers", &text, error));
-  if (*text == '\0' || strlen(text) >= MPT_MAX_NAME)
-    return mpt_yaml_fail(glob, error, "a layer pattern has 1 to %d characters", MPT_MAX_NAME - 1);
-  if (strstr(text, "[^") != NULL || strchr(text, '\\') != NULL)
-    return mpt_yaml_fail(glob, error,
-                         "pattern '%s': write [!abc] for 'none of abc'; there are no "
-                         "escapes",
-                         text);
-  if (w->pin_count == MAX_PINS)
-    return mpt_yaml_fail(glob, error, "more than %d pins", MAX_PINS);
-  pin_spec *pins = realloc(w->pins, ((size_t)w->pin_count + 1) * sizeof *pins);
-  if (pins == NULL)
-    return mpt_fail_memory(error, "pins", ((size_t)w->pin_count + 1) * sizeof *pins);
-  w->pins = pins;
-  pin_spec *pin = &pins[w->pin_count++];
-  *pin = (pin_spec){.precision = precision, .line = glob->line, .column = glob->column};
-  strcpy(pin->layers, text);
-  return MPT_OK;
-}
-
-static mpt_status read_pins(const mpt_yaml_node *list, workload *w, mpt_error *error) {
-  static const mpt_field fields[] = {SECTION("layers", true), SECTION("format", true)};
-  MPT_RETURN_IF_FAILED(mpt_yaml_expect(list, MPT_YAML_LIST, "pins", error));
-  for (size_t i = 0; i < list->count; i++) {
-    const mpt_yaml_node *map = list->items[i];
-    int precision;
-    MPT_RETURN_IF_FAILED(mpt_fields_read(map, "a pin", fields, MPT_FIELD_COUNT(fields), w, error));
-    MPT_RETURN_IF_FAILED(
-        mpt_fields_word(mpt_yaml_get(map, "format"), "format", precision_words, &precision, error));
-    const mpt_yaml_node *layers = mpt_yaml_get(map, "layers");
-    if (layers->kind != MPT_YAML_LIST) {
-      MPT_RETURN_IF_FAILED(add_pin(w, layers, (mpt_precision)precision, error));
-      continue;
-    }
-    for (size_t j = 0; j < layers->count; j++)
-      MPT_RETURN_IF_FAILED(add_pin(w, layers->items[j], (mpt_precision)precision, error));
-  }
-  return MPT_OK;
-}
-
-static mpt_status read_exclusions(const mpt_yaml_node *list, workload *w, mpt_error *error) {
-  MPT_RETURN_IF_FAILED(mpt_yaml_expect(list, MPT_YAML_LIST, "exclude", error));
-  for (size_t i = 0; i < list->count; i++) {
-    int precision;
-    MPT_RETURN_IF_FAILED(
-        mpt_fields_word(list->items[i], "format", precision_words, &precision, error));
-    w->excluded |= 1u << precision;
-  }
-  if (w->excluded == (1u << MPT_PRECISION_COUNT) - 1)
-    return mpt_yaml_fail(list, error, "every format is excluded; leave at least one");
-  return MPT_OK;
-}
-
-static mpt_status read_loss_scale(const mpt_yaml_node *map, mpt_loss_scale_policy *scale,
-                                  mpt_error *error) {
-  const char *const keys[] = {"mode", "initial"};
-  double initial = scale->initial;
-  int mode = (int)scale->mode;
-  MPT_RETURN_IF_FAILED(mpt_yaml_check_keys(map, "loss_scale", keys, 2, error));
-  const mpt_yaml_node *node = mpt_yaml_get(map, "mode");
-  if (node != NULL)
-    MPT_RETURN_IF_FAILED(mpt_fields_word(node, "mode", loss_scale_words, &mode, error));
-  node = mpt_yaml_get(map, "initial");
-  if (node != NULL && mode == (int)MPT_LOSS_SCALE_NONE)
-    return mpt_yaml_fail(node, error, "a loss_scale of mode none takes no 'initial'");
-  if (node != NULL) {
-    int exponent;
-    MPT_RETURN_IF_FAILED(mpt_yaml_number(node, "initial", 0x1p-24, 0x1p100, &initial, error));
-    if (frexp(initial, &exponent) != 0.5)
-      return mpt_yaml_fail(node, error, "initial is %s; a loss scale is a power of two, 65536",
-                           node->scalar);
-  }
-  scale->mode = (mpt_loss_scale_mode)mode;
-  scale->initial = (float)initial;
-  return MPT_OK;
-}
 
 static mpt_status read_priced(const mpt_yaml_node *map, workload *w, mpt_error *error) {
   priced_spec *priced = &w->priced;
@@ -173,31 +71,6 @@ static mpt_status read_priced(const mpt_yaml_node *map, workload *w, mpt_error *
   if (gpt && width % heads != 0)
     return mpt_yaml_fail(map, error, "priced_as: width %lld is not a multiple of heads %lld",
                          (long long)width, (long long)heads);
-  return MPT_OK;
-}
-
-/* The name makes the directory runs/NAME, so it is kept to harmless characters. */
-static mpt_status settle_name(const mpt_yaml_node *root, workload *w, mpt_error *error) {
-  static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-  const mpt_yaml_node *node = mpt_yaml_get(root, "name");
-  const bool given = node != NULL;
-  if (!given) {
-    const char *slash = strrchr(w->path, '/');
-    const char *base = slash != NULL ? slash + 1 : w->path, *ending = strrchr(base, '.');
-    const size_t length = ending != NULL ? (size_t)(ending - base) : strlen(base);
-    node = root;
-    if (length >= sizeof w->name) /* cut, two files could have one run */
-      return mpt_yaml_fail(node, error,
-                           "the file's name has %zu characters, and a run's at most %zu; give it a "
-                           "'name'",
-                           length, sizeof w->name - 1);
-    snprintf(w->name, sizeof w->name, "%.*s", (int)length, base);
-  }
-  if (w->name[0] == '\0' || w->name[0] == '.' || w->name[strspn(w->name, allowed)] != '\0')
-    return mpt_yaml_fail(node, error,
-                         "name '%s' may hold letters, digits, '.', '_' and '-' only, and begins "
-                         "with no '.'%s",
-                         w->name, given ? "" : "; the file's does not, so give it a 'name'");
   return MPT_OK;
 }
 
@@ -231,11 +104,11 @@ static mpt_status read_optional(const mpt_yaml_node *root, workload *w, mpt_erro
   if ((node = mpt_yaml_get(root, "schedule")) != NULL)
     MPT_RETURN_IF_FAILED(schedule_read(node, &w->optimizer, error));
   if ((node = mpt_yaml_get(root, "pins")) != NULL)
-    MPT_RETURN_IF_FAILED(read_pins(node, w, error));
+    MPT_RETURN_IF_FAILED(pins_read(node, w, error));
   if ((node = mpt_yaml_get(root, "exclude")) != NULL)
-    MPT_RETURN_IF_FAILED(read_exclusions(node, w, error));
+    MPT_RETURN_IF_FAILED(exclusions_read(node, w, error));
   if ((node = mpt_yaml_get(root, "loss_scale")) != NULL)
-    MPT_RETURN_IF_FAILED(read_loss_scale(node, &w->loss_scale, error));
+    MPT_RETURN_IF_FAILED(loss_scale_read(node, &w->loss_scale, error));
   if ((node = mpt_yaml_get(root, "priced_as")) != NULL)
     MPT_RETURN_IF_FAILED(read_priced(node, w, error));
   return MPT_OK;
@@ -243,10 +116,10 @@ static mpt_status read_optional(const mpt_yaml_node *root, workload *w, mpt_erro
 
 static mpt_status read_workload(const mpt_yaml_node *root, workload *w, mpt_error *error) {
   MPT_RETURN_IF_FAILED(mpt_yaml_expect(root, MPT_YAML_MAP, "a workload", error));
-  MPT_RETURN_IF_FAILED(read_schema(root, error));
+  MPT_RETURN_IF_FAILED(workload_schema_read(root, error));
   MPT_RETURN_IF_FAILED(mpt_fields_read(root, "a workload", workload_fields,
                                        MPT_FIELD_COUNT(workload_fields), w, error));
-  MPT_RETURN_IF_FAILED(settle_name(root, w, error));
+  MPT_RETURN_IF_FAILED(workload_name_settle(root, w, error));
   MPT_RETURN_IF_FAILED(data_spec_read(mpt_yaml_get(root, "data"), &w->data, error));
   MPT_RETURN_IF_FAILED(model_spec_read(mpt_yaml_get(root, "model"), &w->data, &w->model, error));
   MPT_RETURN_IF_FAILED(optimizer_read(mpt_yaml_get(root, "optimizer"), &w->optimizer, error));
@@ -275,7 +148,7 @@ mpt_status workload_load(const char *name, workload **out, mpt_error *error) {
     return mpt_fail_memory(error, "a workload", sizeof *w);
   *w = workload_default();
   MPT_TRY(shipped_find(SHIPPED_WORKLOAD, name, w->path, error));
-  MPT_TRY(mpt_yaml_load(w->path, SIZE_LIMIT, DEPTH_LIMIT, &yaml, error));
+  MPT_TRY(mpt_yaml_load(w->path, WORKLOAD_SIZE_LIMIT, WORKLOAD_DEPTH_LIMIT, &yaml, error));
   MPT_TRY(read_workload(mpt_yaml_root(yaml), w, error));
   mpt_yaml_free(yaml);
   *out = w;
