@@ -10,6 +10,7 @@
 #include "store/run_reference.h"
 #include "store/run_scores.h"
 #include "store/run_trajectory.h"
+#include "store/run_winner.h"
 #include "tiny_search.h"
 #include <fcntl.h>
 #include <jansson.h>
@@ -62,6 +63,9 @@ static const wrong_note wrong_notes[] = {
      "[0].gemm is not a GEMM"},
     {"winner", "{\"assignment\": {\"a\": \"fp99\"}}", ".a is not a layer's formats"},
     {"winner", "{\"rows\": [{}, 2]}", "rows[1] is not an object"},
+    {"winner", "{\"verdict\": \"fine\"}", "verdict is not a verdict"},
+    {"winner", "{\"rows\": [{\"accuracy\": {\"interval\": {\"confidence\": 2}}}]}",
+     "rows[0].accuracy.interval.confidence is not a share from 0 to 1"},
     {"fault k", "[]", "in the note 'fault k' the whole is not a count"},
 };
 
@@ -81,6 +85,7 @@ static mpt_status read_note(store *s, const char *name, mpt_error *error) {
   store_reference reference;
   store_scores scores;
   store_sensitivity sensitivity;
+  store_winner winner;
   mpt_status status;
   if (strcmp(name, "definition") == 0) {
     status = store_get_definition(s, &definition, &found, error);
@@ -97,6 +102,9 @@ static mpt_status read_note(store *s, const char *name, mpt_error *error) {
   } else if (strcmp(name, "sensitivity") == 0) {
     status = store_get_sensitivity(s, &sensitivity, &found, error);
     store_sensitivity_clear(&sensitivity);
+  } else if (strcmp(name, "winner") == 0) {
+    status = store_get_winner(s, &winner, &found, error);
+    store_winner_clear(&winner);
   } else {
     status = store_read_note(s, name, &note, error);
     assert_null(note);

@@ -1,6 +1,5 @@
 /* The record of a training in the store. */
 #include "base/error.h"
-#include "store/notes.h"
 #include "tuner/search.h"
 #include <string.h>
 

@@ -1,9 +1,7 @@
 /* Why a layer has its format, in words: what was seen in it, what its format buys, and what would
  * flip it. */
 #include "base/error.h"
-#include "base/json.h"
 #include "base/text.h"
-#include "store/notes.h"
 #include "tuner/model.h"
 #include "tuner/results.h"
 #include <math.h>
@@ -177,7 +175,13 @@ static void describe_flip(mpt_text *text, const reasoning *r, int unit, const al
   }
 }
 
-static mpt_status reason_of(const reasoning *r, int unit, json_t **reasons, mpt_error *error) {
+/* Into the arena; NULL where there is no memory, or the text failed. */
+static const char *keep(mpt_arena *memory, const mpt_text *text) {
+  return text->failed ? NULL : mpt_arena_text(memory, text->data, text->length);
+}
+
+static mpt_status reason_of(const reasoning *r, int unit, mpt_arena *memory, store_reason *out,
+                            mpt_error *error) {
   const problem *p = r->s->problem;
   const int layer = p->space->units[unit].layer;
   alternative other;
@@ -190,23 +194,26 @@ static mpt_status reason_of(const reasoning *r, int unit, json_t **reasons, mpt_
   describe_flip(&flip, r, unit, &other);
   char formats[160];
   mpt_layer_policy_text(&r->winner->assignment[layer], formats, sizeof formats);
-  mpt_status status = MPT_OK;
-  if (reason.failed || flip.failed)
-    status = mpt_fail_memory(error, "a layer's reason", 0);
-  else
-    mpt_json_append(reasons,
-                    mpt_json_pack("{s:s,s:s,s:s,s:s}", "layer", p->graph->layers[layer].info.name,
-                                  "formats", formats, "reason", reason.data, "flip", flip.data));
+  *out = (store_reason){.layer = p->graph->layers[layer].info.name,
+                        .formats = mpt_arena_text(memory, formats, strlen(formats)),
+                        .reason = keep(memory, &reason),
+                        .flip = keep(memory, &flip)};
   mpt_text_free(&reason);
   mpt_text_free(&flip);
-  return status;
+  if (out->formats == NULL || out->reason == NULL || out->flip == NULL)
+    return mpt_fail_memory(error, "a layer's reason", 0);
+  return MPT_OK;
 }
 
-mpt_status reasons_make(const search_view *s, const candidate *winner, json_t **reasons,
-                        mpt_error *error) {
+mpt_status reasons_make(const search_view *s, const candidate *winner, mpt_arena *memory,
+                        const store_reason **reasons, int *count, mpt_error *error) {
   const problem *p = s->problem;
   const size_t layers = (size_t)p->graph->layer_count, units = (size_t)p->space->unit_count;
-  *reasons = json_array();
+  store_reason *all = mpt_arena_take(memory, (units + 1) * sizeof *all);
+  *reasons = all;
+  *count = 0;
+  if (all == NULL)
+    return mpt_fail_memory(error, "the reasons", 0);
   if (winner->choice == NULL)
     return MPT_OK;
   reasoning r = {.s = s,
@@ -223,12 +230,9 @@ mpt_status reasons_make(const search_view *s, const candidate *winner, json_t **
   MPT_TRY(seen_layers(s, r.seen, error));
   MPT_TRY(model_increases(s->model, p, 0, &r.predicted, error));
   for (int u = 0; u < p->space->unit_count; u++)
-    MPT_TRY(reason_of(&r, u, reasons, error));
+    MPT_TRY(reason_of(&r, u, memory, &all[u], error));
+  *count = p->space->unit_count;
 fail:
-  if (status != MPT_OK) {
-    json_decref(*reasons);
-    *reasons = NULL;
-  }
   increases_free(&r.predicted);
   free(r.seen);
   free(r.assignment);

@@ -2,11 +2,11 @@
 #ifndef RESULTS_H
 #define RESULTS_H
 
+#include "store/run_winner.h"
 #include "tuner/search_view.h"
 #include "tuner/tuner.h"
 
 struct candidate;
-struct json_t;
 
 /* ---- write.c ---- */
 /* `winner` is NULL when nothing permitted passes. What every policy has seen must be up to date
@@ -26,10 +26,13 @@ mpt_status write_winner_note(const search_view *s, const struct candidate *winne
                              const tuner_summary *summary, mpt_error *error);
 
 /* ---- reasons.c: why a layer has its format, in words ---- */
-mpt_status reasons_make(const search_view *s, const struct candidate *winner,
-                        struct json_t **reasons, mpt_error *error);
+/* Of each unit, texts from `memory`; none where the policy is not of the space. */
+mpt_status reasons_make(const search_view *s, const struct candidate *winner, mpt_arena *memory,
+                        const store_reason **reasons, int *count, mpt_error *error);
 
 /* ---- rows.c: what is said of a policy in tables ---- */
+/* As the store has it; its texts are the row's. */
+store_row tuner_row_record(const tuner_row *row);
 tuner_row search_row(const search_view *s, const struct candidate *c);
 /* Those of the summary: the policies that its message speaks of, the uniform ones, the reference.
  */

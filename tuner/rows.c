@@ -1,6 +1,5 @@
 /* What is said of a policy in a row of a table, and which policies have one. */
 #include "base/error.h"
-#include "base/json.h"
 #include "tuner/outcome.h"
 #include "tuner/results.h"
 #include "tuner/standing.h"
@@ -96,25 +95,43 @@ const char *tuner_row_verdict(const tuner_row *row) {
   return mpt_verdict_name(row->verdict);
 }
 
+static store_accuracy accuracy_of(const evidence *e) {
+  return (store_accuracy){.metric = e->metric,
+                          .reference_metric = e->reference_metric,
+                          .worse_by_absolute = e->worse,
+                          .worse_by_relative = e->worse_share,
+                          .deviation_of_pairs = e->deviation,
+                          .interval = {.lower = e->interval.lower,
+                                       .upper = e->interval.upper,
+                                       .relative = e->relative,
+                                       .confidence = e->confidence},
+                          .pairs = e->pairs,
+                          .fresh = e->fresh,
+                          .diverged = e->diverged,
+                          .given_up = e->given_up,
+                          .reference_diverged = e->reference_diverged};
+}
+
 json_t *evidence_json(const evidence *e) {
-  json_t *interval =
-      mpt_json_pack("{s:f,s:f,s:b,s:f}", "lower", e->interval.lower, "upper", e->interval.upper,
-                    "relative", (int)e->relative, "confidence", e->confidence);
-  return mpt_json_pack("{s:f,s:f,s:f,s:f,s:f,s:o,s:i,s:b,s:i,s:i,s:i}", "metric", e->metric,
-                       "reference_metric", e->reference_metric, "worse_by_absolute", e->worse,
-                       "worse_by_relative", e->worse_share, "deviation_of_pairs", e->deviation,
-                       "interval", interval, "pairs", e->pairs, "fresh", (int)e->fresh, "diverged",
-                       e->diverged, "given_up", e->given_up, "reference_diverged",
-                       e->reference_diverged);
+  const store_accuracy accuracy = accuracy_of(e);
+  return store_accuracy_json(&accuracy);
+}
+
+store_row tuner_row_record(const tuner_row *r) {
+  return (store_row){.label = r->label,
+                     .policy = r->policy,
+                     .step_seconds = r->step_seconds,
+                     .predicted_seconds = r->predicted_seconds,
+                     .measured = r->measured,
+                     .ratio = r->ratio,
+                     .verdict = tuner_row_verdict(r),
+                     .winner = r->winner,
+                     .reference = r->reference,
+                     .memory_bytes = r->memory_bytes == 0 ? -1 : (int64_t)r->memory_bytes,
+                     .accuracy = accuracy_of(&r->seen)};
 }
 
 json_t *tuner_row_json(const tuner_row *r) {
-  json_t *json = mpt_json_pack(
-      "{s:s,s:s,s:f,s:f,s:b,s:f,s:s,s:b,s:b,s:o}", "label", r->label, "policy", r->policy,
-      "step_seconds", r->step_seconds, "predicted_seconds", r->predicted_seconds, "measured",
-      (int)r->measured, "ratio", r->ratio, "verdict", tuner_row_verdict(r), "winner",
-      (int)r->winner, "reference", (int)r->reference, "memory_bytes",
-      r->memory_bytes == 0 ? json_null() : json_integer((json_int_t)r->memory_bytes));
-  mpt_json_set(&json, "accuracy", evidence_json(&r->seen));
-  return json;
+  const store_row row = tuner_row_record(r);
+  return store_row_json(&row);
 }

@@ -1,64 +1,76 @@
 /* The winner's record in the store: what the report and --json say of the search as a whole. */
 #include "base/error.h"
-#include "base/json.h"
 #include "tuner/outcome.h"
 #include "tuner/results.h"
-#include <stdlib.h>
+#include <math.h>
+#include <string.h>
 
-static json_t *rows_json(const tuner_summary *summary) {
-  json_t *rows = json_array();
+static mpt_status add_rows(store_winner *note, const tuner_summary *summary, mpt_error *error) {
+  store_row *rows = mpt_arena_take(&note->memory, ((size_t)summary->row_count + 1) * sizeof *rows);
+  if (rows == NULL)
+    return mpt_fail_memory(error, "the winner's record", 0);
   for (int i = 0; i < summary->row_count; i++)
-    mpt_json_append(&rows, tuner_row_json(&summary->rows[i]));
-  return rows;
+    rows[i] = tuner_row_record(&summary->rows[i]);
+  note->rows = rows;
+  note->row_count = summary->row_count;
+  return MPT_OK;
 }
 
-static json_t *assignment_json(const search_view *s, const candidate *c) {
-  json_t *all = json_object();
-  for (int i = 0; i < s->problem->graph->layer_count; i++) {
+static mpt_status add_assignment(store_winner *note, const search_view *s, const candidate *c,
+                                 mpt_error *error) {
+  const graph *g = s->problem->graph;
+  store_pair *all = mpt_arena_take(&note->memory, ((size_t)g->layer_count + 1) * sizeof *all);
+  int count = 0;
+  for (int i = 0; i < g->layer_count && all != NULL; i++) {
     char formats[160];
-    if (!s->problem->graph->layers[i].has_format)
+    if (!g->layers[i].has_format)
       continue;
     mpt_layer_policy_text(&c->assignment[i], formats, sizeof formats);
-    mpt_json_set(&all, s->problem->graph->layers[i].info.name, mpt_json_text(formats));
+    all[count] = (store_pair){.name = g->layers[i].info.name,
+                              .text = mpt_arena_text(&note->memory, formats, strlen(formats))};
+    if (all[count++].text == NULL)
+      all = NULL;
   }
-  return all;
+  if (all == NULL)
+    return mpt_fail_memory(error, "the winner's record", 0);
+  note->assignment = all;
+  note->assignment_count = count;
+  return MPT_OK;
 }
 
-/* Takes the note. */
-static mpt_status set_winner(const search_view *s, json_t *note, mpt_error *error) {
-  char *text = NULL;
-  MPT_RETURN_IF_FAILED(mpt_json_dump(note, 0, "the winner's record", &text, error));
-  const mpt_status status = store_set(s->ledger->store, "winner", text, error);
-  free(text);
-  return status;
-}
-
-/* What is said whether a policy was written or not. */
-static json_t *common_note(const char *verdict, bool gain, const tuner_summary *summary) {
-  return mpt_json_pack("{s:s,s:b,s:s,s:b,s:o,s:f,s:f,s:s,s:i}", "verdict", verdict, "gain",
-                       (int)gain, "message", summary->message == NULL ? "" : summary->message,
-                       "predicted", (int)summary->predicted, "rows", rows_json(summary),
-                       "tuning_seconds", summary->tuning_seconds, "payback_seconds",
-                       summary->payback_seconds, "otherwise", summary->otherwise, "evaluations",
-                       summary->evaluations);
+static mpt_status add_policy(store_winner *note, const search_view *s, const candidate *winner,
+                             const candidate *written, mpt_error *error) {
+  note->policy = written->hash;
+  note->label = written->label;
+  note->step_seconds = written->seconds;
+  note->reference_seconds = s->ledger->reference.seconds;
+  note->otherwise_seconds = outcome_otherwise(s, winner)->seconds;
+  note->ratio = written->seconds / s->ledger->reference.seconds;
+  MPT_RETURN_IF_FAILED(add_assignment(note, s, written, error));
+  return reasons_make(s, written, &note->memory, &note->reasons, &note->reason_count, error);
 }
 
 mpt_status write_winner_note(const search_view *s, const candidate *winner,
                              const candidate *written, mpt_verdict verdict,
                              const tuner_summary *summary, mpt_error *error) {
-  json_t *reasons = NULL;
-  if (written == NULL)
-    return set_winner(s, common_note(mpt_verdict_name(verdict), false, summary), error);
-  MPT_RETURN_IF_FAILED(reasons_make(s, written, &reasons, error));
-  const candidate *otherwise = outcome_otherwise(s, winner);
-  json_t *note = common_note(mpt_verdict_name(verdict), winner != NULL, summary);
-  mpt_json_set(&note, "policy", mpt_json_text(written->hash));
-  mpt_json_set(&note, "label", mpt_json_text(written->label));
-  mpt_json_set(&note, "assignment", assignment_json(s, written));
-  mpt_json_set(&note, "step_seconds", mpt_json_real(written->seconds));
-  mpt_json_set(&note, "reference_seconds", mpt_json_real(s->ledger->reference.seconds));
-  mpt_json_set(&note, "otherwise_seconds", mpt_json_real(otherwise->seconds));
-  mpt_json_set(&note, "ratio", mpt_json_real(written->seconds / s->ledger->reference.seconds));
-  mpt_json_set(&note, "reasons", reasons);
-  return set_winner(s, note, error);
+  store_winner note = {.verdict = (int)verdict,
+                       .gain = winner != NULL,
+                       .message = summary->message == NULL ? "" : summary->message,
+                       .predicted = summary->predicted,
+                       .tuning_seconds = summary->tuning_seconds,
+                       .payback_seconds = summary->payback_seconds,
+                       .otherwise = summary->otherwise,
+                       .evaluations = summary->evaluations,
+                       .step_seconds = NAN,
+                       .reference_seconds = NAN,
+                       .otherwise_seconds = NAN,
+                       .ratio = NAN};
+  mpt_status status = MPT_OK;
+  MPT_TRY(add_rows(&note, summary, error));
+  if (written != NULL)
+    MPT_TRY(add_policy(&note, s, winner, written, error));
+  status = store_put_winner(s->ledger->store, &note, error);
+fail:
+  mpt_arena_free(&note.memory);
+  return status;
 }

@@ -39,15 +39,14 @@ static void add_row(mpt_text *page, const report_layer *layer) {
 void html_layer_map(const report_data *d, mpt_text *page) {
   mpt_text_add(page, "<section id=\"formats\"><h2>Formats</h2>");
   if (d->layer_count == 0 || !report_has_policy(d)) {
-    html_add(page, "<p>No policy was %s.</p></section>",
-             json_object_size(d->winner) == 0 ? "chosen yet" : "written");
+    html_add(page, "<p>No policy was %s.</p></section>", !d->has_winner ? "chosen yet" : "written");
     return;
   }
   html_add(page,
            "<p>%s. The three cells of a layer are its GEMMs, fprop, dgrad and wgrad; a layer "
            "without them has one, its storage format. Layers whose name is grey follow the layer "
            "before them.</p>",
-           member_text(d->winner, "label", "The policy"));
+           text_or(d->winner.label, "The policy"));
   add_legend(page);
   mpt_text_add(page, "<ul class=\"map\">");
   for (int i = 0; i < d->layer_count; i++)

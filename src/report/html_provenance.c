@@ -24,7 +24,7 @@ static void add_claims(const report_data *d, mpt_text *page) {
              "device profile <code>%s</code>; so are ratios of step times, the time saved by a "
              "layer’s format, and when tuning pays back.",
              report_device(d, "the target"), target->synthetic ? ", which does not exist" : "",
-             target->name == NULL ? "unknown" : target->name);
+             text_or(target->name, "unknown"));
   else
     html_add(page, "<dt>Measured too<dd>Every step time, on %s.", report_device(d, "the target"));
   mpt_text_add(page,
@@ -35,7 +35,7 @@ static void add_claims(const report_data *d, mpt_text *page) {
     html_add(page,
              "<dt>Not measured<dd>Accuracy at the size that times are for: %s. It was verified on "
              "the model as given, a proxy.",
-             proxy->text == NULL ? "a larger model" : proxy->text);
+             text_or(proxy->text, "a larger model"));
   mpt_text_add(page, "</dl></section>");
 }
 
@@ -59,7 +59,7 @@ static void add_c_string(mpt_text *text, const char *string) {
 static void add_use(const report_data *d, mpt_text *page) {
   html_add(page, "<section id=\"apply\"><h2>How to apply the policy</h2>");
   if (!report_has_policy(d)) {
-    mpt_text_add(page, json_object_size(d->winner) == 0
+    mpt_text_add(page, !d->has_winner
                            ? "<p>Once the search has chosen one, it is in "
                              "<code>policy.yaml</code>, beside this report.</p></section>"
                            : "<p>There is none.</p></section>");
@@ -154,7 +154,7 @@ void html_provenance(const report_data *d, mpt_text *page) {
   add_versions(d, page);
   add_fact(page, "training hash", x->training_hash);
   add_fact(page, "data hash", x->data_hash);
-  add_fact(page, "policy hash", member_text(d->winner, "policy", NULL));
+  add_fact(page, "policy hash", d->winner.policy);
   mpt_text_add(page, "</tbody></table></div>");
   if (x->workload_text != NULL)
     html_add(page, "<details><summary>The workload file</summary><pre>%s</pre></details>",

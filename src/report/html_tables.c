@@ -13,26 +13,23 @@ static void table_end(mpt_text *page) {
 }
 
 void html_policies(const report_data *d, mpt_text *page) {
-  const json_t *rows = json_object_get(d->winner, "rows");
-  if (json_array_size(rows) == 0)
+  const bool memory = report_has_memory(d);
+  if (d->winner.row_count == 0)
     return;
   table_begin(page);
   html_add(page,
            "<thead><tr><th>policy<th>step (%s)%h<th>of reference<th>%s<th>worse by<th>between"
            "<th>pairs%h<th class=\"word\">verdict</tr></thead><tbody>",
            report_times(d), d->predicted ? "" : "<th>predicted", report_metric(d),
-           report_has_memory(rows) ? "<th>memory" : "");
-  size_t i;
-  json_t *json;
-  json_array_foreach(rows, i, json) {
+           memory ? "<th>memory" : "");
+  for (int i = 0; i < d->winner.row_count; i++) {
     report_row row;
-    report_row_make(d, json, &row);
+    report_row_make(d, &d->winner.rows[i], &row);
     html_add(page,
              "<tr%h><th>%s<td>%s%h%s<td>%s<td>%s<td>%s<td>%s<td>%s%h%s<td class=\"word\">%s</tr>",
              row.winner ? " class=\"winner\"" : "", row.label, row.time, d->predicted ? "" : "<td>",
              d->predicted ? "" : row.predicted, row.ratio, row.metric, row.worse, row.interval,
-             row.pairs, report_has_memory(rows) ? "<td>" : "",
-             report_has_memory(rows) ? row.memory : "", row.verdict);
+             row.pairs, memory ? "<td>" : "", memory ? row.memory : "", row.verdict);
   }
   table_end(page);
   html_add(
@@ -137,8 +134,8 @@ void html_trajectory(const report_data *d, mpt_text *page) {
     figure_increase(d, step->predicted_increase, predicted);
     figure_change(d, step->measured_change, measured);
     html_add(page, "<tr><td>%d<td class=\"word\">%s<td>%s<td>%s<td>%s<td class=\"word\">%s</tr>",
-             i + 1, step->label == NULL ? "?" : step->label, time, predicted, measured,
-             step->verdict_text == NULL ? "" : step->verdict_text);
+             i + 1, text_or(step->label, "?"), time, predicted, measured,
+             text_or(step->verdict_text, ""));
   }
   table_end(page);
   mpt_text_add(page, "</section>");

@@ -1,26 +1,11 @@
 /* Reading a run store, and what follows from its records. */
 #include "report/report_data.h"
 #include "base/error.h"
-#include "store/notes.h"
 #include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-const char *member_text(const json_t *object, const char *name, const char *otherwise) {
-  const char *text = json_string_value(json_object_get(object, name));
-  return text == NULL ? otherwise : text;
-}
-
-double member_number(const json_t *object, const char *name) {
-  const json_t *value = json_object_get(object, name);
-  return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
-bool member_true(const json_t *object, const char *name) {
-  return json_is_true(json_object_get(object, name));
-}
 
 const report_point *report_find(const report_data *data, const char *hash) {
   for (int i = 0; i < data->policy_count; i++)
@@ -67,21 +52,6 @@ void report_condition(const report_data *d, const store_evaluation *e, char *tex
   snprintf(text + used, size - used, "%s", why);
 }
 
-/* `empty` where there is none. */
-static mpt_status load_note(store *s, const char *name, json_t **note, json_t *empty,
-                            mpt_error *error) {
-  json_t *json = NULL;
-  *note = empty;
-  if (empty == NULL)
-    return mpt_fail_memory(error, name, 0);
-  MPT_RETURN_IF_FAILED(store_read_note(s, name, &json, error));
-  if (json == NULL)
-    return MPT_OK;
-  json_decref(empty);
-  *note = json;
-  return MPT_OK;
-}
-
 static mpt_status load_notes(store *s, report_data *d, mpt_error *error) {
   bool found;
   MPT_RETURN_IF_FAILED(store_get_definition(s, &d->definition, &d->has_definition, error));
@@ -89,7 +59,7 @@ static mpt_status load_notes(store *s, report_data *d, mpt_error *error) {
   MPT_RETURN_IF_FAILED(store_get_reference(s, &d->reference, &d->has_reference, error));
   MPT_RETURN_IF_FAILED(store_get_sensitivity(s, &d->sensitivity, &found, error));
   MPT_RETURN_IF_FAILED(store_get_trajectory(s, &d->trajectory, error));
-  return load_note(s, "winner", &d->winner, json_object(), error);
+  return store_get_winner(s, &d->winner, &d->has_winner, error);
 }
 
 /* The mean and deviation of the reference: as the search noted them, or, before it did, from its
@@ -137,7 +107,7 @@ static mpt_status make_points(report_data *d, mpt_error *error) {
   d->points = calloc((size_t)d->policy_count + 1, sizeof *d->points);
   if (d->points == NULL)
     return mpt_fail_memory(error, "the policies", 0);
-  const char *written = member_text(d->winner, "policy", "");
+  const char *written = text_or(d->winner.policy, "");
   for (int i = 0; i < d->policy_count; i++) {
     report_point *p = &d->points[i];
     p->policy = &d->policies[i];
@@ -163,13 +133,17 @@ static mpt_status make_points(report_data *d, mpt_error *error) {
   return MPT_OK;
 }
 
-static const json_t *reason_of(const report_data *d, const char *layer) {
-  size_t i;
-  json_t *row;
-  json_array_foreach(json_object_get(d->winner, "reasons"), i, row) {
-    if (strcmp(member_text(row, "layer", ""), layer) == 0)
-      return row;
-  }
+static const store_reason *reason_of(const report_data *d, const char *layer) {
+  for (int i = 0; i < d->winner.reason_count; i++)
+    if (strcmp(d->winner.reasons[i].layer, layer) == 0)
+      return &d->winner.reasons[i];
+  return NULL;
+}
+
+static const char *formats_of(const report_data *d, const char *layer) {
+  for (int i = 0; i < d->winner.assignment_count; i++)
+    if (strcmp(d->winner.assignment[i].name, layer) == 0)
+      return d->winner.assignment[i].text;
   return NULL;
 }
 
@@ -188,7 +162,6 @@ static void shape_text(const store_layer *layer, char *text, size_t size) {
 }
 
 static mpt_status make_layers(report_data *d, mpt_error *error) {
-  const json_t *assignment = json_object_get(d->winner, "assignment");
   d->layers = calloc((size_t)d->layers_note.count + 1, sizeof *d->layers);
   if (d->layers == NULL)
     return mpt_fail_memory(error, "the layers", 0);
@@ -197,14 +170,14 @@ static mpt_status make_layers(report_data *d, mpt_error *error) {
     const store_layer *row = &d->layers_note.layers[i];
     report_layer *layer = &d->layers[i];
     layer->name = row->name;
-    layer->kind = row->kind == NULL ? "" : row->kind;
+    layer->kind = text_or(row->kind, "");
     layer->unit = row->unit;
     layer->gemm = row->gemm;
     shape_text(row, layer->shape, sizeof layer->shape);
-    const json_t *reason = reason_of(d, layer->name);
-    layer->reason = json_string_value(json_object_get(reason, "reason"));
-    layer->flip = json_string_value(json_object_get(reason, "flip"));
-    layer->formats_text = json_string_value(json_object_get(assignment, layer->name));
+    const store_reason *reason = reason_of(d, layer->name);
+    layer->reason = reason == NULL ? NULL : reason->reason;
+    layer->flip = reason == NULL ? NULL : reason->flip;
+    layer->formats_text = formats_of(d, layer->name);
     layer->chosen = layer->formats_text != NULL &&
                     mpt_layer_policy_parse(layer->formats_text, &layer->formats, NULL) == MPT_OK;
   }
@@ -244,7 +217,7 @@ static mpt_status load_statistics(store *s, report_data *d, mpt_error *error) {
 
 /* A seed that both the reference and the winner were trained under. */
 static void find_curves(report_data *d) {
-  const char *winner = member_text(d->winner, "policy", "");
+  const char *winner = text_or(d->winner.policy, "");
   for (int i = 0; i < d->evaluation_count && d->winner_curve == NULL; i++) {
     const store_evaluation *e = &d->evaluations[i];
     if (strcmp(e->condition, d->records.condition) != 0)
@@ -324,8 +297,6 @@ void report_data_clear(report_data *data) {
   free(data->points);
   free(data->measured);
   free(data->layers);
-  json_t *notes[] = {data->winner};
-  for (size_t i = 0; i < sizeof notes / sizeof notes[0]; i++)
-    json_decref(notes[i]);
+  store_winner_clear(&data->winner);
   *data = (report_data){0};
 }

@@ -8,6 +8,7 @@
 #include "store/run_reference.h"
 #include "store/run_scores.h"
 #include "store/run_trajectory.h"
+#include "store/run_winner.h"
 #include "tuner/change.h"
 #include "tuner/evidence.h"
 #include <jansson.h>
@@ -39,15 +40,14 @@ typedef struct report_layer {
 
 typedef struct report_data {
   const char *run;
-  /* The texts that the search left, never NULL: an empty object or array for none. */
-  json_t *winner;
   /* Where there is none, all of it is none. */
   store_definition definition;
   store_layers layers_note;
   store_reference reference;
   store_sensitivity sensitivity;
   store_trajectory trajectory;
-  bool has_definition, has_reference;
+  store_winner winner;
+  bool has_definition, has_reference, has_winner;
   store_policy *policies;
   evidence_records records;
   const store_evaluation *evaluations; /* those of the records */
@@ -66,10 +66,9 @@ typedef struct report_data {
 mpt_status report_data_load(const char *run, report_data *data, mpt_error *error);
 void report_data_clear(report_data *data);
 
-/* Members of JSON texts that may be absent. */
-const char *member_text(const json_t *object, const char *name, const char *otherwise);
-double member_number(const json_t *object, const char *name); /* NaN */
-bool member_true(const json_t *object, const char *name);
+static inline const char *text_or(const char *text, const char *otherwise) {
+  return text == NULL ? otherwise : text;
+}
 
 const report_point *report_find(const report_data *data, const char *hash); /* NULL */
 /* The difference of one evaluation to the reference's of the same seed, as the budget is given;
@@ -121,8 +120,8 @@ typedef struct report_row {
       worse[FIGURE_SIZE], interval[2 * FIGURE_SIZE + 4], pairs[FIGURE_SIZE], memory[FIGURE_SIZE];
   bool winner;
 } report_row;
-void report_row_make(const report_data *data, const json_t *json, report_row *row);
-bool report_has_memory(const json_t *rows);
+void report_row_make(const report_data *data, const store_row *from, report_row *row);
+bool report_has_memory(const report_data *data); /* of any of them */
 
 /* ---- figures.c: numbers for people, always with their unit ---- */
 void figure_time(double seconds, char text[FIGURE_SIZE]);     /* three digits: "12.3 ms" */

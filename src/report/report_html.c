@@ -42,7 +42,7 @@ static void add_verdict(const report_data *d, mpt_text *page) {
   html_add(page, "<header><p class=\"place\">mptune report</p><h1>%s</h1>", report_name(d));
   html_add(page, "<p class=\"place\">%s, budget %s, reference %s</p></header>",
            report_device(d, "device unknown"), report_budget(d),
-           d->definition.reference == NULL ? "unknown" : d->definition.reference);
+           text_or(d->definition.reference, "unknown"));
   html_add(page,
            "<section id=\"verdict\"><p class=\"sentence\"><span class=\"badge %s\">%s</span> ",
            word, v.word);
@@ -53,8 +53,9 @@ static void add_verdict(const report_data *d, mpt_text *page) {
     add_notes(v.notes.data, page);
     mpt_text_add(page, "</ul>");
   }
-  if (!member_true(d->winner, "gain") && member_text(d->winner, "message", "")[0] != '\0')
-    html_add(page, "<p class=\"message\">%s.</p>", member_text(d->winner, "message", ""));
+  const char *message = text_or(d->winner.message, "");
+  if (!d->winner.gain && message[0] != '\0')
+    html_add(page, "<p class=\"message\">%s.</p>", message);
   html_policies(d, page);
   mpt_text_add(page, "</section>");
   report_verdict_clear(&v);

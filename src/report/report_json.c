@@ -121,25 +121,29 @@ static json_t *verdict_json(const report_data *d) {
   return json;
 }
 
-/* The winner's note, with formats as everywhere. */
+static json_t *reasons_json(const report_data *d) {
+  json_t *all = json_array();
+  for (int i = 0; i < d->winner.reason_count; i++) {
+    const store_reason *r = &d->winner.reasons[i];
+    const bool gemm = store_layers_has_gemm(&d->layers_note, r->layer);
+    mpt_json_append(&all, mpt_json_pack("{s:s,s:o,s:s*,s:s*}", "layer", r->layer, "formats",
+                                        formats_json_of(r->formats, gemm), "reason", r->reason,
+                                        "flip", r->flip));
+  }
+  return all;
+}
+
+/* What the search left, with formats as everywhere. */
 static json_t *winner_json(const report_data *d) {
-  json_t *winner = mpt_json_copy(d->winner), *reasons = json_array();
-  const report_point *p = report_find(d, member_text(d->winner, "policy", ""));
-  size_t i;
-  json_t *row;
-  if (json_object_get(d->winner, "assignment") != NULL)
+  if (!d->has_winner)
+    return json_object();
+  json_t *winner = store_winner_json(&d->winner);
+  const report_point *p = report_find(d, text_or(d->winner.policy, ""));
+  if (d->winner.assignment != NULL)
     mpt_json_set(&winner, "assignment",
                  p == NULL ? json_null() : assignment_json(p->policy->assignment, &d->layers_note));
-  json_array_foreach(json_object_get(d->winner, "reasons"), i, row) {
-    json_t *reason = mpt_json_copy(row);
-    const bool gemm = store_layers_has_gemm(&d->layers_note, member_text(row, "layer", ""));
-    mpt_json_set(&reason, "formats", formats_json_of(member_text(row, "formats", NULL), gemm));
-    mpt_json_append(&reasons, reason);
-  }
-  if (json_object_get(d->winner, "reasons") == NULL)
-    json_decref(reasons);
-  else
-    mpt_json_set(&winner, "reasons", reasons);
+  if (d->winner.reasons != NULL)
+    mpt_json_set(&winner, "reasons", reasons_json(d));
   return winner;
 }
 

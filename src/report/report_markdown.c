@@ -51,29 +51,27 @@ static void add_verdict(const report_data *d, mpt_text *page) {
     mpt_text_add(page, "\n");
     line += *line == '\n';
   }
-  if (!member_true(d->winner, "gain") && member_text(d->winner, "message", "")[0] != '\0') {
+  const char *message = text_or(d->winner.message, "");
+  if (!d->winner.gain && message[0] != '\0') {
     mpt_text_add(page, "\n");
-    add_plain(page, member_text(d->winner, "message", ""));
+    add_plain(page, message);
     mpt_text_add(page, ".\n");
   }
   report_verdict_clear(&v);
 }
 
 static void add_policies(const report_data *d, mpt_text *page) {
-  const json_t *rows = json_object_get(d->winner, "rows");
-  if (json_array_size(rows) == 0)
+  if (d->winner.row_count == 0)
     return;
-  const bool memory = report_has_memory(rows);
+  const bool memory = report_has_memory(d);
   mpt_text_addf(page,
                 "\n| policy | step (%s) |%s of reference | %s | worse by | between | pairs |%s "
                 "verdict |\n| --- | ---: |%s ---: | ---: | ---: | ---: | ---: |%s --- |\n",
                 report_times(d), d->predicted ? "" : " predicted |", report_metric(d),
                 memory ? " memory |" : "", d->predicted ? "" : " ---: |", memory ? " ---: |" : "");
-  size_t i;
-  json_t *json;
-  json_array_foreach(rows, i, json) {
+  for (int i = 0; i < d->winner.row_count; i++) {
     report_row row;
-    report_row_make(d, json, &row);
+    report_row_make(d, &d->winner.rows[i], &row);
     mpt_text_add(page, "|");
     add_cell(page, row.label);
     add_cell(page, row.time);
@@ -145,7 +143,7 @@ void report_markdown(const report_data *d, mpt_text *page) {
                 report_times(d));
   if (d->predicted) {
     mpt_text_add(page, " from the device profile ");
-    add_plain(page, d->definition.target.name == NULL ? "unknown" : d->definition.target.name);
+    add_plain(page, text_or(d->definition.target.name, "unknown"));
   }
   mpt_text_add(page, ".\n");
   if (report_has_policy(d)) {

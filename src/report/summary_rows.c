@@ -5,13 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-bool report_has_memory(const json_t *rows) {
-  size_t i;
-  json_t *row;
-  json_array_foreach(rows, i, row) {
-    if (member_number(row, "memory_bytes") > 0)
+bool report_has_memory(const report_data *d) {
+  for (int i = 0; i < d->winner.row_count; i++)
+    if (d->winner.rows[i].memory_bytes > 0)
       return true;
-  }
   return false;
 }
 
@@ -29,17 +26,17 @@ static void add_accuracy(const report_data *d, const report_point *p, report_row
   snprintf(row->interval, sizeof row->interval, "%s to %s", lower, upper);
 }
 
-void report_row_make(const report_data *d, const json_t *json, report_row *row) {
-  const report_point *p = report_find(d, member_text(json, "policy", ""));
-  *row = (report_row){.label = member_text(json, "label", "?"),
-                      .verdict = member_text(json, "verdict", ""),
-                      .winner = member_true(json, "winner")};
-  figure_time(member_number(json, "step_seconds"), row->time);
-  figure_time(member_number(json, "predicted_seconds"), row->predicted);
-  if (!d->predicted && !member_true(json, "measured"))
+void report_row_make(const report_data *d, const store_row *from, report_row *row) {
+  const report_point *p = report_find(d, text_or(from->policy, ""));
+  *row = (report_row){.label = text_or(from->label, "?"),
+                      .verdict = text_or(from->verdict, ""),
+                      .winner = from->winner};
+  figure_time(from->step_seconds, row->time);
+  figure_time(from->predicted_seconds, row->predicted);
+  if (!d->predicted && !from->measured)
     snprintf(row->time, sizeof row->time, "not measured");
-  figure_percent(member_number(json, "ratio"), 1, row->ratio);
-  figure_bytes(member_number(json, "memory_bytes"), row->memory);
+  figure_percent(from->ratio, 1, row->ratio);
+  figure_bytes((double)from->memory_bytes, row->memory);
   figure_value(NAN, row->metric);
   figure_value(NAN, row->worse);
   figure_value(NAN, row->interval);

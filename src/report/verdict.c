@@ -30,7 +30,7 @@ void report_train_command(const report_data *data, mpt_text *command) {
   if (quoted != NULL) /* whatever bytes the path has */
     mpt_text_add(command, quoted);
   else
-    mpt_text_add_shell(command, path == NULL ? "WORKLOAD" : path);
+    mpt_text_add_shell(command, text_or(path, "WORKLOAD"));
   mpt_text_add(command, " --policy ");
   mpt_text_add_shell(command, policy.failed ? "" : policy.data);
   command->failed = command->failed || policy.failed;
@@ -38,16 +38,16 @@ void report_train_command(const report_data *data, mpt_text *command) {
 }
 
 bool report_has_policy(const report_data *data) {
-  return member_text(data->winner, "policy", "")[0] != '\0';
+  return text_or(data->winner.policy, "")[0] != '\0';
 }
 
 const char *report_budget(const report_data *data) {
   const char *text = data->definition.budget.text;
-  return text == NULL ? "unknown" : text;
+  return text_or(text, "unknown");
 }
 
 const char *report_name(const report_data *data) {
-  return data->definition.name == NULL ? "run" : data->definition.name;
+  return text_or(data->definition.name, "run");
 }
 
 const char *report_device(const report_data *data, const char *otherwise) {
@@ -58,11 +58,11 @@ const char *report_device(const report_data *data, const char *otherwise) {
 
 const char *report_metric(const report_data *data) {
   const char *name = store_definition_metric(&data->definition);
-  return name == NULL ? "metric" : name;
+  return text_or(name, "metric");
 }
 
 void report_outcome(const store_evaluation *e, char *text, size_t size) {
-  const char *why = e->failure == NULL ? "" : e->failure;
+  const char *why = text_or(e->failure, "");
   const char *separator = e->failure == NULL ? "" : ": ";
   if (e->diverged)
     snprintf(text, size, "diverged%s%s", separator, why);
@@ -103,7 +103,7 @@ static void number(mpt_text *text, const char *figure) {
 }
 
 static const report_point *written_point(const report_data *d) {
-  return report_find(d, member_text(d->winner, "policy", ""));
+  return report_find(d, text_or(d->winner.policy, ""));
 }
 
 /* "is worse by at most 0.3%", or, when even the bound is below 0, "is better by at least 0.1%". */
@@ -125,9 +125,9 @@ static void add_confidence(const report_data *d, mpt_text *text) {
 
 static void add_step(const report_data *d, mpt_text *text) {
   char figure[FIGURE_SIZE];
-  figure_time(member_number(d->winner, "step_seconds"), figure);
+  figure_time(d->winner.step_seconds, figure);
   number(text, figure);
-  const report_point *point = report_find(d, member_text(d->winner, "policy", ""));
+  const report_point *point = report_find(d, text_or(d->winner.policy, ""));
   if (!d->predicted && point != NULL && isfinite(point->predicted_seconds)) {
     figure_time(point->predicted_seconds, figure);
     mpt_text_addf(text, " a step (%s; %s were predicted)", report_times(d), figure);
@@ -139,23 +139,23 @@ static void add_step(const report_data *d, mpt_text *text) {
 /* Beside what people would have trained in without a search. */
 static void add_ratio(const report_data *d, mpt_text *text) {
   char figure[FIGURE_SIZE];
-  const double own = member_number(d->winner, "step_seconds");
-  const double other = member_number(d->winner, "otherwise_seconds");
-  const char *otherwise = member_text(d->winner, "otherwise", "");
+  const double own = d->winner.step_seconds;
+  const double other = d->winner.otherwise_seconds;
+  const char *otherwise = text_or(d->winner.otherwise, "");
   if (isfinite(other) && own < other) {
     snprintf(figure, sizeof figure, "%.2f", other / own);
     number(text, figure);
     mpt_text_addf(text, " times as fast as %s", otherwise);
     return;
   }
-  figure_percent(member_number(d->winner, "ratio"), 1, figure);
+  figure_percent(d->winner.ratio, 1, figure);
   number(text, figure);
   mpt_text_add(text, " of the reference’s");
 }
 
 static void say_gain(const report_data *d, mpt_text *text) {
   const report_point *p = written_point(d);
-  mpt_text_addf(text, "The policy %s takes ", member_text(d->winner, "label", "that won"));
+  mpt_text_addf(text, "The policy %s takes ", text_or(d->winner.label, "that won"));
   add_step(d, text);
   mpt_text_add(text, ", ");
   add_ratio(d, text);
@@ -184,7 +184,7 @@ static int tried(const report_data *d) {
 static void say_no_gain(const report_data *d, mpt_text *text) {
   char figure[FIGURE_SIZE];
   mpt_text_add(text, "No gain: the reference, ");
-  mpt_text_add_shown(text, member_text(d->winner, "label", "unknown"));
+  mpt_text_add_shown(text, text_or(d->winner.label, "unknown"));
   mpt_text_add(text, ", stays, at ");
   add_step(d, text);
   mpt_text_add(text, "; of ");
@@ -203,7 +203,7 @@ static void say_not_met(const report_data *d, mpt_text *text) {
   mpt_text_add(text, "Nothing permitted was verified to meet the budget of ");
   number(text, report_budget(d));
   mpt_text_add(text, ": the most accurate policy, ");
-  mpt_text_add_shown(text, member_text(d->winner, "label", "unknown"));
+  mpt_text_add_shown(text, text_or(d->winner.label, "unknown"));
   mpt_text_add(text, ", takes ");
   add_step(d, text);
   mpt_text_addf(text, ", and its %s ", report_metric(d));
@@ -270,13 +270,12 @@ static void add_notes(const report_data *d, mpt_text *notes) {
   char cost[FIGURE_SIZE], payback[FIGURE_SIZE];
   if (target->synthetic) {
     mpt_text_add(notes, "The device is synthetic: ");
-    mpt_text_add_shown(notes, target->name == NULL ? "it" : target->name); /* a note is one line */
+    mpt_text_add_shown(notes, text_or(target->name, "it")); /* a note is one line */
     mpt_text_add(notes, " does not exist, its times are made up.\n");
   }
   if (proxy->priced)
     mpt_text_addf(notes, "Accuracy %s on the proxy, the model as given; times are priced for %s.\n",
-                  member_true(d->winner, "gain") ? "verified" : "measured",
-                  proxy->text == NULL ? "a larger one" : proxy->text);
+                  d->winner.gain ? "verified" : "measured", text_or(proxy->text, "a larger one"));
   const report_point *p = written_point(d);
   if (p != NULL && p->winner && !p->reference && steps >= 0)
     mpt_text_addf(notes, "Verified for %lld steps.\n", steps);
@@ -295,28 +294,27 @@ static void add_notes(const report_data *d, mpt_text *notes) {
   const char *noise = d->reference.noise_note;
   if (noise != NULL && noise[0] != '\0')
     mpt_text_addf(notes, "About the noise: %s.\n", noise);
-  figure_duration(member_number(d->winner, "tuning_seconds"), cost);
-  figure_duration(member_number(d->winner, "payback_seconds"), payback);
-  if (isfinite(member_number(d->winner, "payback_seconds")))
+  figure_duration(d->winner.tuning_seconds, cost);
+  figure_duration(d->winner.payback_seconds, payback);
+  if (isfinite(d->winner.payback_seconds))
     mpt_text_addf(notes, "Tuning took %s and pays back after %s of training, beside %s (%s).\n",
-                  cost, payback, member_text(d->winner, "otherwise", "the reference"),
-                  report_times(d));
-  else if (isfinite(member_number(d->winner, "tuning_seconds")))
+                  cost, payback, text_or(d->winner.otherwise, "the reference"), report_times(d));
+  else if (isfinite(d->winner.tuning_seconds))
     mpt_text_addf(notes, "Tuning took %s.\n", cost);
 }
 
 void report_verdict_make(const report_data *data, report_verdict *v) {
   *v = (report_verdict){0};
-  const bool there = json_object_size(data->winner) > 0;
-  const char *word = member_text(data->winner, "verdict", "unverified");
-  const bool stays = strcmp(member_text(data->winner, "policy", ""), data->records.reference) == 0;
-  if (!there) {
+  const char *word = mpt_verdict_name(data->winner.verdict < 0 ? MPT_VERDICT_UNVERIFIED
+                                                               : (mpt_verdict)data->winner.verdict);
+  const bool stays = strcmp(text_or(data->winner.policy, ""), data->records.reference) == 0;
+  if (!data->has_winner) {
     v->word = "unfinished";
     say_unfinished(data, &v->sentence);
   } else if (!report_has_policy(data)) {
     v->word = word;
     say_nothing(data, &v->sentence);
-  } else if (member_true(data->winner, "gain")) {
+  } else if (data->winner.gain) {
     v->word = word;
     say_gain(data, &v->sentence);
   } else if (stays) {

@@ -17,11 +17,6 @@ static bool is_operand(const char *word) {
   return false;
 }
 
-static bool is_formats(const char *word) {
-  mpt_layer_policy read;
-  return mpt_layer_policy_parse(word, &read, NULL) == MPT_OK;
-}
-
 static bool is_layer(const char *word) {
   const size_t length = strlen(word);
   return length > 0 && length < MPT_MAX_NAME;
@@ -31,8 +26,6 @@ static bool is_layer(const char *word) {
 
 static const shape text = {.kind = TEXT, .what = "a text"};
 static const shape flag = {.kind = FLAG, .what = "true or false"};
-static const shape number = {
-    .kind = NUMBER, .low = -INFINITY, .high = INFINITY, .what = "a number"};
 static const shape positive = {
     .kind = NUMBER, .low = 0, .high = INFINITY, .what = "a number that is not negative"};
 static const shape share = {.kind = NUMBER, .low = 0, .high = 1, .what = "a share from 0 to 1"};
@@ -44,47 +37,10 @@ static const shape seconds = {
     .kind = NUMBER, .low = 1e-300, .high = 1e300, .what = "a time above 0"};
 static const shape layer = {.kind = WORD, .known = is_layer, .what = "a layer's name"};
 static const shape operand = {.kind = WORD, .known = is_operand, .what = "an operand"};
-static const shape formats = {.kind = WORD, .known = is_formats, .what = "a layer's formats"};
 static const shape anything = {.kind = ANYTHING};
 
 #define OBJECT_OF(list)                                                                            \
   { .kind = OBJECT, .members = list, .member_count = sizeof list / sizeof list[0] }
-
-static const shape_member reason_members[] = {{"layer", &layer, true},
-                                              {"formats", &formats, false},
-                                              {"reason", &text, false},
-                                              {"flip", &text, false}};
-static const shape reason = OBJECT_OF(reason_members);
-static const shape reasons = {.kind = LIST, .of = &reason};
-static const shape assignment = {.kind = MAP, .of = &formats};
-static const shape_member row_members[] = {{"label", &text, false},
-                                           {"policy", &text, false},
-                                           {"step_seconds", &positive, false},
-                                           {"predicted_seconds", &positive, false},
-                                           {"ratio", &positive, false},
-                                           {"measured", &flag, false},
-                                           {"verdict", &text, false},
-                                           {"winner", &flag, false},
-                                           {"reference", &flag, false},
-                                           {"memory_bytes", &count, false}};
-static const shape row = OBJECT_OF(row_members);
-static const shape rows = {.kind = LIST, .of = &row};
-static const shape_member winner_members[] = {{"policy", &text, false},
-                                              {"label", &text, false},
-                                              {"assignment", &assignment, false},
-                                              {"verdict", &text, false},
-                                              {"step_seconds", &positive, false},
-                                              {"ratio", &positive, false},
-                                              {"otherwise", &text, false},
-                                              {"otherwise_seconds", &positive, false},
-                                              {"gain", &flag, false},
-                                              {"message", &text, false},
-                                              {"predicted", &flag, false},
-                                              {"reasons", &reasons, false},
-                                              {"rows", &rows, false},
-                                              {"tuning_seconds", &positive, false},
-                                              {"payback_seconds", &number, false}};
-static const shape winner = OBJECT_OF(winner_members);
 
 static const shape_member counter_members[] = {
     {"layer", &layer, true},     {"operand", &operand, true}, {"cast", &count, true},
@@ -105,7 +61,7 @@ static const shape_member parts_members[] = {
 static const shape parts_of = OBJECT_OF(parts_members);
 
 /* By the name's first word. */
-static const shape_member notes[] = {{"winner", &winner, false}, {"fault", &some, false}};
+static const shape_member notes[] = {{"fault", &some, false}};
 
 /* ---- reading ---- */
 

@@ -172,7 +172,7 @@ static void read_map(reader *r, const record_type *t, json_t *json, const char *
     fail_at(r, place, "an object");
     return;
   }
-  record_pair *pairs = take(r, json_object_size(json) * sizeof *pairs);
+  store_pair *pairs = take(r, json_object_size(json) * sizeof *pairs);
   json_object_foreach(json, name, value) {
     char here[200];
     snprintf(here, sizeof here, "%.90s.%.90s", place, name);
@@ -260,6 +260,8 @@ void record_clear(void *out, size_t size) {
 
 static json_t *member_json(const record_member *m, const char *in);
 
+static bool is_empty(const record_type *t, const char *in);
+
 static bool is_none(const record_type *t, const void *in) {
   switch (t->kind) {
   case RECORD_TEXT:
@@ -275,9 +277,21 @@ static bool is_none(const record_type *t, const void *in) {
   case RECORD_FLAG:
     return t->flag_words[1] != NULL && t->flag_words[*(const bool *)in] == NULL;
   case RECORD_OBJECT:
-    return false;
+    return is_empty(t, in);
   }
   return false;
+}
+
+/* Nothing of it is known. */
+static bool is_empty(const record_type *t, const char *in) {
+  for (int i = 0; i < t->member_count; i++) {
+    const record_member *m = &t->members[i];
+    const void *at = in + m->offset;
+    const bool flag = m->type->kind == RECORD_FLAG;
+    if (flag ? *(const bool *)at != m->type->otherwise : !is_none(m->type, at))
+      return false;
+  }
+  return true;
 }
 
 static json_t *object_json(const record_type *t, const char *in) {
@@ -287,7 +301,8 @@ static json_t *object_json(const record_type *t, const char *in) {
     const bool none = is_none(m->type, in + m->offset);
     assert(!none || m->need != RECORD_REQUIRED);
     if (!none || m->need == RECORD_NULL)
-      mpt_json_set(&object, m->name, none ? json_null() : member_json(m, in));
+      mpt_json_set(&object, m->name,
+                   none && m->type->kind != RECORD_OBJECT ? json_null() : member_json(m, in));
   }
   return object;
 }
@@ -321,7 +336,7 @@ static json_t *list_json(const record_type *t, const char *elements, int count) 
   return list;
 }
 
-static json_t *map_json(const record_pair *pairs, int count) {
+static json_t *map_json(const store_pair *pairs, int count) {
   json_t *map = json_object();
   for (int i = 0; i < count; i++)
     mpt_json_set(&map, pairs[i].name, mpt_json_text(pairs[i].text));
@@ -334,7 +349,7 @@ static json_t *member_json(const record_member *m, const char *in) {
   if (m->type->kind == RECORD_LIST)
     return list_json(m->type, *(const char *const *)at, *length);
   if (m->type->kind == RECORD_MAP)
-    return map_json(*(const record_pair *const *)at, *length);
+    return map_json(*(const store_pair *const *)at, *length);
   return value_json(m->type, at);
 }
 

@@ -36,7 +36,7 @@ typedef enum record_kind {
   RECORD_WORD,   /* int or enum, as a text */
   RECORD_OBJECT, /* a struct */
   RECORD_LIST,   /* const T *, and its length */
-  RECORD_MAP     /* const record_pair *, and its length: an object of texts */
+  RECORD_MAP     /* const store_pair *, and its length: an object of texts */
 } record_kind;
 
 struct record_type {
@@ -53,10 +53,6 @@ struct record_type {
   const record_member *members; /* OBJECT */
   int member_count;
 };
-
-typedef struct record_pair {
-  const char *name, *text;
-} record_pair;
 
 /* A kind of record. Of an object the whole stands at 0; of a list, the place of both is said. */
 typedef struct record {

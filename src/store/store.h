@@ -11,6 +11,11 @@
 
 typedef struct store store;
 
+/* A name and what belongs to it. */
+typedef struct store_pair {
+  const char *name, *text;
+} store_pair;
+
 typedef enum store_access { STORE_WRITE, STORE_READ } store_access;
 
 /* Opens or (STORE_WRITE) makes the directory and the store in it. A writer holds a lock for its
