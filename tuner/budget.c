@@ -7,14 +7,14 @@ verify_rule budget_rule(const workload *w, double alpha) {
   const budget_spec *b = &w->budget;
   return (verify_rule){.budget = b->worse_by,
                        .relative = b->relative,
-                       .higher_is_better = w->metric != METRIC_LOSS && !b->of_error,
+                       .higher_is_better = workload_larger_is_better(w) && !b->of_error,
                        .population = w->metric_over == METRIC_OVER_POPULATION,
                        .alpha = alpha,
                        .most_diverged = b->max_diverged > 0.0 ? b->max_diverged : NAN};
 }
 
 int64_t budget_judged(const workload *w, const dataset_info *info) {
-  if (w->metric == METRIC_LOSS)
+  if (!metric_moves_in_steps((int)w->metric))
     return 0;
   const int64_t rows = info->held_out * (info->tokens ? info->sequence : 1);
   const bool each_target = w->metric == METRIC_ACCURACY && info->classes == 0;

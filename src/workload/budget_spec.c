@@ -9,6 +9,7 @@ static const char *const of_words[][3] = {
     [METRIC_LOSS] = {NULL},
     [METRIC_ACCURACY] = {"accuracy", "error", NULL},
     [METRIC_F1] = {"f1", "error", NULL},
+    [METRIC_NAMED] = {NULL},
 };
 
 /* "0.5%" or "0.005". */
@@ -39,11 +40,11 @@ static mpt_status read_worse_by(const mpt_yaml_node *node, metric_kind metric, b
                          "worse_by is %s; a relative budget is below 100%%: %s (for a half "
                          "percent write 0.5%%)",
                          text,
-                         metric == METRIC_LOSS
+                         !metric_moves_in_steps(metric)
                              ? "a training whose metric is off by all of the reference's is "
                                "another training"
                              : "any policy would meet it");
-  if (!budget->relative && metric != METRIC_LOSS && value >= 1.0)
+  if (!budget->relative && metric_moves_in_steps(metric) && value >= 1.0)
     return mpt_yaml_fail(node, error,
                          "worse_by is %s; %s is between 0 and 1, so any policy would meet a budget "
                          "of 1 or more (for one percent of the %s write 1%%, for 0.01 less 0.01)",
@@ -55,7 +56,7 @@ static mpt_status read_worse_by(const mpt_yaml_node *node, metric_kind metric, b
 static mpt_status read_of(const mpt_yaml_node *node, metric_kind metric, budget_spec *budget,
                           mpt_error *error) {
   int of;
-  if (metric == METRIC_LOSS)
+  if (!metric_moves_in_steps(metric))
     return mpt_yaml_fail(node, error,
                          "'of' goes with metric accuracy or f1; a relative budget is "
                          "of the loss here (leave it out)");
@@ -103,11 +104,14 @@ mpt_status budget_read(const mpt_yaml_node *map, metric_kind metric, budget_spec
 
 void workload_budget_text(const workload *w, char *text, size_t size) {
   const budget_spec *b = &w->budget;
-  static const char *const of[] = {
-      [METRIC_LOSS] = "", [METRIC_ACCURACY] = " of the accuracy", [METRIC_F1] = " of the f1"};
+  static const char *const of[] = {[METRIC_LOSS] = "",
+                                   [METRIC_ACCURACY] = " of the accuracy",
+                                   [METRIC_F1] = " of the f1",
+                                   [METRIC_NAMED] = ""};
   static const char *const of_error[] = {[METRIC_LOSS] = "",
                                          [METRIC_ACCURACY] = " of the error rate",
-                                         [METRIC_F1] = " of the error, 1 - f1"};
+                                         [METRIC_F1] = " of the error, 1 - f1",
+                                         [METRIC_NAMED] = ""};
   if (!b->relative)
     snprintf(text, size, "%g", b->worse_by);
   else

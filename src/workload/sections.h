@@ -30,6 +30,8 @@ mpt_status optimizer_read(const mpt_yaml_node *map, optimizer_spec *optimizer, m
 /* Into the optimizer, which holds the schedule too. */
 mpt_status schedule_read(const mpt_yaml_node *map, optimizer_spec *optimizer, mpt_error *error);
 
+workload workload_default(void);
+
 /* common_spec.c */
 mpt_status workload_schema_read(const mpt_yaml_node *root, mpt_error *error);
 mpt_status workload_name_settle(const mpt_yaml_node *root, workload *w, mpt_error *error);

@@ -38,9 +38,22 @@ static mpt_status checkpoint_text(mpt_text *text, const char *path, mpt_error *e
   return MPT_OK;
 }
 
+/* Of a program its command counts, and not its source, which may be many files: what else results
+ * hang on it says itself (hello's versions). */
+static mpt_status program_text(const workload *w, char **out, mpt_error *error) {
+  mpt_text text = {0};
+  mpt_text_addf(&text, "command=%s\nmetric=%s:%s\nsteps=%lld\nloss_scale=%d,%.9g\n", w->command,
+                w->metric_name, w->metric_larger ? "max" : "min", (long long)w->steps,
+                (int)w->loss_scale.mode, (double)w->loss_scale.initial);
+  *out = text.data;
+  return text.failed ? mpt_fail_memory(error, "the training text", text.length) : MPT_OK;
+}
+
 mpt_status workload_training_text(const workload *w, char **out, mpt_error *error) {
   mpt_text text = {0};
   mpt_status status = MPT_OK;
+  if (w->command[0] != '\0')
+    return program_text(w, out, error);
   for (int i = 0; i < w->model.layer_count; i++)
     layer_text(&text, &w->model.layers[i], i > 0 ? &w->model.layers[i - 1] : NULL);
   mpt_fields_text(&text, "data ", data_fields, data_field_count, &w->data);

@@ -116,6 +116,10 @@ static mpt_status read_optional(const mpt_yaml_node *root, workload *w, mpt_erro
 
 static mpt_status read_workload(const mpt_yaml_node *root, workload *w, mpt_error *error) {
   MPT_RETURN_IF_FAILED(mpt_yaml_expect(root, MPT_YAML_MAP, "a workload", error));
+  if (mpt_yaml_get(root, "command") != NULL)
+    return mpt_yaml_fail(mpt_yaml_get(root, "command"), error,
+                         "this workload is trained by a program, which 'mptune tune' runs; "
+                         "everything else needs a model and data");
   MPT_RETURN_IF_FAILED(workload_schema_read(root, error));
   MPT_RETURN_IF_FAILED(mpt_fields_read(root, "a workload", workload_fields,
                                        MPT_FIELD_COUNT(workload_fields), w, error));
@@ -124,11 +128,12 @@ static mpt_status read_workload(const mpt_yaml_node *root, workload *w, mpt_erro
   MPT_RETURN_IF_FAILED(model_spec_read(mpt_yaml_get(root, "model"), &w->data, &w->model, error));
   MPT_RETURN_IF_FAILED(optimizer_read(mpt_yaml_get(root, "optimizer"), &w->optimizer, error));
   MPT_RETURN_IF_FAILED(budget_read(mpt_yaml_get(root, "budget"), w->metric, &w->budget, error));
+  snprintf(w->metric_name, sizeof w->metric_name, "%s", metric_words[w->metric]);
   MPT_RETURN_IF_FAILED(read_optional(root, w, error));
   return check_together(root, w, error);
 }
 
-static workload workload_default(void) {
+workload workload_default(void) {
   return (workload){
       .optimizer = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .accumulate = 1},
       .threads = 1,
@@ -138,6 +143,14 @@ static workload workload_default(void) {
       .reference_seeds = 3,
       .target = "nvidia-h200",
   };
+}
+
+bool workload_larger_is_better(const workload *w) {
+  return w->metric == METRIC_NAMED ? w->metric_larger : w->metric != METRIC_LOSS;
+}
+
+bool metric_moves_in_steps(int metric) {
+  return metric != METRIC_LOSS && metric != METRIC_NAMED;
 }
 
 mpt_status workload_load(const char *name, workload **out, mpt_error *error) {
@@ -165,5 +178,6 @@ void workload_free(workload *w) {
   model_free(&w->model);
   data_spec_free(&w->data);
   free(w->pins);
+  free(w->text);
   free(w);
 }

@@ -137,7 +137,8 @@ void data_spec_free(data_spec *data);   /* what it points to */
 typedef enum loss_kind { LOSS_CROSS_ENTROPY, LOSS_NLL, LOSS_BINARY, LOSS_MSE } loss_kind;
 typedef enum optimizer_kind { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW } optimizer_kind;
 typedef enum schedule_kind { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE } schedule_kind;
-typedef enum metric_kind { METRIC_LOSS, METRIC_ACCURACY, METRIC_F1 } metric_kind;
+/* METRIC_NAMED: a program's, by the name that it gives it. */
+typedef enum metric_kind { METRIC_LOSS, METRIC_ACCURACY, METRIC_F1, METRIC_NAMED } metric_kind;
 
 typedef struct optimizer_spec {
   optimizer_kind kind;
@@ -172,7 +173,11 @@ typedef struct priced_spec {
 } priced_spec;
 
 typedef struct workload {
-  char path[512];
+  char path[512]; /* "" of one that was given on the command line alone */
+  char *text;     /* which is this then; NULL */
+  /* The program that trains it (docs/contract.md), of which neither model nor data is known; "":
+   * the built-in trainer. */
+  char command[4096];
   char name[64];
   model_spec model;
   data_spec data;
@@ -182,6 +187,8 @@ typedef struct workload {
   int threads;
   char checkpoint[512]; /* to start from, or "" */
   metric_kind metric;
+  char metric_name[64]; /* "val_loss"; of the others their word */
+  bool metric_larger;   /* of METRIC_NAMED: a larger one is better */
   metric_over metric_over;
   budget_spec budget;
   pin_spec *pins;
@@ -200,6 +207,23 @@ typedef struct workload {
  * Relative paths of data are relative to the working directory. */
 mpt_status workload_load(const char *name, workload **out, mpt_error *error);
 void workload_free(workload *w);
+
+/* A workload that a program trains: of the file, of the command line, or of both, which then says
+ * more. A file that names no program does where the command line does; one of a model is refused.
+ */
+typedef struct workload_given {
+  const char *command, *metric, *budget; /* "val_loss" or "accuracy:max"; "0.5%", "0.005"; NULL */
+  int64_t steps;                         /* 0: not given */
+} workload_given;
+/* `name` may be NULL. */
+mpt_status workload_load_program(const char *name, const workload_given *given, workload **out,
+                                 mpt_error *error);
+/* Whether the file is of one, given its name: false where it cannot be read. */
+bool workload_is_program(const char *name);
+
+bool workload_larger_is_better(const workload *w);
+/* Of a mean over samples that are right or wrong. */
+bool metric_moves_in_steps(int metric);
 
 /* The model at the width, batch and sequence it is priced at: a copy of the preset rebuilt there,
  * or of the layers as they are. The caller frees the layers with model_free. */

@@ -43,11 +43,28 @@ static void try_graph(const workload *w, const model_spec *model, int64_t batch,
   graph_free(g);
 }
 
+/* A program's, of which only the command is known. */
+static void try_program(const char *path) {
+  const workload_given given = {.command = "true", .metric = "m", .budget = "1%", .steps = 2};
+  mpt_error error = {0};
+  workload *w = NULL;
+  char hex[65];
+  if (!fuzz_succeeded(workload_load_program(path, &given, &w, &error), &error)) {
+    FUZZ_REQUIRE(w == NULL);
+    return;
+  }
+  FUZZ_REQUIRE(w->steps == 2 && strcmp(w->metric_name, "m") == 0);
+  fuzz_must(workload_training_hash(w, hex, &error), &error);
+  workload_free(w);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   mpt_error error = {0};
   workload *w = NULL;
-  if (!fuzz_succeeded(workload_load(fuzz_file("workload.yaml", data, size), &w, &error), &error)) {
+  const char *path = fuzz_file("workload.yaml", data, size);
+  if (!fuzz_succeeded(workload_load(path, &w, &error), &error)) {
     FUZZ_REQUIRE(w == NULL);
+    try_program(path);
     return 0;
   }
   char *text = NULL, hex[65];
