@@ -2,6 +2,7 @@
 #ifndef CANDIDATE_H
 #define CANDIDATE_H
 
+#include "tuner/cost.h"
 #include "tuner/evidence.h"
 #include "tuner/label.h"
 #include "tuner/problem.h"

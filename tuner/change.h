@@ -4,7 +4,7 @@
 #ifndef CHANGE_H
 #define CHANGE_H
 
-#include "tuner/verify.h"
+#include <stdbool.h>
 
 #define CHANGE_SIZE 40
 

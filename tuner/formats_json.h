@@ -2,7 +2,7 @@
 #ifndef FORMATS_JSON_H
 #define FORMATS_JSON_H
 
-#include "mptune/mptune.h"
+#include "mptune/policy.h"
 #include "store/run_definition.h"
 #include <jansson.h>
 

@@ -14,7 +14,9 @@
 #ifndef FRONTIER_H
 #define FRONTIER_H
 
-#include "mptune/mptune.h"
+#include "mptune/status.h"
+#include <stdbool.h>
+#include <stdint.h>
 
 typedef struct frontier_layer {
   int choice_count;

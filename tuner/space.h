@@ -8,7 +8,8 @@
 #ifndef SPACE_H
 #define SPACE_H
 
-#include "tuner/cost.h"
+#include "profile/profile.h"
+#include "train/graph.h"
 #include "tuner/frontier.h"
 
 typedef struct space_unit {

@@ -1,6 +1,7 @@
 #include "tuner/space_problem.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "tuner/cost.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

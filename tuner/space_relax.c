@@ -1,5 +1,6 @@
 #include "tuner/space_relax.h"
 #include "base/error.h"
+#include "tuner/cost.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -8,6 +8,7 @@
 #ifndef SPACE_TERMS_H
 #define SPACE_TERMS_H
 
+#include "tuner/cost.h"
 #include "tuner/space.h"
 
 /* Aspects of a choice. */

@@ -3,7 +3,7 @@
 #ifndef VERIFY_H
 #define VERIFY_H
 
-#include "mptune/mptune.h"
+#include "mptune/policy.h"
 
 #define VERIFY_LOOKS         6
 #define VERIFY_DEFAULT_PAIRS 13

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "train/trainer.h"
 #include "tuner/evaluators/hopeless.h"
 #include "tuner/evaluators/observer.h"
 #include "tuner/evaluators/timed_steps.h"

@@ -2,7 +2,7 @@
 #ifndef BUILTIN_H
 #define BUILTIN_H
 
-#include "train/trainer.h"
+#include "train/graph.h"
 #include "tuner/evaluators/evaluator.h"
 
 typedef struct builtin_options {

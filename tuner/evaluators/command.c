@@ -1,7 +1,5 @@
 #include "tuner/evaluators/command.h"
 #include "base/error.h"
-#include "base/file.h"
-#include "base/json.h"
 #include "base/progress.h"
 #include "tuner/evaluators/command_record.h"
 #include "tuner/evaluators/command_start.h"

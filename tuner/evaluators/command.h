@@ -10,7 +10,7 @@
 #ifndef COMMAND_H
 #define COMMAND_H
 
-#include "contract/answer.h"
+#include "contract/event.h"
 #include "tuner/evaluators/evaluator.h"
 
 typedef struct command_options {

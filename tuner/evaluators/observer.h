@@ -3,7 +3,7 @@
 #ifndef OBSERVER_H
 #define OBSERVER_H
 
-#include "train/trainer.h"
+#include "train/graph.h"
 #include "tuner/evaluators/evaluator.h"
 #include "tuner/evaluators/score_probe.h"
 

@@ -12,6 +12,7 @@
  */
 #include "tuner/evaluators/score_probe.h"
 #include "base/error.h"
+#include "mptune/ops.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

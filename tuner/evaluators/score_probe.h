@@ -2,7 +2,7 @@
 #ifndef SCORE_PROBE_H
 #define SCORE_PROBE_H
 
-#include "mptune/ops.h"
+#include "mptune/tensor.h"
 #include "store/run_scores.h"
 #include "train/graph.h"
 

@@ -17,7 +17,7 @@
 #ifndef CHOICE_H
 #define CHOICE_H
 
-#include "mptune/mptune.h"
+#include <stdbool.h>
 
 typedef struct choice_candidate {
   double seconds; /* a step */

@@ -21,7 +21,8 @@
 #ifndef DAMAGE_H
 #define DAMAGE_H
 
-#include "mptune/mptune.h"
+#include "mptune/status.h"
+#include <stdbool.h>
 
 /* What rounding does wrong, each with a factor of its own between score and damage. */
 typedef enum damage_mechanism {

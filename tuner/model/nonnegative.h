@@ -13,8 +13,9 @@
 #ifndef NONNEGATIVE_H
 #define NONNEGATIVE_H
 
-#include "mptune/mptune.h"
+#include "mptune/status.h"
 #include <gsl/gsl_matrix.h>
+#include <stdbool.h>
 
 typedef struct nonnegative_problem {
   int unknowns, observations;

@@ -14,8 +14,6 @@
 #ifndef PAIR_NOISE_H
 #define PAIR_NOISE_H
 
-#include "mptune/mptune.h"
-
 /* The pairs of one policy. */
 typedef struct pair_group {
   int kind;       /* 0 to kinds - 1 */
