@@ -13,6 +13,7 @@
 #include "known_answers.h"
 #include "store/store.h"
 #include "train/trainer.h"
+#include "tuner/cost.h"
 #include "tuner/space.h"
 #include "tuner/tuner.h"
 #include <math.h>
