@@ -3,6 +3,7 @@
 #define REPORT_FIXTURE_H
 
 #include "report/report.h"
+#include "store/database.h"
 #include "store/run_trajectory.h"
 #include "store_fixture.h"
 #include <jansson.h>
@@ -50,7 +51,7 @@ static const char *const fixture_parts[] = {"norm1", "attn.qkv", "attn",    "att
 static inline void fixture_note(store *s, const char *name, json_t *json) {
   char *text = json_dumps(json, JSON_COMPACT);
   assert_non_null(text);
-  assert_int_equal(store_set(s, name, text, NULL), MPT_OK);
+  assert_int_equal(note_set(s, name, text, NULL), MPT_OK);
   free(text);
   json_decref(json);
 }
@@ -294,10 +295,10 @@ static inline void fixture_search(store *s) {
 }
 
 static inline void fixture_bare(store *s) {
-  store_set(s, "definition", "{\"budget\": {}, \"target\": null, \"versions\": {}}", NULL);
-  store_set(s, "layers", "[{\"name\": \"a\"}, {\"name\": \"b\", \"rows\": null}]", NULL);
-  store_set(s, "reference", "{}", NULL);
-  store_set(s, "sensitivity", "[]", NULL);
+  note_set(s, "definition", "{\"budget\": {}, \"target\": null, \"versions\": {}}", NULL);
+  note_set(s, "layers", "[{\"name\": \"a\"}, {\"name\": \"b\", \"rows\": null}]", NULL);
+  note_set(s, "reference", "{}", NULL);
+  note_set(s, "sensitivity", "[]", NULL);
   for (int i = 1; i <= 2; i++) /* of which nothing is known */
     store_put_step(s,
                    &(store_step){.evaluation = i,
@@ -307,8 +308,8 @@ static inline void fixture_bare(store *s) {
                                  .measured_increase = NAN,
                                  .measured_change = NAN},
                    NULL);
-  store_set(s, "winner", "{\"assignment\": {}, \"rows\": [{}], \"reasons\": null, \"ratio\": null}",
-            NULL);
+  note_set(s, "winner", "{\"assignment\": {}, \"rows\": [{}], \"reasons\": null, \"ratio\": null}",
+           NULL);
 }
 
 static inline void fixture_fill(const char *directory, fixture_case c) {

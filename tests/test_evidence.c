@@ -1,5 +1,6 @@
 /* What a run's records say of a policy: pairs of like with like, and nothing else. */
 #include "near.h"
+#include "store/database.h"
 #include "store_fixture.h"
 #include "tuner/evidence.h"
 #include <jansson.h>
@@ -78,8 +79,8 @@ static void define(const char *metric, const char *budget, const char *over) {
            "\"budget\": %s, \"alpha\": 0.05, \"pairs\": 13, \"condition\": \"%s\"}",
            metric, strcmp(metric, "loss") == 0 ? "false" : "true", over, budget,
            conditions[0].hash);
-  assert_int_equal(store_set(run, "definition", text, NULL), MPT_OK);
-  assert_int_equal(store_set(run, "reference", "{\"policy\": \"" REFERENCE "\"}", NULL), MPT_OK);
+  assert_int_equal(note_set(run, "definition", text, NULL), MPT_OK);
+  assert_int_equal(note_set(run, "reference", "{\"policy\": \"" REFERENCE "\"}", NULL), MPT_OK);
   for (size_t i = 0; i < sizeof conditions / sizeof conditions[0]; i++)
     assert_int_equal(store_put_condition(run, &conditions[i], NULL), MPT_OK);
 }
@@ -143,10 +144,10 @@ static void another_condition_makes_no_pair(void **state) {
 static void an_unknown_condition_makes_no_pair(void **state) {
   (void)state;
   define("loss", RELATIVE, "held_out");
-  assert_int_equal(
-      store_set(run, "definition",
-                "{\"metric\": \"loss\", \"budget\": " RELATIVE ", \"condition\": \"\"}", NULL),
-      MPT_OK);
+  assert_int_equal(note_set(run, "definition",
+                            "{\"metric\": \"loss\", \"budget\": " RELATIVE ", \"condition\": \"\"}",
+                            NULL),
+                   MPT_OK);
   for (uint64_t seed = 1; seed <= 3; seed++) {
     put(REFERENCE, seed, (store_evaluation){.metric = 1}, "");
     put(CANDIDATE, seed, (store_evaluation){.metric = 9}, "");

@@ -1,4 +1,5 @@
 /* A whole search without a training: an evaluator replays the records of an earlier one. */
+#include "store/database.h"
 #include "store/run_trajectory.h"
 #include "tiny_search.h"
 #include "train/trainer.h"
@@ -31,7 +32,7 @@ static char *decisions(const char *run) {
   assert_int_equal(store_open(run, STORE_READ, &s, &error), MPT_OK);
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     char *text = NULL;
-    assert_int_equal(store_get(s, names[i], &text, &error), MPT_OK);
+    assert_int_equal(note_get(s, names[i], &text, &error), MPT_OK);
     mpt_text_addf(&all, "%s\n%s\n", names[i], text == NULL ? "none" : text);
     free(text);
   }

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "store/database.h"
 #include "store/run_trajectory.h"
 #include "tiny_search.h"
 #include "tuner/ledger.h"
@@ -33,7 +34,7 @@ static char *note(const char *run, const char *name) {
   store *s = NULL;
   char *text = NULL;
   if (store_open(run, STORE_READ, &s, &error) != MPT_OK ||
-      store_get(s, name, &text, &error) != MPT_OK)
+      note_get(s, name, &text, &error) != MPT_OK)
     fail_msg("%s", error.message);
   store_close(s);
   assert_non_null(text);
@@ -413,12 +414,12 @@ static void redefine(const char *run, const char *member, json_t *value) {
   store *s = NULL;
   char *text = NULL;
   assert_int_equal(store_open(run, STORE_WRITE, &s, NULL), MPT_OK);
-  assert_int_equal(store_get(s, "definition", &text, NULL), MPT_OK);
+  assert_int_equal(note_get(s, "definition", &text, NULL), MPT_OK);
   json_t *json = json_loads(text, 0, NULL);
   free(text);
   assert_int_equal(json_object_set_new(json, member, value), 0);
   text = json_dumps(json, 0);
-  assert_int_equal(store_set(s, "definition", text, NULL), MPT_OK);
+  assert_int_equal(note_set(s, "definition", text, NULL), MPT_OK);
   free(text);
   json_decref(json);
   store_close(s);

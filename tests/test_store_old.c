@@ -1,6 +1,7 @@
 /* Stores of schemas 1 and 2, made by the mptune that had them, opened by this one. */
 #include "base/file.h"
 #include "base/sha256.h"
+#include "store/database.h"
 #include "store/run_trajectory.h"
 #include "store_fixture.h"
 #include <jansson.h>
@@ -39,7 +40,7 @@ static void digest(const char *directory, char hex[65]) {
 
 static json_t *note(store *s, const char *name) {
   char *text = NULL;
-  assert_int_equal(store_get(s, name, &text, NULL), MPT_OK);
+  assert_int_equal(note_get(s, name, &text, NULL), MPT_OK);
   json_t *json = text == NULL ? NULL : json_loads(text, 0, NULL);
   free(text);
   return json;
@@ -116,7 +117,7 @@ static void check_trajectory(store *s, const char *schema) {
   assert_true(first ? isnan(last->measured_change) : last->measured_change == 0.1374777387206324);
   assert_string_equal(last->verdict_text, first ? "too close to tell" : "meets the budget");
   store_trajectory_clear(&all);
-  assert_int_equal(store_get(s, "trajectory", &note, NULL), MPT_OK);
+  assert_int_equal(note_get(s, "trajectory", &note, NULL), MPT_OK);
   assert_null(note);
 }
 

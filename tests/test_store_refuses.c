@@ -38,7 +38,7 @@ static void fill(const char *directory, int texts) {
   for (int i = 0; i < texts; i++) {
     char name[32];
     snprintf(name, sizeof name, "text %d", i);
-    assert_int_equal(store_set(s, name, text, NULL), MPT_OK);
+    assert_int_equal(note_set(s, name, text, NULL), MPT_OK);
   }
   free(text);
   store_close(s);
@@ -168,20 +168,20 @@ static void with_full_disk(const char *directory) {
   text[400000] = '\0';
   signal(SIGXFSZ, SIG_IGN);
   CHECK(store_open(directory, STORE_WRITE, &s, &error) == MPT_OK);
-  CHECK(store_set(s, "before", "1", &error) == MPT_OK);
+  CHECK(note_set(s, "before", "1", &error) == MPT_OK);
   struct rlimit limit;
   getrlimit(RLIMIT_FSIZE, &limit);
   limit.rlim_cur = 200000;
   setrlimit(RLIMIT_FSIZE, &limit);
-  CHECK(store_set(s, "large", text, &error) == MPT_ERROR_IO);
+  CHECK(note_set(s, "large", text, &error) == MPT_ERROR_IO);
   CHECK(strstr(error.message, "make room, then the same command continues") != NULL);
   CHECK(store_begin(s, &error) == MPT_OK);
-  CHECK(store_set(s, "small", "2", &error) == MPT_OK);
-  mpt_status large = store_set(s, "large", text, &error); /* may wait for the commit */
+  CHECK(note_set(s, "small", "2", &error) == MPT_OK);
+  mpt_status large = note_set(s, "large", text, &error); /* may wait for the commit */
   CHECK(store_end(s, &error) != MPT_OK || large != MPT_OK);
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_FSIZE, &limit);
-  CHECK(store_set(s, "after", "3", &error) == MPT_OK); /* room was made */
+  CHECK(note_set(s, "after", "3", &error) == MPT_OK); /* room was made */
   free(text);
   store_close(s);
 }
@@ -194,7 +194,7 @@ static void a_full_disk(void **state) {
   } expected[] = {{"before", "1"}, {"large", NULL}, {"small", NULL}, {"after", "3"}};
   for (int i = 0; i < 4; i++) {
     char *text = NULL;
-    assert_int_equal(store_get(s, expected[i].name, &text, NULL), MPT_OK);
+    assert_int_equal(note_get(s, expected[i].name, &text, NULL), MPT_OK);
     if (expected[i].value == NULL)
       assert_null(text);
     else
@@ -214,10 +214,10 @@ static void a_store_that_cannot_grow(void **state) {
   char *text = malloc(20001), *back = NULL;
   memset(text, 'x', 20000);
   text[20000] = '\0';
-  assert_int_equal(store_set(s, "more", text, &error), MPT_ERROR_IO);
+  assert_int_equal(note_set(s, "more", text, &error), MPT_ERROR_IO);
   fixture_contains(&error, "the disk is full");
   free(text);
-  assert_int_equal(store_get(s, "text 0", &back, NULL), MPT_OK);
+  assert_int_equal(note_get(s, "text 0", &back, NULL), MPT_OK);
   assert_int_equal(strlen(back), 20000);
   free(back);
   store_close(s);
@@ -233,7 +233,7 @@ static void as_somebody_else(const char *directory) {
   CHECK(strstr(error.message, "Permission denied") != NULL);
   CHECK(store_open(directory, STORE_READ, &s, &error) == MPT_OK); /* reports can be made */
   char *text = NULL;
-  CHECK(store_get(s, "text 0", &text, &error) == MPT_OK && text != NULL);
+  CHECK(note_get(s, "text 0", &text, &error) == MPT_OK && text != NULL);
   free(text);
   store_close(s);
 }

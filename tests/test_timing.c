@@ -1,10 +1,10 @@
 /* A search whose step times are measured. Formats are emulated here, so the times mean nothing:
  * what is tested is that they are measured, kept, used, and said. */
+#include "base/text.h"
 #include "report/report.h"
 #include "tiny_search.h"
 #include "tuner/recipes.h"
 #include "tuner/search.h"
-#include <jansson.h>
 
 #define DEVICE "emulated on this processor"
 static tuner_options measured_in(const char *directory, char run[600]) {
@@ -24,14 +24,17 @@ static char *times_of(store *s, const char *policy, int *in_turn) {
   assert_int_equal(store_find_time(s, policy, DEVICE, &found, &time, NULL), MPT_OK);
   if (!found)
     return NULL;
+  mpt_text all = {0};
   assert_true(time.measured && time.seconds > 0);
-  json_t *parts = json_loads(time.parts, 0, NULL), *run;
-  size_t i;
-  json_array_foreach(json_object_get(parts, "runs"), i, run) {
-    *in_turn += json_is_true(json_object_get(run, "in_turn"));
+  for (int i = 0; i < time.parts.run_count; i++) {
+    const store_run *r = &time.parts.runs[i];
+    *in_turn += r->in_turn;
+    mpt_text_addf(&all, "%s %.17g %.17g %lld %d\n", r->run, r->seconds, r->deviation,
+                  (long long)r->steps, r->in_turn);
   }
-  json_decref(parts);
-  return time.parts;
+  assert_true(all.length > 0 && !all.failed);
+  store_time_clear(&time);
+  return all.data;
 }
 
 typedef struct seen_times {

@@ -8,7 +8,6 @@
  */
 #include "base/error.h"
 #include "base/progress.h"
-#include "store/notes.h"
 #include "store/run_trajectory.h"
 #include "tuner/recipes.h"
 #include "tuner/results.h"
@@ -56,15 +55,11 @@ static mpt_status veto_blamed(search *s, const candidate *c, mpt_error *error) {
   mpt_status status = store_all_evaluations(s->ledger.store, &all, &count, error);
   for (int i = 0; i < count; i++) {
     const bool mine = strcmp(all[i].policy, c->hash) == 0 && all[i].diverged;
-    json_t *counters = NULL;
-    if (mine && status == MPT_OK)
-      status = store_read_counters(s->ledger.store, &all[i], &counters, error);
-    size_t j;
-    json_t *row;
-    json_array_foreach(counters, j, row) {
-      if (!json_is_true(json_object_get(row, "blamed")))
+    const store_counters *counters = &all[i].counters;
+    for (int j = 0; mine && status == MPT_OK && j < counters->count; j++) {
+      if (!counters->rows[j].blamed)
         continue;
-      const char *name = json_string_value(json_object_get(row, "layer"));
+      const char *name = counters->rows[j].layer;
       for (int u = 0; u < s->problem.space->unit_count; u++) {
         const space_unit *unit = &s->problem.space->units[u];
         if (strcmp(s->problem.graph->layers[unit->layer].info.name, name) != 0)
@@ -79,7 +74,6 @@ static mpt_status veto_blamed(search *s, const candidate *c, mpt_error *error) {
         }
       }
     }
-    json_decref(counters);
     store_evaluation_clear(&all[i]);
   }
   free(all);

@@ -1,8 +1,8 @@
 /* What a policy's step is predicted to take, and its row in the store. */
 #include "base/error.h"
-#include "base/json.h"
 #include "tuner/label.h"
 #include "tuner/ledger.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,17 +34,16 @@ static mpt_status note_price(ledger *l, const problem *p, candidate *c, char *te
   snprintf(policy.label, sizeof policy.label, "%s", c->label);
   MPT_RETURN_IF_FAILED(l->owner ? store_put_policy(l->store, &policy, error)
                                 : store_add_policy(l->store, &policy, error));
-  json_t *json =
-      mpt_json_pack("{s:f,s:f,s:f,s:f}", "gemms", c->cost.gemms, "copies", c->cost.copies, "passes",
-                    c->cost.passes, "extrapolated", c->cost.extrapolated);
-  char *parts = NULL;
-  MPT_RETURN_IF_FAILED(mpt_json_dump(json, 0, "a price", &parts, error));
-  store_time time = {.measured = false, .seconds = seconds, .parts = parts};
+  store_time time = {.measured = false,
+                     .seconds = seconds,
+                     .parts = {.noise = NAN,
+                               .gemms = c->cost.gemms,
+                               .copies = c->cost.copies,
+                               .passes = c->cost.passes,
+                               .extrapolated = c->cost.extrapolated}};
   memcpy(time.policy, c->hash, sizeof time.policy);
   snprintf(time.device, sizeof time.device, "%s", p->profile_identity);
-  mpt_status status = store_put_time(l->store, &time, error);
-  free(parts);
-  return status;
+  return store_put_time(l->store, &time, error);
 }
 
 mpt_status candidate_price(ledger *l, const problem *p, const profile *prices, candidate *c,

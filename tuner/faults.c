@@ -1,7 +1,7 @@
 /* Devices that fail, or are too small: what that says of the policy that was trained. */
 #include "base/error.h"
 #include "base/progress.h"
-#include "store/notes.h"
+#include "store/run_faults.h"
 #include "tuner/search.h"
 #include <math.h>
 #include <stdio.h>
@@ -32,14 +32,10 @@ mpt_status fault_memory(search *s, const candidate *c, store_evaluation *evaluat
  * not meet the same error for ever. It is tried once more, since the device may be to blame. */
 mpt_status fault_note(search *s, const candidate *c, const evaluation_request *r,
                       const mpt_error *why, mpt_error *error) {
-  char name[80];
-  json_t *before = NULL;
-  snprintf(name, sizeof name, "fault %s", r->key);
-  MPT_RETURN_IF_FAILED(store_read_note(s->ledger.store, name, &before, error));
-  const bool again = before != NULL;
-  json_decref(before);
+  bool again = false;
+  MPT_RETURN_IF_FAILED(store_has_fault(s->ledger.store, r->key, &again, error));
   if (!again)
-    return store_set(s->ledger.store, name, "1", error);
+    return store_put_fault(s->ledger.store, r->key, error);
   char failure[820];
   snprintf(failure, sizeof failure, "the device failed twice: %s", why->message);
   store_evaluation e = {.seed = r->seed,

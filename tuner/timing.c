@@ -4,7 +4,7 @@
  */
 #include "base/error.h"
 #include "base/progress.h"
-#include "store/notes.h"
+#include "store/run_faults.h"
 #include "tuner/search.h"
 #include <math.h>
 #include <stdio.h>
@@ -130,18 +130,17 @@ static mpt_status time_as(search *s, candidate *c, const char *name, bool in_tur
   if (found)
     return MPT_OK;
   char fault[80];
-  json_t *before = NULL;
-  snprintf(fault, sizeof fault, "fault timed %s", c->hash);
-  MPT_RETURN_IF_FAILED(store_read_note(s->ledger.store, fault, &before, error));
-  if (before != NULL) { /* not again: a search that continues would end here each time */
+  bool failed = false;
+  snprintf(fault, sizeof fault, "timed %s", c->hash);
+  MPT_RETURN_IF_FAILED(store_has_fault(s->ledger.store, fault, &failed, error));
+  if (failed) { /* not again: a search that continues would end here each time */
     snprintf(c->untimed, sizeof c->untimed, "the device failed when it was timed");
-    json_decref(before);
     return MPT_OK;
   }
   timing_run run;
   const mpt_status status = time_steps(s, c, name, &run, error);
   if (status == MPT_ERROR_DEVICE)
-    MPT_RETURN_IF_FAILED(store_set(s->ledger.store, fault, "1", NULL));
+    MPT_RETURN_IF_FAILED(store_put_fault(s->ledger.store, fault, NULL));
   MPT_RETURN_IF_FAILED(status);
   run.in_turn = in_turn;
   return note_run(s, c, name, &run, error);

@@ -112,7 +112,7 @@ static mpt_status find_seconds(store *s, const char *device, point *p, mpt_error
   MPT_RETURN_IF_FAILED(store_find_time(s, p->policy->hash, device, &p->measured, &time, error));
   if (p->measured)
     p->seconds = time.seconds;
-  free(time.parts);
+  store_time_clear(&time);
   return MPT_OK;
 }
 

@@ -247,7 +247,7 @@ static mpt_status load_times(store *s, report_data *d, mpt_error *error) {
     if (device != NULL && device[0] != '\0')
       MPT_RETURN_IF_FAILED(store_find_time(s, d->policies[i].hash, device, &found, &time, error));
     d->measured[i] = found && time.measured ? time.seconds : NAN;
-    free(time.parts);
+    store_time_clear(&time);
   }
   return MPT_OK;
 }

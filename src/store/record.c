@@ -226,19 +226,21 @@ static void begin(const record *r, char *out) {
   set_none(r->whole.type, out + r->whole.offset, length_of(&r->whole, out));
 }
 
-mpt_status record_parse(const store *s, const record *r, const char *what, const char *text,
-                        void *out, mpt_error *error) {
+mpt_status record_read(const record *r, const char *what, const char *text, void *out,
+                       char why[RECORD_WHY]) {
   json_t *json = NULL;
-  mpt_error why = {0};
+  mpt_error error = {0};
   char *at = out;
   begin(r, out);
   if (text == NULL)
     return MPT_OK;
-  const mpt_status status = mpt_json_parse(text, strlen(text), what, &json, &why);
+  const mpt_status status = mpt_json_parse(text, strlen(text), what, &json, &error);
   if (status == MPT_ERROR_MEMORY)
-    return mpt_fail_memory(error, what, strlen(text));
-  if (status != MPT_OK)
-    return store_damaged(s, error, "%.200s", why.message);
+    return status;
+  if (status != MPT_OK) {
+    snprintf(why, RECORD_WHY, "%.200s", error.message);
+    return MPT_ERROR_DAMAGED;
+  }
   reader read = {.memory = out};
   read_value(&read, r->whole.type, json, "", at + r->whole.offset, length_of(&r->whole, at));
   json_decref(json);
@@ -247,8 +249,9 @@ mpt_status record_parse(const store *s, const record *r, const char *what, const
   record_clear(out, r->size);
   begin(r, out);
   if (read.no_memory)
-    return mpt_fail_memory(error, what, strlen(text));
-  return store_damaged(s, error, "in %.100s %s is not %s", what, read.place, read.wrong);
+    return MPT_ERROR_MEMORY;
+  snprintf(why, RECORD_WHY, "in %.100s %s is not %s", what, read.place, read.wrong);
+  return MPT_ERROR_DAMAGED;
 }
 
 void record_clear(void *out, size_t size) {
@@ -275,7 +278,8 @@ static bool is_none(const record_type *t, const void *in) {
   case RECORD_WORD:
     return *(const int *)in < 0;
   case RECORD_FLAG:
-    return t->flag_words[1] != NULL && t->flag_words[*(const bool *)in] == NULL;
+    return t->flag_words[1] != NULL ? t->flag_words[*(const bool *)in] == NULL
+                                    : *(const bool *)in == t->otherwise;
   case RECORD_OBJECT:
     return is_empty(t, in);
   }
@@ -299,10 +303,11 @@ static json_t *object_json(const record_type *t, const char *in) {
   for (int i = 0; i < t->member_count; i++) {
     const record_member *m = &t->members[i];
     const bool none = is_none(m->type, in + m->offset);
-    assert(!none || m->need != RECORD_REQUIRED);
-    if (!none || m->need == RECORD_NULL)
-      mpt_json_set(&object, m->name,
-                   none && m->type->kind != RECORD_OBJECT ? json_null() : member_json(m, in));
+    const bool null =
+        none && m->type->kind != RECORD_OBJECT && m->type->kind != RECORD_FLAG; /* have a value */
+    assert(!null || m->need != RECORD_REQUIRED);
+    if (!none || m->need != RECORD_LEFT_OUT)
+      mpt_json_set(&object, m->name, null ? json_null() : member_json(m, in));
   }
   return object;
 }
@@ -377,8 +382,22 @@ mpt_status record_get(store *s, const record *r, const char *name, void *out, bo
   char *text = NULL, what[120];
   snprintf(what, sizeof what, "the note '%.90s'", name);
   MPT_RETURN_IF_FAILED(note_get(s, name, &text, error));
-  const mpt_status status = record_parse(s, r, what, text, out, error);
+  char why[RECORD_WHY];
+  const mpt_status status = record_read(r, what, text, out, why);
   *found = status == MPT_OK && text != NULL;
   free(text);
-  return status;
+  if (status == MPT_ERROR_MEMORY)
+    return mpt_fail_memory(error, what, 0);
+  return status == MPT_OK ? MPT_OK : store_damaged(s, error, "%s", why);
+}
+
+/* ---- columns ---- */
+
+void column_record(query *q, const record *r, const char *what, void *out) {
+  char *text = column_text(q), why[RECORD_WHY];
+  const mpt_status status = record_read(r, what, text, out, why);
+  free(text);
+  q->out_of_memory = q->out_of_memory || status == MPT_ERROR_MEMORY;
+  if (status == MPT_ERROR_DAMAGED)
+    query_damaged(q, "%s", why);
 }

@@ -9,7 +9,7 @@
 #define RECORD_H
 
 #include "base/arena.h"
-#include "store/store.h"
+#include "store/database.h"
 #include <jansson.h>
 #include <stddef.h>
 
@@ -90,13 +90,14 @@ typedef struct record {
 
 /* What several tables need. */
 extern const record_type record_text, record_number, record_positive, record_share, record_count,
-    record_moment, record_flag, record_layer, record_formats, record_precision, record_counts,
-    record_numbers;
+    record_some, record_seconds, record_moment, record_flag, record_operand, record_layer,
+    record_formats, record_precision, record_counts, record_numbers;
 
-/* From a text in the store; NULL gives a record of which all is none. `what` names it where it is
- * damaged. *out needs no clearing on failure. */
-mpt_status record_parse(const store *s, const record *r, const char *what, const char *text,
-                        void *out, mpt_error *error);
+/* From a text in the store; NULL gives a record of which all is none, as a failure does.
+ * MPT_ERROR_DAMAGED: `why` says where, of `what`. */
+#define RECORD_WHY 400
+mpt_status record_read(const record *r, const char *what, const char *text, void *out,
+                       char why[RECORD_WHY]);
 json_t *record_json(const record *r, const void *in); /* NULL: no memory */
 mpt_status record_print(const record *r, const void *in, char **text, mpt_error *error);
 void record_clear(void *out, size_t size);
@@ -107,5 +108,8 @@ mpt_status record_put(store *s, const record *r, const char *name, const void *i
                       mpt_error *error);
 mpt_status record_get(store *s, const record *r, const char *name, void *out, bool *found,
                       mpt_error *error);
+
+/* ---- records in a column of a row; NULL: none. Damage is the query's. ---- */
+void column_record(query *q, const record *r, const char *what, void *out);
 
 #endif

@@ -20,6 +20,14 @@ static const char *precision_word(int value) {
   return mpt_precision_name((mpt_precision)value);
 }
 
+static const char *operand_word(int value) {
+  return mpt_operand_name((mpt_operand)value);
+}
+
+const record_type record_operand = {.kind = RECORD_WORD,
+                                    .word = operand_word,
+                                    .word_count = MPT_OPERAND_COUNT,
+                                    .what = "an operand"};
 const record_type record_text = {.kind = RECORD_TEXT, .what = "a text"};
 const record_type record_layer = {.kind = RECORD_TEXT, .known = is_layer, .what = "a layer's name"};
 const record_type record_formats = {
@@ -37,6 +45,10 @@ const record_type record_share = {
     .kind = RECORD_NUMBER, .low = 0, .high = 1, .what = "a share from 0 to 1"};
 const record_type record_count = {
     .kind = RECORD_WHOLE, .low = 0, .high = MOST_WHOLE, .what = "a count"};
+const record_type record_some = {
+    .kind = RECORD_WHOLE, .low = 1, .high = MOST_WHOLE, .what = "a count of at least 1"};
+const record_type record_seconds = {
+    .kind = RECORD_NUMBER, .low = 1e-300, .high = 1e300, .what = "a time above 0"};
 const record_type record_moment = {
     .kind = RECORD_WHOLE, .low = 0, .high = LAST_TIME, .what = "a time"};
 const record_type record_counts = RECORD_LIST_OF(int64_t, record_count);

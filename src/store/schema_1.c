@@ -101,7 +101,7 @@ static mpt_status find_conditions(store *s, const json_t *definition, mpt_error 
 static mpt_status set_note(store *s, const char *name, json_t *json, mpt_error *error) {
   char *text = NULL;
   MPT_RETURN_IF_FAILED(mpt_json_dump(json, 0, name, &text, error));
-  const mpt_status status = store_set(s, name, text, error);
+  const mpt_status status = note_set(s, name, text, error);
   free(text);
   return status;
 }
@@ -110,7 +110,7 @@ static mpt_status set_note(store *s, const char *name, json_t *json, mpt_error *
 static mpt_status get_note(store *s, const char *name, json_t **json, mpt_error *error) {
   char *text = NULL;
   *json = NULL;
-  MPT_RETURN_IF_FAILED(store_get(s, name, &text, error));
+  MPT_RETURN_IF_FAILED(note_get(s, name, &text, error));
   const mpt_status status =
       text == NULL ? MPT_OK : mpt_json_parse(text, strlen(text), name, json, error);
   free(text);

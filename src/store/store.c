@@ -5,7 +5,6 @@
 #include "base/sha256.h"
 #include "base/text.h"
 #include "store/database.h"
-#include "store/notes.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -238,14 +237,6 @@ mpt_status note_get(store *s, const char *name, char **text, mpt_error *error) {
   MPT_RETURN_IF_FAILED(query_end(&q, error)); /* with a text nothing can fail any more */
   *text = there;
   return MPT_OK;
-}
-
-mpt_status store_set(store *s, const char *name, const char *json, mpt_error *error) {
-  return note_set(s, name, json, error);
-}
-
-mpt_status store_get(store *s, const char *name, char **json, mpt_error *error) {
-  return note_get(s, name, json, error);
 }
 
 void store_hash(const char *text, size_t length, char hex[65]) {

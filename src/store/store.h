@@ -7,6 +7,7 @@
 #ifndef STORE_H
 #define STORE_H
 
+#include "base/arena.h"
 #include "mptune/mptune.h"
 
 typedef struct store store;
@@ -24,11 +25,6 @@ typedef enum store_access { STORE_WRITE, STORE_READ } store_access;
  * brought up to this one: in the file by a writer, in memory by a reader. */
 mpt_status store_open(const char *directory, store_access access, store **out, mpt_error *error);
 void store_close(store *s); /* NULL is allowed */
-
-/* Named JSON texts: "definition", "layers", "sensitivity", "search", "winner", ... */
-mpt_status store_set(store *s, const char *name, const char *json, mpt_error *error);
-/* *json is NULL when there is none. */
-mpt_status store_get(store *s, const char *name, char **json, mpt_error *error);
 
 /* The policies that were evaluated, by the hash of their canonical text: one line for each layer,
  * "name formats" (mpt_layer_policy_text), and a line "loss_scale MODE INITIAL" where that is not
@@ -64,6 +60,19 @@ mpt_status store_put_condition(store *s, const store_condition *condition, mpt_e
 mpt_status store_all_conditions(store *s, store_condition **conditions, int *count,
                                 mpt_error *error);
 
+/* What saturated and vanished in an operand of a layer over all its casts. */
+typedef struct store_counter {
+  const char *layer;
+  mpt_operand operand;
+  int64_t cast, saturated, vanished;
+  bool blamed; /* the training diverged, and here a value was not finite first */
+} store_counter;
+typedef struct store_counters {
+  mpt_arena memory; /* what was read, or made */
+  const store_counter *rows;
+  int count;
+} store_counters;
+
 /* One training run. The key is SHA-256 over policy, condition, seed and loss scale: the same key is
  * never trained twice. */
 typedef struct store_evaluation {
@@ -83,8 +92,8 @@ typedef struct store_evaluation {
   char *failure;  /* why it diverged, or NULL */
   double *losses; /* [loss_count] */
   int64_t loss_count;
-  char *counters; /* JSON: per layer and operand what saturated and vanished, or NULL */
-  int64_t time;   /* Unix, when it ended */
+  store_counters counters;
+  int64_t time; /* Unix, when it ended */
   /* Of a metric that moves in steps, what each held-out sample contributed to it: accuracy's are 0
    * or 1, bit i % 8 of right[i / 8]; f1's are numbers whose mean it is. */
   int64_t judged; /* samples; 0: another metric, or not kept */
@@ -121,14 +130,30 @@ mpt_status store_put_process(store *s, int64_t id, double seconds, mpt_error *er
 /* Of all but the process `except`. */
 mpt_status store_process_seconds(store *s, int64_t except, double *seconds, mpt_error *error);
 
+/* The runs that a measured step time is made of (timing_runs.h). */
+typedef struct store_run {
+  const char *run; /* its name */
+  double seconds, deviation;
+  int64_t steps;
+  bool in_turn;
+} store_run;
+/* What a step time is made of; NaN where it is not known. */
+typedef struct store_parts {
+  mpt_arena memory;      /* what was read */
+  const store_run *runs; /* [run_count]: measured */
+  int run_count;
+  double noise;                               /* relative standard error over the runs */
+  double gemms, copies, passes, extrapolated; /* predicted: seconds; a share of them */
+} store_parts;
 /* Step times of a policy on a device, apart from metrics: measured or predicted. */
 typedef struct store_time {
   char policy[65];
   char device[256]; /* device, driver and library versions, or the profile's identity */
   bool measured;
   double seconds;
-  char *parts; /* JSON: GEMMs, copies, passes in seconds; extrapolated share */
+  store_parts parts;
 } store_time;
+void store_time_clear(store_time *time);
 mpt_status store_put_time(store *s, const store_time *time, mpt_error *error);
 mpt_status store_find_time(store *s, const char *policy, const char *device, bool *found,
                            store_time *time, mpt_error *error);

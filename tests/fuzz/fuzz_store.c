@@ -5,7 +5,7 @@
  * The bytes of the file itself are SQLite's to check (test_store_refuses has damaged ones). */
 #include "fuzz.h"
 #include "report/report.h"
-#include "store/store.h"
+#include "store/database.h"
 #include "tuner/tuner.h"
 #include <sqlite3.h>
 #include <string.h>
@@ -115,7 +115,7 @@ static void read_rows(void) {
       if (fuzz_succeeded(store_find_time(s, evaluations[i].policy, "", &found, &time, &error),
                          &error) &&
           found)
-        free(time.parts);
+        store_time_clear(&time);
       store_evaluation_clear(&evaluations[i]);
     }
     free(evaluations);
@@ -130,7 +130,7 @@ static void read_rows(void) {
       FUZZ_REQUIRE(statistics[i].operand >= 0 && statistics[i].operand < MPT_OPERAND_COUNT);
     free(statistics);
   }
-  if (fuzz_succeeded(store_get(s, "winner", &note, &error), &error))
+  if (fuzz_succeeded(note_get(s, "winner", &note, &error), &error))
     free(note);
   store_close(s);
 }

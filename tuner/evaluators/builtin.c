@@ -1,7 +1,6 @@
 #include "tuner/evaluators/builtin.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/json.h"
 #include "train/trainer.h"
 #include "tuner/evaluators/hopeless.h"
 #include "tuner/evaluators/observer.h"
@@ -85,19 +84,22 @@ static const char *layer_name(const builtin *b, int layer) {
   return b->options.graph->layers[layer].info.name;
 }
 
-static mpt_status counters_json(const builtin *b, const train_result *result, char **text,
-                                mpt_error *error) {
-  json_t *all = json_array();
+static mpt_status count_casts(const builtin *b, const train_result *result,
+                              store_counters *counters, mpt_error *error) {
+  const size_t most = (size_t)result->layer_count * MPT_OPERAND_COUNT + 1;
+  store_counter *rows = mpt_arena_take(&counters->memory, most * sizeof *rows);
+  if (rows == NULL)
+    return mpt_fail_memory(error, "counters", most * sizeof *rows);
+  counters->rows = rows;
   for (int i = 0; i < result->layer_count; i++) {
     for (int o = 0; o < MPT_OPERAND_COUNT; o++) {
       const mpt_layer_counters *c = &result->counters[i];
-      if (c->cast[o] == 0)
-        continue;
-      mpt_json_append(&all, mpt_json_pack("{s:s,s:s,s:I,s:I,s:I}", "layer", layer_name(b, i),
-                                          "operand", mpt_operand_name((mpt_operand)o), "cast",
-                                          (json_int_t)c->cast[o], "saturated",
-                                          (json_int_t)c->saturated[o], "vanished",
-                                          (json_int_t)c->vanished[o]));
+      if (c->cast[o] != 0)
+        rows[counters->count++] = (store_counter){.layer = layer_name(b, i),
+                                                  .operand = (mpt_operand)o,
+                                                  .cast = (int64_t)c->cast[o],
+                                                  .saturated = (int64_t)c->saturated[o],
+                                                  .vanished = (int64_t)c->vanished[o]};
     }
   }
   /* Where a value was not finite first. */
@@ -105,10 +107,9 @@ static mpt_status counters_json(const builtin *b, const train_result *result, ch
   const bool known = result->diverged && r->nonfinite_step >= 0 && r->nonfinite_layer >= 0;
   const int blamed = known ? b->blamed[r->nonfinite_layer] : -1;
   if (blamed >= 0)
-    mpt_json_append(&all, mpt_json_pack("{s:s,s:s,s:i,s:i,s:i,s:b}", "layer", layer_name(b, blamed),
-                                        "operand", mpt_operand_name(r->nonfinite_operand), "cast",
-                                        0, "saturated", 0, "vanished", 0, "blamed", 1));
-  return mpt_json_dump(all, JSON_COMPACT, "counters", text, error);
+    rows[counters->count++] = (store_counter){
+        .layer = layer_name(b, blamed), .operand = r->nonfinite_operand, .blamed = true};
+  return MPT_OK;
 }
 
 static mpt_status fill_evaluation(const builtin *b, train_result *result, store_evaluation *e,
@@ -144,7 +145,7 @@ static mpt_status fill_evaluation(const builtin *b, train_result *result, store_
   result->losses = NULL;
   result->right = NULL;
   result->contributions = NULL;
-  return counters_json(b, result, &e->counters, error);
+  return count_casts(b, result, &e->counters, error);
 }
 
 /* ---- carrying it out ---- */

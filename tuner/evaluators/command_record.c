@@ -127,8 +127,7 @@ static mpt_status fill_evaluation(const evaluation_request *r, const answer *a,
       ending->hopeless ? "given up early: far behind the reference" : ending->why->message;
   if (!good && (e->failure = strdup(failure)) == NULL)
     return mpt_fail_memory(error, "an evaluation's record", strlen(failure));
-  MPT_RETURN_IF_FAILED(fill_losses(a, e, error));
-  return mpt_json_dump(json_array(), JSON_COMPACT, "counters", &e->counters, error);
+  return fill_losses(a, e, error);
 }
 
 mpt_status command_record_fill(const evaluation_request *request, const answer *a,
