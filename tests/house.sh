@@ -41,6 +41,14 @@ allowed() {
 # finite, for lack of memory; or characters. base/json.h has their like that do not.
 refused_json='(^|[^a-z_])json_(pack|string|real|array_append_new|object_set_new|(deep_)?copy|load[a-z]*|dump[a-z]*)[(]'
 
+# Taking JSON apart by keys. What a run has is read by the tables of src/store (record.h) alone; the
+# others read what is no record of a run: a checkpoint's header, and what programs say.
+refused_keys='(^|[^a-z_])(json_v?unpack(_ex)?|json_object_(get|iter[a-z_]*|foreach[a-z_]*|size)|json_array_(get|foreach|size)|json_(string|integer|real|number|boolean)_(value|length)|json_is_[a-z]+|mpt_json_parse)[(]'
+readers_of_json='src/base/json|src/store/(record|schema_1)|src/contract/[a-z_]+|src/train/checkpoint_load'
+
+# Texts and tables behind the records of src/store.
+private_to_store='store/(database|record)\.h'
+
 # C's readers of numbers, which take blanks, hexadecimal, inf, and stop where they like: what people
 # write is read by base/number.h. The files that may use them read what programs wrote.
 refused_numbers='(^|[^a-z_])(strto(d|f|ld|l|ll|ul|ull|imax|umax)(_l)?|v?sscanf|fscanf|ato(i|l|ll|f))[(]'
@@ -96,6 +104,14 @@ breaches() { # of the tree in the working directory, a line for each
   grep -rnE --include='*.c' --include='*.h' "$refused_json" src tuner kernels 2>/dev/null |
     grep -vE "^(src/base/json\.[ch]):" |
     sed -E 's/^([^:]*:[0-9]+):.*/\1: JSON is made by base\/json.h/'
+
+  grep -rnE --include='*.c' --include='*.h' "$refused_keys" src tuner kernels 2>/dev/null |
+    grep -vE "^($readers_of_json)\.[ch]:" |
+    sed -E 's/^([^:]*:[0-9]+):.*/\1: JSON is taken apart by the tables of src\/store/'
+
+  grep -rnE --include='*.c' --include='*.h' "include +\"$private_to_store\"" src tuner kernels 2>/dev/null |
+    grep -v "^src/store/" |
+    sed -E 's/^([^:]*:[0-9]+):.*/\1: this header is private to src\/store/'
 
   grep -rnE --include='*.c' --include='*.h' "$refused_numbers" src tuner 2>/dev/null |
     grep -vE "^($numbers_of_programs)\.c:" |
@@ -154,6 +170,10 @@ self_test() {
   echo '#include "runtime/plan.h"' >tests/anything.c
   echo '  json_array_append_new(rows, row);' >src/cli/lost_row.c
   echo '  seed = strtoul(text, NULL, 0);' >src/cli/hexadecimal.c
+  echo '  name = json_string_value(json_object_get(note, "name"));' >tuner/by_key.c
+  echo '  json_array_foreach(rows, i, row) {' >src/store/store.c
+  echo '  json_object_get(json, m->name);' >src/store/record.c
+  echo '#include "store/database.h"' >src/cli/texts.c
   echo '  assert_float_equal(a, b, 0);' >tests/nan.c
   echo '  clock_gettime(CLOCK_MONOTONIC, &t);' >tests/clock_again.c
   echo 'hash *= 1099511628211u;' >kernels/cuda/hash.c
@@ -174,6 +194,9 @@ self_test() {
   expect 'twice.c: several files have this name: ./src/cli/twice.c ./tuner/twice.c'
   expect 'src/cli/lost_row.c:1: JSON is made by base/json.h'
   expect 'src/cli/hexadecimal.c:1: numbers are read by base/number.h'
+  expect 'tuner/by_key.c:1: JSON is taken apart by the tables of src/store'
+  expect 'src/store/store.c:1: JSON is taken apart by the tables of src/store'
+  expect 'src/cli/texts.c:1: this header is private to src/store'
   expect 'tests/nan.c:1: numbers are compared by assert_near (tests/near.h)'
   expect 'tests/clock_again.c:1: intervals are measured by base/clock.h'
   expect 'kernels/cuda/hash.c:1: bytes are hashed by base/hash.h'
