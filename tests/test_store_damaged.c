@@ -235,6 +235,35 @@ static void a_row_is_checked(void **state) {
   }
 }
 
+static int evaluations_in(const char *directory) {
+  store *s = fixture_open(directory, STORE_READ);
+  store_evaluation *all = NULL;
+  int count = 0;
+  assert_int_equal(store_all_evaluations(s, &all, &count, NULL), MPT_OK);
+  for (int i = 0; i < count; i++)
+    store_evaluation_clear(&all[i]);
+  free(all);
+  store_close(s);
+  return count;
+}
+
+/* Statistics are put into words when the search is over. */
+static void nothing_is_trained_beside_damaged_statistics(void **state) {
+  char run[600];
+  mpt_error error = {0};
+  workload *w = tiny(*state, MLP ADAM "budget: {worse_by: 10%}\n");
+  tuner_options options = options_in(*state, "run", run);
+  tuner_summary summary = tune(w, &options);
+  tuner_summary_clear(&summary);
+  run_sql(run, "DELETE FROM evaluations WHERE purpose <> 'reference';"
+               "UPDATE statistics SET zeros = count + 1 WHERE id = 5");
+  const int before = evaluations_in(run);
+  assert_true(before >= 3);
+  assert_damage(tuner_run(w, &options, &summary, &error), &error, "do not add up");
+  assert_int_equal(evaluations_in(run), before);
+  workload_free(w);
+}
+
 /* ---- anything anywhere ---- */
 
 static uint32_t drawn; /* how many random numbers were taken */
@@ -487,6 +516,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_note_is_checked_by_its_kind),
       TEST(a_row_is_checked),
+      TEST(nothing_is_trained_beside_damaged_statistics),
       TEST(nothing_that_is_changed_does_harm),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

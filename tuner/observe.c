@@ -27,8 +27,13 @@ mpt_status observation_keep(search *s, const char *key, const observation *seen,
 
 mpt_status observation_kept(search *s, const char *key, bool *kept, mpt_error *error) {
   store_scores scores;
+  store_statistics *rows = NULL;
+  int count = 0;
   MPT_RETURN_IF_FAILED(store_get_scores(s->ledger.store, key, &scores, kept, error));
   store_scores_clear(&scores);
+  /* They are read when the search is over: what is wrong with them is said now. */
+  MPT_RETURN_IF_FAILED(store_all_statistics(s->ledger.store, key, &rows, &count, error));
+  free(rows);
   return MPT_OK;
 }
 
