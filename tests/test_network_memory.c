@@ -10,6 +10,7 @@
 #include "kernels/kernels.h"
 #include "memory_apart.h"
 #include "train/network_memory.h"
+#include "train/scores.h"
 #include "train_model.h"
 #include <math.h>
 #include <stdlib.h>
@@ -343,6 +344,35 @@ static void fails_with(fixture *f, size_t most, const char *const *parts) {
       fail_msg("'%s' is not in: %s", parts[i], error.message);
 }
 
+/* The limit is that of one block; the largest of scores are those of tensors and of products. */
+static void scores_take_smaller_batches_where_memory_ends(void **state) {
+  (void)state;
+  fixture f;
+  network_scores scores;
+  mpt_error error = {0};
+  const score_options o = {.batches = 2, .precisions = 1u << MPT_PRECISION_FP8, .seed = 1};
+  begin(&f, 2, 0);
+  require(train_score(&f.options, &o, &scores, &error), &error);
+  assert_int_equal(scores.samples, 8);
+  network_scores_clear(&scores);
+  int seen = 0;
+  for (size_t most = (size_t)1 << 22; most > 1000; most -= most / 8) {
+    limit = most;
+    const mpt_status status = train_score(&f.options, &o, &scores, &error);
+    limit = 0;
+    if (status == MPT_OK && scores.samples < 8) {
+      assert_true(scores.layers[2].wgrad[MPT_PRECISION_FP8].variance > 0);
+      seen |= 1 << scores.samples;
+    } else if (status != MPT_OK) {
+      assert_int_equal(status, MPT_ERROR_MEMORY);
+      seen |= 1;
+    }
+    network_scores_clear(&scores);
+  }
+  assert_int_equal(seen & (1 | 1 << 4), 1 | 1 << 4); /* halved first, refused in the end */
+  end(&f);
+}
+
 /* Rows of parameters are small here, the copies of bf16 larger, the tensors of fp32 the largest. */
 static void what_does_not_fit_is_named(void **state) {
   (void)state;
@@ -481,6 +511,7 @@ int main(void) {
       cmocka_unit_test(buffers_in_use_together_are_apart),
       cmocka_unit_test(sharing_changes_no_bit),
       cmocka_unit_test(what_is_predicted_is_taken),
+      cmocka_unit_test(scores_take_smaller_batches_where_memory_ends),
       cmocka_unit_test(what_does_not_fit_is_named),
       cmocka_unit_test(memory_that_others_hold_is_said_to_be),
       cmocka_unit_test(a_network_that_is_too_large_is_said_to_be),

@@ -130,9 +130,24 @@ static void check_aside(small_network *f, mpt_precision precision, float *exact)
   free(plain), free(probed), free(changed), free(a.seen), free(a.change);
 }
 
+/* One tensor read by three layers and by its own sum, sums of sums. */
+static void branches(test_model *m) {
+  test_mlp(m, 12, 16, 5);
+  m->model.layer_count = 2;
+  test_layer(m, "linear", "a", "relu1", NULL)->features = 16;
+  test_layer(m, "linear", "b", "relu1", NULL)->features = 16;
+  test_layer(m, "residual", "sum", "a", "relu1", NULL);
+  test_layer(m, "layernorm", "norm", "sum", NULL);
+  test_layer(m, "residual", "sum2", "sum", "b", NULL);
+  test_layer(m, "residual", "sum3", "norm", "sum2", NULL);
+  test_layer(m, "scale", "scale", NULL)->output_scale = 0.5;
+  test_layer(m, "sigmoid", "sigmoid", NULL);
+  test_linear(m, "head", 5);
+}
+
 static void a_change_goes_through_the_layers_below(void **state) {
   (void)state;
-  for (int model = 0; model < 4; model++) {
+  for (int model = 0; model < 5; model++) {
     small_network f = {0};
     if (model == 0)
       test_mlp(&f.m, 12, 24, 5);
@@ -140,6 +155,8 @@ static void a_change_goes_through_the_layers_below(void **state) {
       test_cnn(&f.m, 8, 6, 5);
     else if (model == 2)
       test_gpt(&f.m, 24, 8, 16, 2, true);
+    else if (model == 3)
+      branches(&f.m);
     else { /* a layer's dgrad writes what the next one's reads */
       test_mlp(&f.m, 12, 24, 5);
       f.m.model.layer_count = 1;

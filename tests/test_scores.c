@@ -192,6 +192,52 @@ static void repeat_bit_for_bit(void **state) {
   small_end(&f);
 }
 
+/* What a training leaves on the way is what its checkpoint has. */
+static void a_snapshot_is_a_checkpoint(void **state) {
+  (void)state;
+  static const char path[] = MPTUNE_BINARY_DIR "/tests/test-scores-checkpoint";
+  enum { STEP = 20 };
+  small_network f = {0};
+  mpt_error error = {0};
+  train_result result;
+  network_scores a, b, first;
+  const train_point point = {.step = STEP, .path = path};
+  train_snapshot snapshots[3] = {{.step = 0}, {.step = STEP}, {.step = SMALL_STEPS}};
+  score_options o = {.batches = 2, .precisions = 1u << MPT_PRECISION_FP8, .seed = 1};
+  test_gpt(&f.m, 24, 8, 16, 1, true);
+  small_begin(&f, 400);
+  graph_uniform(&f.m.w, f.g, MPT_PRECISION_FP16, false, f.assignment);
+  train_options run = f.options;
+  run.points = &point, run.point_count = 1;
+  run.snapshots = snapshots, run.snapshot_count = 3;
+  require(train_run(&run, &result, &error), &error);
+  for (int i = 0; i < 3; i++)
+    assert_non_null(snapshots[i].weights);
+  o.at = &snapshots[1];
+  require(train_score(&f.options, &o, &a, &error), &error);
+  o.at = &snapshots[0];
+  require(train_score(&f.options, &o, &first, &error), &error);
+  train_options fork = f.options;
+  fork.fork_from = path;
+  o.at = NULL;
+  require(train_score(&fork, &o, &b, &error), &error);
+  assert_memory_equal(a.layers, b.layers, (size_t)a.layer_count * sizeof *a.layers);
+  assert_true(a.loss == b.loss && a.loss != first.loss);
+  network_scores_clear(&a), network_scores_clear(&b);
+  require(train_score(&f.options, &o, &b, &error), &error);
+  assert_true(first.loss == b.loss);
+  network_scores_clear(&first), network_scores_clear(&b);
+  train_result_clear(&result);
+  for (int i = 0; i < 3; i++)
+    train_snapshot_clear(&snapshots[i]);
+  o.at = &snapshots[1];
+  assert_int_equal(train_score(&f.options, &o, &a, &error), MPT_ERROR_ARGUMENT);
+  assert_non_null(strstr(error.message, "did not come to step 20"));
+  network_scores_clear(&a);
+  remove(path);
+  small_end(&f);
+}
+
 /* A finer format costs less, whatever the reference runs in; formats and layers that were not asked
  * for have no scores. */
 static void every_reference_can_be_scored(void **state) {
@@ -301,6 +347,7 @@ int main(void) {
       cmocka_unit_test(gradients_change_as_scores_say),
       cmocka_unit_test(pairs_leave_out_the_noise),
       cmocka_unit_test(repeat_bit_for_bit),
+      cmocka_unit_test(a_snapshot_is_a_checkpoint),
       cmocka_unit_test(every_reference_can_be_scored),
       cmocka_unit_test(one_format_may_stand_for_others),
       cmocka_unit_test(what_is_not_finite_is_nan),

@@ -326,17 +326,41 @@ fail:
   return status;
 }
 
-mpt_status train_score(const train_options *options, const score_options *score,
-                       network_scores *scores, mpt_error *error) {
+/* With batches of that many samples, in a graph of its own where that is not the workload's. */
+static mpt_status score_with(const train_options *options, const score_options *score,
+                             int64_t samples, network_scores *scores, mpt_error *error) {
   mpt_status status = MPT_OK;
   training t = {0};
   train_options with_room = *options;
+  const graph *g = options->graph;
+  graph *smaller = NULL;
   with_room.side_pass = true;
-  *scores = (network_scores){0};
-  MPT_RETURN_IF_FAILED(check_options(score, error));
+  scores->samples = samples;
+  if (samples != g->batch)
+    MPT_RETURN_IF_FAILED(graph_build(options->workload, &g->model, samples, g->sequence,
+                                     dataset_get_info(options->data), &smaller, error));
+  if (smaller != NULL)
+    with_room.graph = smaller;
   MPT_TRY(training_open(&t, &with_room, error));
+  if (score->at != NULL)
+    MPT_TRY(train_snapshot_restore(&t, score->at, error));
   MPT_TRY(score_training(&t, score, scores, error));
 fail:
   training_close(&t);
+  graph_free(smaller);
   return status;
+}
+
+mpt_status train_score(const train_options *options, const score_options *score,
+                       network_scores *scores, mpt_error *error) {
+  int64_t samples = options->graph->batch;
+  *scores = (network_scores){0};
+  MPT_RETURN_IF_FAILED(check_options(score, error));
+  for (;;) {
+    const mpt_status status = score_with(options, score, samples, scores, error);
+    if ((status != MPT_ERROR_MEMORY && status != MPT_ERROR_DEVICE_MEMORY) || samples == 1)
+      return status;
+    network_scores_clear(scores);
+    samples /= 2;
+  }
 }

@@ -39,9 +39,11 @@
 enum { SCORE_SKETCH = 1024, SCORE_MAX_BATCHES = 64 };
 
 typedef struct score_options {
-  int batches;         /* B, 2 to SCORE_MAX_BATCHES */
-  int64_t first_step;  /* the batches are the training's own of the steps from here on */
-  unsigned precisions; /* to score: bit set of 1 << mpt_precision; fp32 costs nothing */
+  const train_snapshot *at; /* the weights, those of a training with these options; NULL: those
+                               that it would begin with */
+  int batches;              /* B, 2 to SCORE_MAX_BATCHES */
+  int64_t first_step;       /* the batches are the training's own of the steps from here on */
+  unsigned precisions;      /* to score: bit set of 1 << mpt_precision; fp32 costs nothing */
   /* Of them, those in which a dgrad's change is sent down; 0: all. What others come to is taken to
    * be in proportion to the squares of what they change in the gradient of the input. */
   unsigned sent;
@@ -72,14 +74,17 @@ typedef struct layer_scores {
 typedef struct network_scores {
   layer_scores *layers; /* [layer_count] */
   int layer_count;
+  int64_t samples;             /* of a batch */
   double loss;                 /* of the batches, in the network's formats */
   double signal, signal_error; /* |mean g|^2, from pairs */
   double noise;                /* E|g - mean g|^2 of a batch */
 } network_scores;
 
-/* The scores of the network that a training with these options would begin with: its initial
- * weights, those of a checkpoint, or a run's to be continued. Nothing is trained. Values that are
- * not finite are NaN. The caller clears *scores, also after a failure. */
+/* The scores of the network that a training with these options would begin with (its initial
+ * weights, those of a checkpoint, a fork's) or of a snapshot. Nothing is trained. Values that are
+ * not finite are NaN. Where the device has too little memory, which scores take two to three times
+ * as much of as a training, batches are halved until they fit; first_step counts those. The caller
+ * clears *scores, also after a failure. */
 mpt_status train_score(const train_options *options, const score_options *score,
                        network_scores *scores, mpt_error *error);
 void network_scores_clear(network_scores *scores);

@@ -240,6 +240,7 @@ static mpt_status take_outcome(training *t, train_result *result, mpt_error *err
 typedef struct due {
   bool save, held_out;
   const train_point *point;
+  train_snapshot *snapshot;
 } due;
 
 static due due_now(const training *t) {
@@ -251,6 +252,9 @@ static due due_now(const training *t) {
   for (int i = 0; i < o->point_count; i++)
     if (o->points[i].step == t->step)
       now.point = &o->points[i];
+  for (int i = 0; i < o->snapshot_count; i++)
+    if (o->snapshots[i].step == t->step)
+      now.snapshot = &o->snapshots[i];
   return now;
 }
 
@@ -264,18 +268,25 @@ static mpt_status tell_held_out(training *t, mpt_error *error) {
   return MPT_OK;
 }
 
+static bool is_anything_due(const due *now) {
+  return now->save || now->held_out || now->point != NULL || now->snapshot != NULL;
+}
+
 static mpt_status train_steps(training *t, train_result *result, mpt_error *error) {
   const train_options *o = t->options;
   t->taken = t->first_step = t->step;
   if (t->step == 0 && o->point_count > 0 && o->points[0].step == 0)
     MPT_RETURN_IF_FAILED(checkpoint_save(t, o->points[0].path, false, error));
+  for (int i = 0; i < o->snapshot_count; i++)
+    if (o->snapshots[i].step == t->step)
+      MPT_RETURN_IF_FAILED(train_snapshot_take(t, &o->snapshots[i], error));
   while (t->step < t->until && !result->stopped) {
     t->started = mpt_clock_seconds();
     MPT_RETURN_IF_FAILED(run_step(t, error));
     t->step++;
     const bool last = t->step == t->until;
     const due now = due_now(t);
-    int64_t behind = t->lags && !last && !now.save && !now.held_out && now.point == NULL ? 1 : 0;
+    int64_t behind = t->lags && !last && !is_anything_due(&now) ? 1 : 0;
     while (!result->diverged && t->taken < t->step - (result->stopped ? 0 : behind))
       MPT_RETURN_IF_FAILED(take_outcome(t, result, error));
     if (result->diverged)
@@ -284,6 +295,8 @@ static mpt_status train_steps(training *t, train_result *result, mpt_error *erro
       MPT_RETURN_IF_FAILED(checkpoint_save(t, o->save_checkpoint, false, error));
     if (now.point != NULL)
       MPT_RETURN_IF_FAILED(checkpoint_save(t, now.point->path, false, error));
+    if (now.snapshot != NULL)
+      MPT_RETURN_IF_FAILED(train_snapshot_take(t, now.snapshot, error));
     if (now.held_out && !result->stopped)
       MPT_RETURN_IF_FAILED(tell_held_out(t, error));
   }

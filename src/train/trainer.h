@@ -40,6 +40,15 @@ typedef struct train_point {
   const char *path;
 } train_point;
 
+/* Weights and the state of the formats as they are before that step, kept in host memory. The
+ * caller sets the step and frees the rest with train_snapshot_clear. */
+typedef struct train_snapshot {
+  int64_t step;
+  float *weights; /* of all parameters in one row; NULL: the training did not come so far */
+  void *formats;  /* mpt_session_get_state's */
+} train_snapshot;
+void train_snapshot_clear(train_snapshot *snapshot);
+
 typedef struct train_options {
   const workload *workload;
   const graph *graph;
@@ -68,6 +77,8 @@ typedef struct train_options {
   int64_t checkpoint_every;  /* steps; 0: at the end only */
   const train_point *points; /* in ascending order of steps, at most `until` */
   int point_count;
+  train_snapshot *snapshots; /* to take on the way; steps as those of points */
+  int snapshot_count;
   const char *fork_from; /* a trajectory's checkpoint, or NULL: see above. It saves none itself */
   bool side_pass;        /* room for a backward pass beside the one under way (scores.h) */
   bool resume;           /* continue from save_checkpoint if it is there */

@@ -91,6 +91,10 @@ mpt_status train_save_batches(training *t, const char *path, mpt_error *error);
  * result->report where the first value was not finite. */
 mpt_status train_diagnose(training *t, const char *what, train_result *result, mpt_error *error);
 
+/* snapshot.c: between steps; restored in a training with the same layers and formats. */
+mpt_status train_snapshot_take(const training *t, train_snapshot *snapshot, mpt_error *error);
+mpt_status train_snapshot_restore(training *t, const train_snapshot *snapshot, mpt_error *error);
+
 /* training_open.c: checks the options, takes all memory, and sets initial weights or a
  * checkpoint's. Closed by training_close in any case. */
 mpt_status training_open(training *t, const train_options *options, mpt_error *error);
