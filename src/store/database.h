@@ -20,8 +20,13 @@
 /* Raised with every change of the tables (schema.c); an older store is then brought up. */
 #define STORE_SCHEMA 3
 
+#define DATABASE_KEPT 16
+
 struct store {
   sqlite3 *database;
+  sqlite3_stmt
+      *kept[DATABASE_KEPT]; /* ended ones, for the next query of the same text; NULL: none */
+  int next_kept;
   char *path;    /* of the database */
   int lock;      /* file descriptor, -1 for a reader */
   bool grouping; /* between store_begin and store_end */
@@ -62,6 +67,7 @@ void query_damaged(query *q, const char *format, ...) __attribute__((format(prin
 bool list_grow(query *q, void **array, int count, size_t element);
 
 mpt_status database_execute(store *s, const char *sql, mpt_error *error);
+void database_close(store *s); /* one that is not open: nothing */
 
 /* What is committed survives the process, whatever ends it. It survives a loss of power when its
  * frames are synced, which takes as long as a training of a small network: of a second's commits

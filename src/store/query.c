@@ -33,10 +33,40 @@ static void note_sync(const query *q) {
     s->synced = mpt_clock_seconds();
 }
 
+/* To prepare a statement takes longer than to run most of them. */
+static sqlite3_stmt *take_kept(store *s, const char *sql) {
+  for (int i = 0; i < DATABASE_KEPT; i++) {
+    sqlite3_stmt *statement = s->kept[i];
+    if (statement == NULL || strcmp(sqlite3_sql(statement), sql) != 0)
+      continue;
+    s->kept[i] = NULL;
+    return statement;
+  }
+  return NULL;
+}
+
+static void keep_statement(store *s, sqlite3_stmt *statement) {
+  sqlite3_reset(statement);
+  sqlite3_clear_bindings(statement);
+  sqlite3_finalize(s->kept[s->next_kept]);
+  s->kept[s->next_kept] = statement;
+  s->next_kept = (s->next_kept + 1) % DATABASE_KEPT;
+}
+
+void database_close(store *s) {
+  for (int i = 0; i < DATABASE_KEPT; i++) {
+    sqlite3_finalize(s->kept[i]);
+    s->kept[i] = NULL;
+  }
+  sqlite3_close(s->database);
+  s->database = NULL;
+}
+
 query query_begin(store *s, const char *sql) {
   choose_sync(s);
-  query q = {.s = s};
-  q.code = sqlite3_prepare_v2(s->database, sql, -1, &q.statement, NULL);
+  query q = {.s = s, .statement = take_kept(s, sql)};
+  if (q.statement == NULL)
+    q.code = sqlite3_prepare_v2(s->database, sql, -1, &q.statement, NULL);
   return q;
 }
 
@@ -110,7 +140,10 @@ mpt_status query_end(query *q, mpt_error *error) {
   else if (q->damaged[0] != '\0')
     status = store_damaged(q->s, error, "%s", q->damaged);
   note_sync(q);
-  sqlite3_finalize(q->statement);
+  if (status == MPT_OK && q->statement != NULL)
+    keep_statement(q->s, q->statement);
+  else
+    sqlite3_finalize(q->statement);
   q->statement = NULL;
   if (status != MPT_OK)
     take_group_back(q->s);

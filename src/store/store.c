@@ -124,7 +124,7 @@ static mpt_status read_copy(store *s, int schema, mpt_error *error) {
     return mpt_fail(error, MPT_ERROR_IO, "cannot read '%s' into memory", s->path);
   }
   sqlite3_backup_finish(backup);
-  sqlite3_close(s->database);
+  database_close(s);
   s->database = copy;
   return schema_bring_up(s, schema, error);
 }
@@ -141,8 +141,7 @@ static mpt_status open_reader(store *s, const char *directory, mpt_error *error)
     char *name = immutable_name(s->path);
     if (name == NULL)
       return mpt_fail_memory(error, s->path, 0);
-    sqlite3_close(s->database);
-    s->database = NULL;
+    database_close(s);
     status = open_reader_as(s, name, SQLITE_OPEN_URI, &schema, error);
     free(name);
   }
@@ -180,7 +179,7 @@ fail:
 void store_close(store *s) {
   if (s == NULL)
     return;
-  sqlite3_close(s->database); /* takes back a group that is open */
+  database_close(s); /* takes back a group that is open */
   run_lock_release(s->lock);
   free(s->path);
   free(s);
