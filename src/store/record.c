@@ -363,7 +363,8 @@ json_t *record_json(const record *r, const void *in) {
 }
 
 mpt_status record_print(const record *r, const void *in, char **text, mpt_error *error) {
-  return mpt_json_dump(record_json(r, in), r->spaced ? 0 : JSON_COMPACT, r->name, text, error);
+  return mpt_json_dump(record_json(r, in), JSON_ENCODE_ANY | (r->spaced ? 0 : JSON_COMPACT),
+                       r->name, text, error);
 }
 
 /* ---- notes ---- */
