@@ -120,10 +120,10 @@ static void make_toy(gsl_rng *random, toy *t) {
 }
 
 static damage_model *prior_model(const toy *t) {
-  damage_prior prior = damage_prior_default();
+  damage_prior prior = damage_prior_of(t->budget, UNITS);
   damage_model *m = NULL;
   mpt_error error = {0};
-  prior.tau = 0.05;
+  prior.kappa[DAMAGE_FORWARD] = 1;
   const damage_data data = {.features = t->feature, .feature_count = UNITS * CHOICES};
   assert_int_equal(damage_fit(&prior, &data, &m, &error), MPT_OK);
   return m;
@@ -223,26 +223,51 @@ static void proposals_keep_vetoes_and_pass_failures_on(void **state) {
 static void what_promises_most_for_its_cost_is_next(void **state) {
   (void)state;
   const choice_rule rule = choice_rule_default(1);
-  choice_candidate c[4] = {{.seconds = 0.8, .chance = 0.9, .new_seed = false},
+  choice_candidate c[4] = {{.seconds = 0.8, .chance = 0.9},
                            {.seconds = 0.5, .chance = 0.5},
-                           {.seconds = 0.3, .chance = 0.02},
+                           {.seconds = 0.3, .chance = 0.001},
                            {.seconds = 1.2, .chance = 1}};
   choice_decision d = choice_next(&rule, c, 4);
   assert_int_equal(d.action, CHOICE_TRAIN);
   assert_int_equal(d.candidate, 1);
   /* By hand: 0.5 * 0.5 * 100 over 0.5 + 0.5 * 8 * 1.5. */
   assert_true(fabs(d.gain - 25) < 1e-12 && fabs(d.cost - 6.5) < 1e-12);
-  c[1].chance = 0.999; /* it bore out: another training would tell nothing that a pair does not */
-  c[1].pairs = 1;
+  c[1].new_seed = true; /* the reference too: 1 more */
+  assert_true(fabs(choice_next(&rule, c, 4).cost - 7.5) < 1e-12);
+  c[1].chance = 0.999;
+  c[1].pairs = 2;
   d = choice_next(&rule, c, 4);
   assert_int_equal(d.action, CHOICE_VERIFY);
   assert_int_equal(d.candidate, 1);
   c[1].settled = c[1].passed = true; /* what is slower than what passed gains nothing */
-  d = choice_next(&rule, c, 4);
-  assert_true(d.candidate == 2 || d.action == CHOICE_STOP);
-  c[2].chance = 0.001;
-  c[2].settled = true;
   assert_int_equal(choice_next(&rule, c, 4).action, CHOICE_STOP);
+  c[2].chance = 0.9; /* but what is faster does */
+  assert_int_equal(choice_next(&rule, c, 4).candidate, 2);
+}
+
+/* Nothing is verified on one pair, however sure the model is. */
+static void one_pair_is_not_enough(void **state) {
+  (void)state;
+  const choice_rule rule = choice_rule_default(1);
+  for (int pairs = 0; pairs < 3; pairs++) {
+    const choice_candidate c[1] = {{.seconds = 0.5, .chance = 0.999, .pairs = pairs}};
+    assert_int_equal(choice_next(&rule, c, 1).action, pairs < 2 ? CHOICE_TRAIN : CHOICE_VERIFY);
+  }
+}
+
+/* Beside an incumbent a faster policy is tried while it pays for its own training: by hand,
+ * 0.02 * (0.50 - 0.45) * 100 = 0.1 does not pay for 0.45, 0.2 does. */
+static void what_may_be_faster_than_the_incumbent_pays_for_its_training_alone(void **state) {
+  (void)state;
+  const choice_rule rule = choice_rule_default(1);
+  choice_candidate c[2] = {{.seconds = 0.5, .chance = 0.99, .pairs = 2},
+                           {.seconds = 0.45, .chance = 0.02}};
+  choice_decision d = choice_next(&rule, c, 2);
+  assert_true(d.action == CHOICE_VERIFY && d.candidate == 0);
+  c[1].chance = 0.2;
+  d = choice_next(&rule, c, 2);
+  assert_true(d.action == CHOICE_TRAIN && d.candidate == 1);
+  assert_true(fabs(d.gain - 1) < 1e-12 && fabs(d.cost - 0.45) < 1e-12);
 }
 
 static void what_is_in_flight_is_waited_for(void **state) {
@@ -254,6 +279,7 @@ static void what_is_in_flight_is_waited_for(void **state) {
   assert_int_equal(d.action, CHOICE_TRAIN);
   assert_int_equal(d.candidate, 1);
   c[1].chance = 0.999; /* as good as sure: but the other may be better */
+  c[1].pairs = 2;
   d = choice_next(&rule, c, 2);
   assert_int_equal(d.action, CHOICE_WAIT);
   c[0].in_flight = false;
@@ -282,6 +308,8 @@ int main(void) {
       cmocka_unit_test(proposals_come_near_the_fastest_of_each_chance),
       cmocka_unit_test(proposals_keep_vetoes_and_pass_failures_on),
       cmocka_unit_test(what_promises_most_for_its_cost_is_next),
+      cmocka_unit_test(one_pair_is_not_enough),
+      cmocka_unit_test(what_may_be_faster_than_the_incumbent_pays_for_its_training_alone),
       cmocka_unit_test(what_is_in_flight_is_waited_for),
       cmocka_unit_test(a_policy_that_had_its_trainings_is_verified_or_left),
   };

@@ -114,7 +114,9 @@ static void the_fit_is_the_one_that_coordinate_descent_finds(void **state) {
 /* ---- the whole model ---- */
 
 static damage_prior a_prior(void) {
-  damage_prior prior = damage_prior_default();
+  damage_prior prior = damage_prior_of(1, 1);
+  for (int i = 0; i < DAMAGE_MECHANISMS; i++)
+    prior.kappa[i] = 1;
   prior.tau = 0.05;
   return prior;
 }

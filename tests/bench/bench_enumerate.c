@@ -12,11 +12,13 @@
 #include "tests/bench/tables/policy_table.h"
 #include "train/trainer.h"
 #include <math.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -132,6 +134,7 @@ static bool run_processes(int processes) {
   for (int i = 0; i < processes; i++) {
     const pid_t child = fork();
     if (child == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGTERM); /* nothing trains on when the whole was stopped */
       work();
       _exit(0);
     }

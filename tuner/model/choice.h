@@ -5,14 +5,18 @@
  *   gain     P max(0, T_best - T) / T_reference * trainings_ahead
  *   train    T / T_reference, the reference under that seed where it was not trained yet, and
  *            P times what verification takes: it follows only where the training bears it out
- *   verify   the same pairs, but a policy that misses the budget is found out early:
- *            P + (1 - P) early of the cost
+ *   verify   the pairs alone, and a policy that misses the budget is found out early:
+ *            P + (1 - P) early of their cost
  *
  * P: the chance to meet the budget; T: seconds a step; T_best: of the fastest policy that passed,
  * or of the reference. So a fast policy with a small chance is tried where a training is cheap
- * beside a verification, and one that is nearly sure is verified without another. A pure function:
- * of candidates that are in flight the chance is the model's, to which their records are known as
- * their expectation (damage.h); they are not asked for again before they are back.
+ * beside a verification. Where verifying has the best ratio there is an incumbent, and verification
+ * will be paid in any case: a policy that may be faster is then trained as long as P (T_incumbent -
+ * T) pays for the training alone. Nothing is verified on one pair.
+ *
+ * A pure function: of candidates that are in flight the chance is the model's, to which their
+ * records are known as their expectation (damage.h); they are not asked for again before they are
+ * back, and nothing is verified meanwhile. docs/benchmarks/choice.md compares it with other ways.
  */
 #ifndef CHOICE_H
 #define CHOICE_H
@@ -35,6 +39,7 @@ typedef struct choice_rule {
   double trainings_ahead;    /* what the policy is for, in trainings: 100 */
   double verification_pairs; /* expected for one that passes; 8 */
   double early;              /* share of them for one that fails; 0.6 */
+  int least_pairs;           /* of a policy before it is verified; 2 */
   int most_pairs;            /* of one policy before verification; 6 */
 } choice_rule;
 choice_rule choice_rule_default(double reference_seconds);

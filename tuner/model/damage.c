@@ -9,9 +9,10 @@
 
 enum { M = DAMAGE_MECHANISMS, ROUNDS = 3 };
 
-damage_prior damage_prior_default(void) {
-  return (damage_prior){.kappa = {1, 1, 1},
+damage_prior damage_prior_of(double budget, int gemms) {
+  return (damage_prior){.kappa = {30, 30 * budget, 30 * budget},
                         .spread = 0.7,
+                        .tau = 0.25 * budget / sqrt(gemms > 0 ? gemms : 1),
                         .run_share = 0.1,
                         .interaction_share = 0.15,
                         .fork_share = 0.3,

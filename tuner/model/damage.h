@@ -66,7 +66,11 @@ typedef struct damage_prior {
   double run_share, interaction_share, fork_share; /* 0.1, 0.15, 0.3 */
   double fork_mean, fork_deviation; /* of a_t and b_t before a fork was seen: 0.2, 0.2 */
 } damage_prior;
-damage_prior damage_prior_default(void); /* kappa 1, tau 0: the caller's to set */
+/* For a budget in metric units and that many (layer, GEMM)s. Forward scores are of the loss,
+ * backward ones shares of a gradient's variance, of which a doubled one is taken for a budget; both
+ * were off by up to 150 times, so kappa is 30 wide. All features beside their scores: a quarter of
+ * the budget. */
+damage_prior damage_prior_of(double budget, int gemms);
 
 /* Features of which an interaction is thinkable: of adjacent or tied layers. */
 typedef struct damage_pair {

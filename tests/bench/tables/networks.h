@@ -133,7 +133,8 @@ static const table_case table_cases[] = {
      "loss: cross_entropy\n"
      "optimizer: {kind: adamw, learning_rate: 4.0e-03, weight_decay: 0.1, clip: 1.0}\n"
      "schedule: {kind: cosine, warmup: 10}\nbatch: 8\nsteps: 160\n"
-     "pins:\n  - {layers: [embed, blocks.0.attn.core], format: bf16}\n" TWO_LESS},
+     "pins:\n  - {layers: [embed, blocks.0.attn.core], format: bf16}\n"
+     "reference: bf16\nexclude: [fp32, tf32]\n"},
     {"tied", BITS, /* the head's weight is the embedding's */
      "model: {preset: gpt, width: 32, blocks: 1, heads: 2, tied: true}\n"
      "data: {kind: synthetic, samples: 6000, sequence: 16, vocabulary: 64, held_out: 64, seed: "
@@ -141,7 +142,8 @@ static const table_case table_cases[] = {
      "loss: cross_entropy\n"
      "optimizer: {kind: adamw, learning_rate: 4.0e-03, weight_decay: 0.1, clip: 1.0}\n"
      "schedule: {kind: cosine, warmup: 10}\nbatch: 8\nsteps: 160\n"
-     "pins:\n  - {layers: [embed, blocks.0.attn.core], format: bf16}\n" TWO_LESS},
+     "pins:\n  - {layers: [embed, blocks.0.attn.core], format: bf16}\n"
+     "reference: bf16\nexclude: [fp32, tf32]\n"},
     {"quiet", BITS8, /* plain sgd, whose updates hide small gradients */
      "model:\n"
      "  layers:\n"
@@ -213,5 +215,28 @@ static const table_case table_cases[] = {
      "batch: 32\nsteps: 400\n" NO_TF32},
 };
 #define TABLE_CASES ((int)(sizeof table_cases / sizeof table_cases[0]))
+
+/* Networks that are too large for a table: what their policies would come to is drawn (world.h).
+ * Only their layers and prices matter. */
+#define HIDDEN(name, features)                                                                     \
+  "    - {name: " name ", kind: linear, features: " features "}\n    - {name: " name               \
+  "_act, kind: gelu}\n"
+#define DRAWN_REST                                                                                 \
+  "data: {kind: synthetic, samples: 512, held_out: 128, features: 48, targets: 8, hidden: 4, "     \
+  "seed: 40}\nloss: mse\noptimizer: {kind: adam, learning_rate: 1.0e-03}\nbatch: 32\nsteps: 24\n"
+
+static const table_case drawn_cases[] = {
+    {"eight", BITS8, /* 3^8 policies */
+     "model:\n  layers:\n" HIDDEN("fc1", "64") HIDDEN("fc2", "32") HIDDEN("fc3", "96")
+         HIDDEN("fc4", "48") HIDDEN("fc5", "80") HIDDEN("fc6", "32") HIDDEN(
+             "fc7", "64") "    - {name: head, kind: linear, features: 8}\n" DRAWN_REST TWO_LESS},
+    {"twelve", BITS8, /* 2^12 policies: bf16 or fp8 */
+     "model:\n  layers:\n" HIDDEN("fc1", "64") HIDDEN("fc2", "32") HIDDEN("fc3", "96")
+         HIDDEN("fc4", "48") HIDDEN("fc5", "80") HIDDEN("fc6", "32") HIDDEN("fc7", "64")
+             HIDDEN("fc8", "48") HIDDEN("fc9", "112") HIDDEN("fc10", "32")
+                 HIDDEN("fc11", "64") "    - {name: head, kind: linear, features: 8}\n" DRAWN_REST
+                                      "reference: bf16\nexclude: [fp32, tf32, fp16]\n"},
+};
+#define DRAWN_CASES ((int)(sizeof drawn_cases / sizeof drawn_cases[0]))
 
 #endif

@@ -19,22 +19,33 @@ int table_network_count(void) {
   return TABLE_CASES + KNOWN_NETWORKS;
 }
 
+int drawn_network_count(void) {
+  return DRAWN_CASES;
+}
+
+static table_case case_of(int which) {
+  if (which < TABLE_CASES)
+    return table_cases[which];
+  which -= TABLE_CASES;
+  if (which < KNOWN_NETWORKS)
+    return (table_case){known_networks[which].name, BITS, known_networks[which].text};
+  return drawn_cases[which - KNOWN_NETWORKS];
+}
+
 const char *table_network_name(int which) {
-  return which < TABLE_CASES ? table_cases[which].name : known_networks[which - TABLE_CASES].name;
+  return case_of(which).name;
 }
 
 static mpt_status write_workload(const char *path, int which, mpt_error *error) {
-  const bool known = which >= TABLE_CASES;
-  const char *text = known ? known_networks[which - TABLE_CASES].text : table_cases[which].text;
+  const table_case c = case_of(which);
+  const bool known = which >= TABLE_CASES && which < table_network_count();
   FILE *file = fopen(path, "w");
   if (file == NULL)
     return mpt_fail(error, MPT_ERROR_IO, "'%s' cannot be written: %s", path, strerror(errno));
   fprintf(file,
-          "schema: mptune/workload@1\nname: %s\n%smetric: loss\nbudget: {worse_by: 1%%}\n"
+          "schema: mptune/workload@1\nname: %s\n%s%smetric: loss\nbudget: {worse_by: 1%%}\n"
           "threads: 1\ntarget: %s\n",
-          table_network_name(which), text, known ? BITS : table_cases[which].device);
-  if (known)
-    fputs(NO_TF32, file);
+          c.name, c.text, known ? NO_TF32 : "", c.device);
   return fclose(file) == 0 ? MPT_OK : mpt_fail(error, MPT_ERROR_IO, "'%s' cannot be written", path);
 }
 

@@ -11,7 +11,7 @@
 #include "tuner/space.h"
 
 #define TABLE_UNITS    16
-#define TABLE_POLICIES 4096
+#define TABLE_POLICIES 8192
 
 typedef struct table_network {
   const char *name;
@@ -24,8 +24,11 @@ typedef struct table_network {
   char hash[65];
 } table_network;
 
-/* How many networks there are: table_cases, then the known answers'. */
+/* Networks that are trained: table_cases, then the known answers'; behind them those that are
+ * drawn.
+ */
 int table_network_count(void);
+int drawn_network_count(void);
 const char *table_network_name(int which);
 /* The workload is written to DIRECTORY/NAME.yaml. Not MPT_OK where its data is not on this machine.
  * The caller closes *n, after a failure too. */
