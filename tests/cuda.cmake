@@ -6,12 +6,21 @@ if(MPTUNE_CUDA)
 endif()
 set_target_properties(bench_statistics PROPERTIES LINKER_LANGUAGE C)
 
-# Tests of what is inside the matrix product need cuBLASLt's header; the first needs no GPU.
+# Tests that call CUDA themselves, or look inside the matrix product; test_gemm_choice needs no GPU.
 if(MPTUNE_CUDA)
-  foreach(name test_gemm_choice test_gemm_kernels)
+  foreach(name test_gemm_choice test_gemm_kernels test_cuda_guest)
     target_compile_definitions(${name} PRIVATE MPTUNE_CUDA)
     target_include_directories(${name} SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
   endforeach()
+endif()
+
+# A host of CUDA's own, which trains through libmptune in its graph.
+if(MPTUNE_CUDA)
+  add_executable(cuda_host ${CMAKE_SOURCE_DIR}/docs/examples/cuda_host.cu)
+  target_compile_options(cuda_host PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${MPTUNE_CUDA_FLAGS}>)
+  target_link_libraries(cuda_host PRIVATE mptune)
+  add_test(NAME example_cuda_host COMMAND cuda_host)
+  set_tests_properties(example_cuda_host PROPERTIES LABELS short TIMEOUT 240)
 endif()
 
 # What pytorch_gemm.py loads.
