@@ -9,6 +9,7 @@
 #define MPTUNE_MPTUNE_H
 
 #include "mptune/device.h"
+#include "mptune/events.h"
 #include "mptune/format.h"
 #include "mptune/policy.h"
 #include "mptune/session.h"
