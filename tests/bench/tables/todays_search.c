@@ -2,8 +2,6 @@
  * run is trained for its scores, by the built-in trainer; its metric is the world's all the same.
  */
 #include "base/error.h"
-#include "base/json.h"
-#include "store/notes.h"
 #include "tests/bench/tables/methods.h"
 #include "tuner/evaluators/builtin.h"
 #include "tuner/tuner.h"
@@ -37,27 +35,25 @@ static mpt_status submit(evaluator *e, const evaluation_request *request, mpt_er
   return MPT_OK;
 }
 
+static int unit_named(const world *w, const char *layer) {
+  const space *sp = w->network->space;
+  for (int u = 0; u < sp->unit_count; u++)
+    if (strcmp(w->network->graph->layers[sp->units[u].layer].info.name, layer) == 0)
+      return u;
+  return -1;
+}
+
 /* What the probe is made to say in a drawn world. */
-static mpt_status replace_scores(const world *w, char **scores, mpt_error *error) {
-  json_error_t why;
-  json_t *rows = json_loads(*scores, 0, &why), *row;
-  size_t i;
-  json_array_foreach(rows, i, row) {
-    const char *layer = json_string_value(json_object_get(row, "layer"));
-    mpt_precision q = MPT_PRECISION_FP32;
-    mpt_precision_parse(json_string_value(json_object_get(row, "precision")), &q, error);
-    for (int u = 0; u < w->network->space->unit_count; u++) {
-      const int at = w->network->space->units[u].layer;
-      if (strcmp(w->network->graph->layers[at].info.name, layer) != 0)
-        continue;
-      static const char *const names[MPT_GEMM_COUNT] = {"forward", "dgrad", "wgrad"};
-      for (int g = 0; g < MPT_GEMM_COUNT; g++)
-        mpt_json_set(&row, names[g], mpt_json_real(w->probe[u][g][q]));
-    }
+static void replace_scores(const world *w, const store_scores *scores) {
+  for (int i = 0; i < scores->count; i++) {
+    store_score *row = (store_score *)&scores->scores[i]; /* the evaluator's own, on the heap */
+    const int u = unit_named(w, row->layer);
+    if (u < 0)
+      continue;
+    row->forward = w->probe[u][MPT_FPROP][row->precision];
+    row->dgrad = w->probe[u][MPT_DGRAD][row->precision];
+    row->wgrad = w->probe[u][MPT_WGRAD][row->precision];
   }
-  free(*scores);
-  *scores = NULL;
-  return mpt_json_dump(rows, JSON_COMPACT, "scores", scores, error);
 }
 
 static mpt_status fill(world_evaluator *w, evaluation_record *record, mpt_error *error) {
@@ -82,9 +78,8 @@ static mpt_status fill(world_evaluator *w, evaluation_record *record, mpt_error 
     memcpy(e->condition, r->condition, sizeof e->condition);
     memcpy(e->purpose, r->purpose, sizeof e->purpose);
     e->unit = NAN;
-    e->counters = strdup("[]");
   } else if (in->table == NULL) {
-    MPT_RETURN_IF_FAILED(replace_scores(in, &record->seen.scores, error));
+    replace_scores(in, &record->seen.scores);
   }
   record->time = (timing_run){.seconds = NAN, .deviation = NAN};
   e->diverged = !isfinite(metric);
@@ -166,28 +161,20 @@ static mpt_status open_world_evaluator(played *s, world_evaluator *w, mpt_error 
 /* The scores and vetoes that the search began with. */
 static mpt_status read_scores(played *s, const char *run, mpt_error *error) {
   store *st = NULL;
-  json_t *rows = NULL, *row;
-  size_t i;
+  store_sensitivity seen = {0};
+  bool found = false;
   MPT_RETURN_IF_FAILED(store_open(run, STORE_READ, &st, error));
-  mpt_status status = store_read_note(st, "sensitivity", &rows, error);
-  json_array_foreach(rows, i, row) {
-    const char *layer = json_string_value(json_object_get(row, "layer"));
-    const char *veto = json_string_value(json_object_get(row, "veto"));
-    const char *gemm = json_string_value(json_object_get(row, "gemm"));
-    mpt_precision q = MPT_PRECISION_FP32;
-    mpt_precision_parse(json_string_value(json_object_get(row, "precision")), &q, error);
-    for (int u = 0; u < s->w->network->space->unit_count; u++) {
-      const int at = s->w->network->space->units[u].layer;
-      for (int g = 0; g < MPT_GEMM_COUNT; g++)
-        if (strcmp(s->w->network->graph->layers[at].info.name, layer) == 0 &&
-            strcmp(mpt_gemm_name((mpt_gemm_kind)g), gemm) == 0)
-          s->score[u][g][q] =
-              (world_score){.forward = json_number_value(json_object_get(row, "forward")),
-                            .backward = json_number_value(json_object_get(row, "backward")),
-                            .vetoed = veto != NULL && strncmp(veto, "a run", 5) != 0};
-    }
+  mpt_status status = store_get_sensitivity(st, &seen, &found, error);
+  for (int i = 0; i < seen.count; i++) {
+    const store_sensitivity_row *row = &seen.rows[i];
+    const int u = unit_named(s->w, row->layer);
+    if (u >= 0)
+      s->score[u][row->gemm][row->precision] =
+          (world_score){.forward = row->forward,
+                        .backward = row->backward,
+                        .vetoed = row->veto != NULL && strncmp(row->veto, "a run", 5) != 0};
   }
-  json_decref(rows);
+  store_sensitivity_clear(&seen);
   store_close(st);
   return status;
 }

@@ -1,5 +1,6 @@
 #include "tests/bench/tables/world.h"
 #include "base/error.h"
+#include "tuner/cost.h"
 #include <gsl/gsl_randist.h>
 #include <math.h>
 #include <stdlib.h>
