@@ -31,7 +31,8 @@ allowed() {
   tuner/model) echo "$command" ;;
   tuner) echo "$command profile workload data train store tuner/evaluators tuner/model" ;;
   src/report) echo "$command workload data train store tuner" ;;
-  src/cli) echo "$command bench profile workload data train store tuner report" ;;
+  src/export) echo "$command" ;;
+  src/cli) echo "$command export export bench profile workload data train store tuner report" ;;
   docs/*) echo mptune ;;
   *) return 1 ;;
   esac

@@ -27,18 +27,28 @@ typedef struct cli_values {
   const char *target, *backend;
   const char *policies[CLI_MAX_WORDS];
   int policy_count;
+  const char *to, *rename_file; /* policy export's */
+  const char *renames[CLI_MAX_WORDS];
+  int rename_count;
   const char *save, *save_initial, *save_batches;
   int64_t device, seed, seeds, evaluations, pairs, steps, checkpoint_every;
   double max_time, alpha;
-  bool json, quiet, verbose, dry_run, baselines, fresh, force, lenient, quick, resume, markdown,
-      help;
+  bool json, quiet, verbose, dry_run, baselines, fresh, force, lenient, approximate, quick, resume,
+      markdown, help;
   const char *color;
   const char *arguments[CLI_MAX_WORDS]; /* the words that are no options */
   int argument_count;
   const char *typed; /* the whole command line, for provenance */
 } cli_values;
 
-typedef enum cli_kind { CLI_FLAG, CLI_TEXT, CLI_INTEGER, CLI_NUMBER, CLI_POLICY } cli_kind;
+typedef enum cli_kind {
+  CLI_FLAG,
+  CLI_TEXT,
+  CLI_INTEGER,
+  CLI_NUMBER,
+  CLI_POLICY,
+  CLI_RENAME
+} cli_kind;
 
 typedef struct cli_option {
   const char *name; /* "dry-run" */

@@ -1,8 +1,7 @@
 /* mptune policy show | check | diff | resolve. */
 #include "base/error.h"
-#include "base/progress.h"
 #include "cli/commands.h"
-#include "train/graph.h"
+#include "cli/policy_layers.h"
 #include "tuner/formats_json.h"
 #include <math.h>
 #include <stdlib.h>
@@ -14,66 +13,6 @@ static const cli_option check_options[] = {
     {"lenient", 0, CLI_FLAG, CLI_OFFSET(lenient), NULL, "a rule that matches no layer only warns",
      0, 0},
 };
-
-typedef struct layer_list {
-  mpt_layer_info *layers; /* owned */
-  int count;
-} layer_list;
-
-/* The layers of a workload's model; the data is opened, because shapes begin with it. */
-static mpt_status workload_layers(const char *path, layer_list *list, mpt_error *error) {
-  workload *w = NULL;
-  dataset *data = NULL;
-  graph *g = NULL;
-  mpt_status status = MPT_OK;
-  MPT_TRY(workload_load(path, &w, error));
-  MPT_TRY(dataset_open(&w->data, &data, error));
-  MPT_TRY(graph_build(w, &w->model, w->batch, w->data.sequence, dataset_get_info(data), &g, error));
-  list->layers = graph_layer_infos(g);
-  list->count = g->layer_count;
-  if (list->layers == NULL)
-    status = mpt_fail_memory(error, "the layers' names", 0);
-fail:
-  graph_free(g);
-  dataset_close(data);
-  workload_free(w);
-  return status;
-}
-
-/* Of the workload when one is given, else those that the policy was made for. */
-static mpt_status find_layers(const char *path, const mpt_policy *policy, layer_list *list,
-                              mpt_error *error) {
-  if (path != NULL)
-    return workload_layers(path, list, error);
-  const mpt_layer_info *own = mpt_policy_layers(policy, &list->count);
-  if (list->count == 0)
-    return mpt_fail(error, MPT_ERROR_ARGUMENT,
-                    "the policy does not say for which layers it was made; give a WORKLOAD");
-  list->layers = malloc((size_t)list->count * sizeof *list->layers);
-  if (list->layers == NULL)
-    return mpt_fail_memory(error, "the layers' names", 0);
-  memcpy(list->layers, own, (size_t)list->count * sizeof *list->layers);
-  return MPT_OK;
-}
-
-static void warn(void *context, const char *message) {
-  ++*(int *)context;
-  mpt_log_warning("%s", message);
-}
-
-static mpt_status resolve(const cli_values *values, const mpt_policy *policy,
-                          const layer_list *list, mpt_layer_policy **assignment, int *warnings,
-                          mpt_error *error) {
-  mpt_resolve_options options = mpt_resolve_options_default();
-  options.strict = !values->lenient;
-  options.force = values->force;
-  options.on_warning = warn;
-  options.context = warnings;
-  *assignment = calloc((size_t)list->count + 1, sizeof **assignment);
-  if (*assignment == NULL)
-    return mpt_fail_memory(error, "the layers' formats", 0);
-  return mpt_policy_resolve(policy, list->layers, list->count, &options, *assignment, error);
-}
 
 static const char *argument(const cli_values *values, int i) {
   return i < values->argument_count ? values->arguments[i] : NULL;
@@ -164,7 +103,7 @@ static int run_show(const cli_values *values) {
 }
 
 /* ---- check and resolve ---- */
-static void print_layers(const layer_list *list, const mpt_layer_policy *assignment) {
+static void print_layers(const policy_layers *list, const mpt_layer_policy *assignment) {
   for (int i = 0; i < list->count; i++) {
     char text[160];
     mpt_layer_policy_text(&assignment[i], text, sizeof text);
@@ -177,7 +116,7 @@ static json_t *layer_json(const mpt_layer_info *layer, const mpt_layer_policy *f
   return formats_json(formats, mpt_layer_has_gemm(layer->kind));
 }
 
-static json_t *resolved_json(const mpt_policy *policy, const layer_list *list,
+static json_t *resolved_json(const mpt_policy *policy, const policy_layers *list,
                              const mpt_layer_policy *assignment) {
   json_t *layers = json_object();
   for (int i = 0; i < list->count; i++)
@@ -185,7 +124,7 @@ static json_t *resolved_json(const mpt_policy *policy, const layer_list *list,
   return mpt_json_pack("{s:o,s:o}", "layers", layers, "loss_scale", scale_json(policy));
 }
 
-static void print_checked(const cli_values *values, const layer_list *list, int warnings) {
+static void print_checked(const cli_values *values, const policy_layers *list, int warnings) {
   if (values->json) {
     cli_print_json("mptune/policy-check@1", mpt_json_pack("{s:b,s:i,s:i}", "good", true, "layers",
                                                           list->count, "warnings", warnings));
@@ -198,13 +137,13 @@ static void print_checked(const cli_values *values, const layer_list *list, int 
 static int with_assignment(const cli_values *values, bool print) {
   mpt_error error = {0};
   mpt_policy *policy = NULL;
-  layer_list list = {0};
+  policy_layers list = {0};
   mpt_layer_policy *assignment = NULL;
   int warnings = 0;
   mpt_status status = MPT_OK;
   MPT_TRY(mpt_policy_load(values->arguments[0], &policy, &error));
-  MPT_TRY(find_layers(argument(values, 1), policy, &list, &error));
-  MPT_TRY(resolve(values, policy, &list, &assignment, &warnings, &error));
+  MPT_TRY(policy_layers_find(argument(values, 1), policy, &list, &error));
+  MPT_TRY(policy_layers_resolve(values, policy, &list, &assignment, &warnings, &error));
   if (!print)
     print_checked(values, &list, warnings);
   else if (values->json)
@@ -235,7 +174,7 @@ static void print_difference(const mpt_layer_info *layer, const mpt_layer_policy
   printf(" %s -> %s\n", left, right);
 }
 
-static void print_differences(const cli_values *values, const layer_list *list,
+static void print_differences(const cli_values *values, const policy_layers *list,
                               mpt_policy *const policy[2], const mpt_layer_policy *a,
                               const mpt_layer_policy *b) {
   json_t *rows = json_array();
@@ -272,15 +211,15 @@ static int run_diff(const cli_values *values) {
   mpt_error error = {0};
   mpt_policy *policy[2] = {0};
   mpt_layer_policy *assignment[2] = {0};
-  layer_list list = {0};
+  policy_layers list = {0};
   int warnings = 0, code = EXIT_DONE;
   mpt_status status = MPT_OK;
   for (int i = 0; i < 2 && status == MPT_OK; i++)
     status = mpt_policy_load(values->arguments[i], &policy[i], &error);
   if (status == MPT_OK)
-    status = find_layers(argument(values, 2), policy[0], &list, &error);
+    status = policy_layers_find(argument(values, 2), policy[0], &list, &error);
   for (int i = 0; i < 2 && status == MPT_OK; i++)
-    status = resolve(values, policy[i], &list, &assignment[i], &warnings, &error);
+    status = policy_layers_resolve(values, policy[i], &list, &assignment[i], &warnings, &error);
   if (status == MPT_OK)
     print_differences(values, &list, policy, assignment[0], assignment[1]);
   else

@@ -6,7 +6,7 @@
 
 extern const cli_command command_tune, command_observe, command_eval, command_train;
 extern const cli_command command_policy_show, command_policy_check, command_policy_diff,
-    command_policy_resolve;
+    command_policy_resolve, command_policy_export;
 extern const cli_command command_frontier, command_bench, command_report, command_doctor,
     command_formats;
 

@@ -87,6 +87,11 @@ static int store_value(const cli_option *option, const char *text, cli_values *v
       return bad_value(option, text, "one of at most 64 policies");
     values->policies[values->policy_count++] = text;
     return EXIT_DONE;
+  case CLI_RENAME:
+    if (values->rename_count == CLI_MAX_WORDS)
+      return bad_value(option, text, "one of at most 64 rules");
+    values->renames[values->rename_count++] = text;
+    return EXIT_DONE;
   case CLI_INTEGER:
     return store_integer(option, text, field);
   case CLI_NUMBER: {
