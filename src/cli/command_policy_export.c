@@ -56,10 +56,29 @@ static mpt_status find_target(const char *name, const export_target **target, mp
              : mpt_fail(error, MPT_ERROR_ARGUMENT, "unknown target '%s' (known: %s)", name, known);
 }
 
-static mpt_status put_out(const cli_values *values, const mpt_text *text, mpt_error *error) {
+static json_t *lines_json(const char *lines) {
+  json_t *list = json_array();
+  while (lines != NULL && *lines != '\0') {
+    const size_t length = strcspn(lines, "\n");
+    char *line = strndup(lines, length);
+    mpt_json_append(&list, line == NULL ? NULL : mpt_json_text(line));
+    free(line);
+    lines += length + (lines[length] == '\n');
+  }
+  return list;
+}
+
+static mpt_status put_out(const cli_values *values, const export_target *target,
+                          const mpt_text *text, const mpt_text *differences, mpt_error *error) {
   if (values->output != NULL)
-    return mpt_file_write(values->output, text->data, text->length, error);
-  fwrite(text->data, 1, text->length, stdout);
+    MPT_RETURN_IF_FAILED(mpt_file_write(values->output, text->data, text->length, error));
+  if (values->json)
+    cli_print_json("mptune/policy-export@1",
+                   mpt_json_pack("{s:s,s:s,s:s,s:o}", "target", target->name, "file",
+                                 values->output, "text", text->data, "differences",
+                                 lines_json(differences->data)));
+  else if (values->output == NULL)
+    fwrite(text->data, 1, text->length, stdout);
   return MPT_OK;
 }
 
@@ -70,7 +89,7 @@ static int run(const cli_values *values) {
   mpt_layer_policy *assignment = NULL;
   const export_target *target = NULL;
   char **names = NULL;
-  mpt_text text = {0};
+  mpt_text text = {0}, differences = {0};
   rules r = {0};
   int warnings = 0;
   mpt_status status = MPT_OK;
@@ -86,8 +105,8 @@ static int run(const cli_values *values) {
   }
   MPT_TRY(export_rename(list.layers, list.count, r.list, r.count, names, &error));
   MPT_TRY(export_policy(target, policy, list.layers, assignment, names, list.count,
-                        values->approximate, &text, &error));
-  MPT_TRY(put_out(values, &text, &error));
+                        values->approximate, &text, &differences, &error));
+  MPT_TRY(put_out(values, target, &text, &differences, &error));
 fail:
   for (int i = 0; names != NULL && i < list.count; i++)
     free(names[i]);
@@ -96,6 +115,7 @@ fail:
   free(assignment);
   free(list.layers);
   mpt_text_free(&text);
+  mpt_text_free(&differences);
   mpt_policy_free(policy);
   return status == MPT_OK ? EXIT_DONE : cli_failed(&error);
 }

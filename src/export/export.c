@@ -170,10 +170,10 @@ static mpt_status refuse(const export_target *target, const export_plan *plan, m
 mpt_status export_policy(const export_target *target, const mpt_policy *policy,
                          const mpt_layer_info *layers, const mpt_layer_policy *assignment,
                          char *const *names, int count, bool approximate, mpt_text *out,
-                         mpt_error *error) {
+                         mpt_text *differences, mpt_error *error) {
   mpt_status status = MPT_OK;
-  mpt_text body = {0}, differences = {0};
-  export_plan plan = {.policy = mpt_policy_name(policy), .differences = &differences};
+  mpt_text body = {0};
+  export_plan plan = {.policy = mpt_policy_name(policy), .differences = differences};
   export_layer *list = calloc((size_t)count + 1, sizeof *list);
   if (list == NULL)
     return mpt_fail_memory(error, "the exported layers", 0);
@@ -182,17 +182,16 @@ mpt_status export_policy(const export_target *target, const mpt_policy *policy,
   MPT_TRY(merge(list, &count, error));
   plan.layers = list, plan.count = count;
   target->write(&plan, &body);
-  if (plan.difference_count > 0 && !approximate && !differences.failed) {
+  if (plan.difference_count > 0 && !approximate && !differences->failed) {
     status = refuse(target, &plan, error);
     goto fail;
   }
   add_head(target, &plan, policy, out);
   mpt_text_add(out, body.data == NULL ? "" : body.data);
-  if (out->failed || body.failed || differences.failed)
+  if (out->failed || body.failed || differences->failed)
     status = mpt_fail_memory(error, "the exported policy", 0);
 fail:
   mpt_text_free(&body);
-  mpt_text_free(&differences);
   free(list);
   return status;
 }

@@ -35,13 +35,14 @@ extern const int export_target_count;
 /* NULL: there is none. */
 const export_target *export_find(const char *name);
 
-/* The text for `target`. The caller frees *out with mpt_text_free. MPT_ERROR_UNSUPPORTED, unless
+/* The text for `target`, and a line for each thing that it cannot say. The caller frees *out and
+ * *differences with mpt_text_free. MPT_ERROR_UNSUPPORTED, unless
  * `approximate`, names what the target cannot say; MPT_ERROR_MISMATCH two layers that get one name
  * and different formats. */
 mpt_status export_policy(const export_target *target, const mpt_policy *policy,
                          const mpt_layer_info *layers, const mpt_layer_policy *assignment,
                          char *const *names, int count, bool approximate, mpt_text *out,
-                         mpt_error *error);
+                         mpt_text *differences, mpt_error *error);
 
 /* ---- for targets ---- */
 

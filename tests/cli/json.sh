@@ -29,6 +29,7 @@ same policy show mine.yaml
 same policy check run/policy.yaml
 same policy diff run/policy.yaml mine.yaml
 same policy resolve mine.yaml net.yaml
+same policy export mine.yaml net.yaml --to keras --approximate
 same frontier run
 same frontier accuracy
 same report run
