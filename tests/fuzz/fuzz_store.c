@@ -5,7 +5,11 @@
  * The bytes of the file itself are SQLite's to check (test_store_refuses has damaged ones). */
 #include "fuzz.h"
 #include "report/report.h"
-#include "store/database.h"
+#include "store/run_definition.h"
+#include "store/run_reference.h"
+#include "store/run_scores.h"
+#include "store/run_trajectory.h"
+#include "store/run_winner.h"
 #include "tuner/tuner.h"
 #include <sqlite3.h>
 #include <string.h>
@@ -98,13 +102,35 @@ static bool damage(const uint8_t *data, size_t size) {
   return changed;
 }
 
+static void read_records(store *s) {
+  mpt_error error = {0};
+  bool found = false;
+  store_definition definition;
+  store_layers layers;
+  store_reference reference;
+  store_sensitivity sensitivity;
+  store_trajectory trajectory;
+  store_winner winner;
+  if (fuzz_succeeded(store_get_definition(s, &definition, &found, &error), &error))
+    store_definition_clear(&definition);
+  if (fuzz_succeeded(store_get_layers(s, &layers, &found, &error), &error))
+    store_layers_clear(&layers);
+  if (fuzz_succeeded(store_get_reference(s, &reference, &found, &error), &error))
+    store_reference_clear(&reference);
+  if (fuzz_succeeded(store_get_sensitivity(s, &sensitivity, &found, &error), &error))
+    store_sensitivity_clear(&sensitivity);
+  if (fuzz_succeeded(store_get_trajectory(s, &trajectory, &error), &error))
+    store_trajectory_clear(&trajectory);
+  if (fuzz_succeeded(store_get_winner(s, &winner, &found, &error), &error))
+    store_winner_clear(&winner);
+}
+
 static void read_rows(void) {
   mpt_error error = {0};
   store *s = NULL;
   store_evaluation *evaluations = NULL;
   store_policy *policies = NULL;
   store_statistics *statistics = NULL;
-  char *note = NULL;
   int count = 0;
   if (!fuzz_succeeded(store_open(run, STORE_READ, &s, &error), &error))
     return;
@@ -130,8 +156,7 @@ static void read_rows(void) {
       FUZZ_REQUIRE(statistics[i].operand >= 0 && statistics[i].operand < MPT_OPERAND_COUNT);
     free(statistics);
   }
-  if (fuzz_succeeded(note_get(s, "winner", &note, &error), &error))
-    free(note);
+  read_records(s);
   store_close(s);
 }
 
