@@ -82,7 +82,7 @@ typedef struct network_scores {
 
 /* The scores of the network that a training with these options would begin with (its initial
  * weights, those of a checkpoint, a fork's) or of a snapshot. Nothing is trained. Values that are
- * not finite are NaN. Where the device has too little memory, which scores take two to three times
+ * not finite are NaN. Where the device has too little memory, which scores take three to four times
  * as much of as a training, batches are halved until they fit; first_step counts those. The caller
  * clears *scores, also after a failure. */
 mpt_status train_score(const train_options *options, const score_options *score,

@@ -185,6 +185,16 @@ static void measure_layers(const network_under_test *n, int point, mpt_precision
   }
 }
 
+/* Over everything: ratios from 0.4 to 1.2, of the increase, of the curvature, of the squared
+ * gradient; and how many there are. */
+static struct { int within[3], of[3]; } overall;
+
+static void count_ratios(int which, const double *ratios, int count) {
+  for (int i = 0; i < count; i++)
+    overall.within[which] += ratios[i] >= 0.4 && ratios[i] <= 1.2;
+  overall.of[which] += count;
+}
+
 /* Ratios where what is measured is more than the noise of losses in fp32. */
 static void print_forward(const char *name, const char *at, mpt_precision q,
                           const forward_rows *rows, double noise) {
@@ -200,6 +210,9 @@ static void print_forward(const char *name, const char *at, mpt_precision q,
     curvature[curved] = rows->second[i] / left;
     squared[curved++] = rows->squared[i] / left;
   }
+  count_ratios(0, ratios, seen);
+  count_ratios(1, curvature, curved);
+  count_ratios(2, squared, curved);
   printf("| %s | %s | %s | %d |", name, at, mpt_precision_name(q), seen);
   print_spread(ratios, seen);
   printf(" %.2f | %d |", correlation(increase, rows->measured, rows->count), curved);
@@ -369,6 +382,11 @@ int main(int argc, char **argv) {
            "over that |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
     for (int i = 2; i < argc; i++)
       forward(argv[i]);
+    printf(
+        "from 0.4 to 1.2: first + second order %d of %d, second order %d of %d, squared gradient "
+        "%d of %d\n",
+        overall.within[0], overall.of[0], overall.within[1], overall.of[1], overall.within[2],
+        overall.of[2]);
     return 0;
   }
   const int seeds = argc > 3 && strcmp(argv[1], "trained") == 0 ? atoi(argv[2]) : 0;
