@@ -43,14 +43,14 @@ static mpt_status widen(score_run *r, score_buffer into, const mpt_tensor *x, mp
   return mpt_cast(r->queue, x, 0, wide, NULL, error);
 }
 
-/* The exponent of the loss scale that an fp16 gradient may have. */
-static mpt_status fp16_exponent(score_run *r, const mpt_tensor *x, int *exponent,
+/* The exponent of the loss scale that a gradient in fp16 may have, at most `most`. */
+static mpt_status fp16_exponent(score_run *r, const mpt_tensor *x, int most, int *exponent,
                                 mpt_error *error) {
   uint32_t bits;
   MPT_RETURN_IF_FAILED(mpt_amax(r->queue, x, r->t->bits, error));
   MPT_RETURN_IF_FAILED(mpt_memory_download(r->queue, r->t->bits, sizeof bits, &bits, error));
   const int fit = mpt_scale_exponent(MPT_FP16, bits, 0);
-  *exponent = fit < r->fp16_scale ? fit : r->fp16_scale;
+  *exponent = fit < most ? fit : most;
   return MPT_OK;
 }
 
@@ -70,7 +70,7 @@ static mpt_status round_operand(score_run *r, int index, mpt_operand operand, mp
     return mpt_quantize(r->queue, x, scale, 0, &out->values, NULL, error);
   }
   if (format == MPT_FP16 && operand == MPT_GRAD_OUTPUT)
-    MPT_RETURN_IF_FAILED(fp16_exponent(r, x, &out->exponent, error));
+    MPT_RETURN_IF_FAILED(fp16_exponent(r, x, r->fp16_scale, &out->exponent, error));
   return mpt_cast(r->queue, x, out->exponent, &out->values, NULL, error);
 }
 
@@ -81,8 +81,10 @@ static mpt_tensor product_of(const score_run *r, const probed *l, mpt_gemm_kind 
   return buffer(r, into, format, gemm == MPT_WGRAD ? l->n : l->m, gemm == MPT_FPROP ? l->n : l->k);
 }
 
+/* out = 2^exponent times the product. */
 static mpt_status multiply(score_run *r, const probed *l, mpt_gemm_kind gemm, const rounded *a,
-                           const rounded *b, const mpt_tensor *out, mpt_error *error) {
+                           const rounded *b, int exponent, const mpt_tensor *out,
+                           mpt_error *error) {
   const mpt_tensor *bias = &r->net->runs[l->layer].parameters[1];
   const mpt_gemm_args args = {.a = &a->values,
                               .b = &b->values,
@@ -90,10 +92,28 @@ static mpt_status multiply(score_run *r, const probed *l, mpt_gemm_kind gemm, co
                               .bias = gemm == MPT_FPROP && bias->data != NULL ? bias : NULL,
                               .transpose_a = gemm == MPT_WGRAD,
                               .transpose_b = gemm == MPT_FPROP,
-                              .alpha = ldexpf(1.0f, -a->exponent - b->exponent),
+                              .alpha = ldexpf(1.0f, exponent - a->exponent - b->exponent),
                               .scale_a = a->inverse,
                               .scale_b = b->inverse};
   return mpt_gemm(r->queue, &args, error);
+}
+
+/* What the products of rounded operands come to as their format stores it. A gradient in fp16 is
+ * stored with its loss scale, and divided by it afterwards, in fp32. */
+static mpt_status rounded_product(score_run *r, const probed *l, mpt_gemm_kind gemm, int precision,
+                                  const mpt_tensor *exact, const rounded narrow[2], mpt_tensor *y,
+                                  mpt_error *error) {
+  const mpt_format stored =
+      gemm == MPT_WGRAD ? MPT_FP32 : mpt_precision_storage((mpt_precision)precision);
+  int exponent = 0;
+  *y = product_of(r, l, gemm, SCORE_ROUNDED, stored);
+  if (gemm != MPT_DGRAD || stored != MPT_FP16)
+    return multiply(r, l, gemm, &narrow[0], &narrow[1], 0, y, error);
+  MPT_RETURN_IF_FAILED(fp16_exponent(r, exact, narrow[0].exponent, &exponent, error));
+  MPT_RETURN_IF_FAILED(multiply(r, l, gemm, &narrow[0], &narrow[1], exponent, y, error));
+  const mpt_tensor scaled = *y;
+  *y = product_of(r, l, gemm, SCORE_ROUNDED_A, MPT_FP32); /* the operand has been used */
+  return mpt_cast(r->queue, &scaled, -exponent, y, NULL, error);
 }
 
 /* change = 2^exponent (y - x): half the gradient of a sum of squares. */
@@ -161,7 +181,7 @@ static mpt_status score_product(score_run *r, const probed *l, mpt_gemm_kind gem
     MPT_RETURN_IF_FAILED(
         widen(r, (score_buffer)(SCORE_OPERAND_A + i), &l->operands[of[i]], &wide[i].values, error));
   const mpt_tensor exact = product_of(r, l, gemm, SCORE_EXACT, MPT_FP32);
-  MPT_RETURN_IF_FAILED(multiply(r, l, gemm, &wide[0], &wide[1], &exact, error));
+  MPT_RETURN_IF_FAILED(multiply(r, l, gemm, &wide[0], &wide[1], 0, &exact, error));
   for (int q = 0; q < MPT_PRECISION_COUNT; q++) {
     if (!score_wants(r, q))
       continue;
@@ -170,10 +190,8 @@ static mpt_status score_product(score_run *r, const probed *l, mpt_gemm_kind gem
     for (int i = 0; i < 2; i++)
       MPT_RETURN_IF_FAILED(
           round_operand(r, i, of[i], policy.operand[i], &wide[i].values, &narrow[i], error));
-    const mpt_tensor y =
-        product_of(r, l, gemm, SCORE_ROUNDED,
-                   gemm == MPT_WGRAD ? MPT_FP32 : mpt_precision_storage((mpt_precision)q));
-    MPT_RETURN_IF_FAILED(multiply(r, l, gemm, &narrow[0], &narrow[1], &y, error));
+    mpt_tensor y;
+    MPT_RETURN_IF_FAILED(rounded_product(r, l, gemm, q, &exact, narrow, &y, error));
     MPT_RETURN_IF_FAILED(use(r, l, gemm, q, &exact, &y, error));
   }
   return MPT_OK;

@@ -17,7 +17,8 @@
  * signs, in which squared lengths are kept but for sqrt(2 / SCORE_SKETCH), a standard deviation of
  * 4.4%. For a wgrad d is there at once; for a dgrad the change of the input's gradient is sent
  * through the backward pass of the layers below (network_backward_aside). The dgrad of a layer
- * below which nothing learns is not made, and not scored.
+ * below which nothing learns is not made, and not scored. (Of a convolution's dgrad, what rounding
+ * does where windows are added up is left out: a quarter of it in fp16, little in fp8.)
  *
  * Where Adam trains the network, g and d are what it makes of them, divided by the root of each
  * parameter's mean square (score_update.c): a wgrad that rounds away all gradients of a weight's
