@@ -3,8 +3,8 @@
 #include "base/text.h"
 #include "report/report.h"
 #include "tiny_search.h"
+#include "tuner/machine.h"
 #include "tuner/recipes.h"
-#include "tuner/search.h"
 
 #define DEVICE "emulated on this processor"
 static tuner_options measured_in(const char *directory, char run[600]) {
@@ -174,48 +174,74 @@ static void the_same_command_again_times_nothing(void **state) {
   workload_free(w);
 }
 
+/* Carries out what is asked for, from the store where it is there; how many were not. */
+static int carry_out(search *s, turns *t, char *order) {
+  mpt_error error = {0};
+  int made = 0, done = 0;
+  for (;;) {
+    requests out = {0};
+    if (turns_go_on(t, &s->problem, &s->ledger, &s->model, &out, &error) != MPT_OK)
+      fail_msg("%s", error.message);
+    if (out.count == 0) {
+      requests_clear(&out);
+      return made;
+    }
+    assert_true(out.count == 1 && done < 6); /* side by side they would slow each other down */
+    const asked a = out.list[0];
+    assert_true(a.request.kind == REQUEST_TIME && a.request.in_turn);
+    order[done++] = a.candidate->label[0];
+    bool found = false;
+    evaluation_record record;
+    assert_int_equal(search_recall(s, &a, &found, &record, &error), MPT_OK);
+    if (!found)
+      record = (evaluation_record){.time = {.seconds = 1 + 0.001 * made++, .steps = 9}};
+    assert_int_equal(ledger_tell(&s->ledger, &s->problem, a.candidate, &a.request, &record, &error),
+                     MPT_OK);
+    evaluation_record_clear(&record);
+    requests_clear(&out);
+  }
+}
+
 /* A B A B A B, each time as a run of its own, and none of it twice. */
 static void finalists_are_timed_in_turn(void **state) {
-  char run[600];
-  mpt_error error = {0};
-  search s;
-  workload *w = tiny(*state, MLP ADAM LARGE);
-  tuner_options options = measured_in(*state, run);
-  if (search_open(&s, w, &options, true, &error) != MPT_OK)
-    fail_msg("%s", error.message);
-  candidate *finalists[3];
   static const mpt_precision precisions[] = {MPT_PRECISION_BF16, MPT_PRECISION_TF32,
                                              MPT_PRECISION_FP16};
-  mpt_layer_policy *assignment = calloc((size_t)s.problem.graph->layer_count, sizeof *assignment);
-  for (int i = 0; i < 3; i++) {
-    bool permitted;
-    space_uniform(s.problem.space, precisions[i], assignment, &permitted);
-    assert_int_equal(ledger_candidate(&s.ledger, &s.problem, &s.model.prices, assignment,
-                                      w->loss_scale, "one", &finalists[i], &error),
-                     MPT_OK);
-    finalists[i]->seconds = 1 + 0.01 * i;
-  }
-  finalists[2]->seconds = 2; /* not close */
-  candidate *const far = finalists[2];
+  static const char *const labels[] = {"A", "B", "far"};
+  char run[600];
+  mpt_error error = {0};
+  workload *w = tiny(*state, MLP ADAM LARGE);
+  tuner_options options = measured_in(*state, run);
   for (int again = 0; again < 2; again++) {
-    if (timing_in_turn(&s, finalists, 3, 1, &error) != MPT_OK)
+    search s;
+    turns t = {0};
+    char order[64] = "";
+    candidate *finalists[3];
+    if (search_open(&s, w, &options, SEARCH_TUNE, &error) != MPT_OK)
       fail_msg("%s", error.message);
+    mpt_layer_policy *assignment = calloc((size_t)s.problem.graph->layer_count, sizeof *assignment);
+    for (int i = 0; i < 3; i++) {
+      bool permitted;
+      space_uniform(s.problem.space, precisions[i], assignment, &permitted);
+      assert_int_equal(ledger_candidate(&s.ledger, &s.problem, &s.model.prices, assignment,
+                                        w->loss_scale, labels[i], &finalists[i], &error),
+                       MPT_OK);
+      finalists[i]->seconds = i == 2 ? 2 : 1 + 0.01 * i; /* the last is not close */
+    }
+    assert_int_equal(turns_begin(&t, &s.problem, &s.model, finalists, 3, 1, &error), MPT_OK);
+    assert_int_equal(carry_out(&s, &t, order), again ? 0 : 6);
+    assert_string_equal(order, "ABABAB");
     for (int i = 0; i < 2; i++) {
       int in_turn = 0;
-      candidate *c = finalists[i];
-      assert_ptr_not_equal(c, far);
-      assert_int_equal(c->timed.count, 3);
-      assert_true(c->seconds == timing_seconds(&c->timed));
-      free(times_of(s.ledger.store, c->hash, &in_turn));
+      assert_int_equal(finalists[i]->timed.count, 3);
+      assert_true(finalists[i]->seconds == 1.002 + 0.001 * i);
+      free(times_of(s.ledger.store, finalists[i]->hash, &in_turn));
       assert_int_equal(in_turn, 3);
-      c->timed.count = 0; /* as a search that continues begins: it takes them from the store */
-      c->seconds = 1 + 0.01 * i;
     }
-    assert_int_equal(far->timed.count, 0);
-    far->seconds = 2;
+    assert_int_equal(finalists[2]->timed.count, 0);
+    turns_clear(&t);
+    free(assignment);
+    search_close(&s);
   }
-  free(assignment);
-  search_close(&s);
   workload_free(w);
 }
 

@@ -24,7 +24,18 @@ void evidence_clear(evidence_records *r) {
   *r = (evidence_records){0};
 }
 
-static double contribution(const evidence_records *r, const store_evaluation *e, int64_t sample);
+static bool is_right(const store_evaluation *e, int64_t sample) {
+  return (e->right[sample / 8] >> sample % 8 & 1) != 0;
+}
+
+/* What a sample contributed to the number that is compared, the metric or the error, by a record as
+ * it was stored. */
+static double stored_contribution(const evidence_records *r, const store_evaluation *e,
+                                  int64_t sample) {
+  const double own =
+      e->right != NULL ? (double)is_right(e, sample) : (double)e->contributions[sample];
+  return r->of_error ? 1 - own : own;
+}
 
 /* Where samples stand for others, the verdict needs them one by one: as numbers that are compared.
  */
@@ -36,7 +47,7 @@ static mpt_status lay_out_samples(const evidence_records *r, store_evaluation *e
   if (numbers == NULL)
     return mpt_fail_memory(error, "held-out samples", (size_t)e->judged * sizeof *numbers);
   for (int64_t i = 0; i < e->judged; i++)
-    numbers[i] = (float)contribution(r, e, i);
+    numbers[i] = (float)stored_contribution(r, e, i);
   free(e->right);
   free(e->contributions);
   e->right = NULL;
@@ -49,7 +60,46 @@ mpt_status evidence_load_records(store *s, evidence_records *r, mpt_error *error
   for (int i = 0; i < r->evaluation_count && r->rule.population; i++)
     MPT_RETURN_IF_FAILED(lay_out_samples(r, &r->evaluations[i], error));
   r->laid_out = r->rule.population;
+  r->evaluation_capacity = r->evaluation_count;
   return store_all_attempts(s, &r->attempts, &r->attempt_count, error);
+}
+
+mpt_status evidence_add(evidence_records *r, store_evaluation *e, mpt_error *error) {
+  if (r->evaluation_count == r->evaluation_capacity) {
+    const int capacity = 2 * r->evaluation_capacity + 16;
+    store_evaluation *grown = realloc(r->evaluations, (size_t)capacity * sizeof *grown);
+    if (grown == NULL)
+      return mpt_fail_memory(error, "evaluations", (size_t)capacity * sizeof *grown);
+    r->evaluations = grown;
+    r->evaluation_capacity = capacity;
+  }
+  r->laid_out = r->rule.population;
+  if (r->laid_out)
+    MPT_RETURN_IF_FAILED(lay_out_samples(r, e, error));
+  const int last = r->evaluation_count - 1;
+  e->id = last < 0 ? 1 : r->evaluations[last].id + 1;
+  r->evaluations[r->evaluation_count++] = *e;
+  *e = (store_evaluation){0};
+  return MPT_OK;
+}
+
+mpt_status evidence_add_attempts(evidence_records *r, const store_attempt *attempts, int count,
+                                 mpt_error *error) {
+  const size_t all = (size_t)r->attempt_count + (size_t)count;
+  store_attempt *grown = realloc(r->attempts, (all + 1) * sizeof *grown);
+  if (grown == NULL)
+    return mpt_fail_memory(error, "attempts", all * sizeof *grown);
+  r->attempts = grown;
+  memcpy(r->attempts + r->attempt_count, attempts, (size_t)count * sizeof *attempts);
+  r->attempt_count += count;
+  return MPT_OK;
+}
+
+bool evidence_has(const evidence_records *r, const char *key) {
+  for (int i = 0; i < r->evaluation_count; i++)
+    if (strcmp(r->evaluations[i].key, key) == 0)
+      return true;
+  return false;
 }
 
 /* ---- pairs ---- */
@@ -95,17 +145,8 @@ double evidence_difference_share(const evidence_records *r, const store_evaluati
   return pair != NULL ? evidence_difference(r, e) / fabs(compared(r, pair)) : NAN;
 }
 
-static bool is_right(const store_evaluation *e, int64_t sample) {
-  return (e->right[sample / 8] >> sample % 8 & 1) != 0;
-}
-
-/* What a sample contributed to the number that is compared: the metric, or the error. */
 static double contribution(const evidence_records *r, const store_evaluation *e, int64_t sample) {
-  if (r->laid_out)
-    return (double)e->contributions[sample];
-  const double own =
-      e->right != NULL ? (double)is_right(e, sample) : (double)e->contributions[sample];
-  return r->of_error ? 1 - own : own;
+  return r->laid_out ? (double)e->contributions[sample] : stored_contribution(r, e, sample);
 }
 
 static void add_samples(const evidence_records *r, const store_evaluation *reference,
@@ -137,8 +178,14 @@ static double difference_of(const verify_rule *rule, const verify_pair *pair) {
   return (rule->higher_is_better ? -1 : 1) * (pair->candidate - pair->reference);
 }
 
+static bool is_planned(const store_attempt *attempt, uint64_t seed, int tried) {
+  return attempt != NULL && seed >= attempt->first_seed &&
+         seed < attempt->first_seed + (uint64_t)tried;
+}
+
 /* The deviation of D in the pairs that the search had trained before the attempt's first one; those
- * that came later must not change a verdict that was given. */
+ * that came later must not change a verdict that was given, nor the attempt's own, of which the
+ * first may not be the first to end. */
 static double earlier_deviation(const evidence_records *r, const store_attempt *attempt) {
   const store_evaluation *first = find(r, attempt->policy, attempt->first_seed);
   const verify_rule rule = r->rule;
@@ -146,8 +193,10 @@ static double earlier_deviation(const evidence_records *r, const store_attempt *
   int n = 0;
   for (int i = 0; i < r->evaluation_count && first != NULL; i++) {
     const store_evaluation *e = &r->evaluations[i];
-    const store_evaluation *reference =
-        e->id < first->id && is_like(r, e, attempt->policy) ? find(r, r->reference, e->seed) : NULL;
+    if (e->id >= first->id || !is_like(r, e, attempt->policy) ||
+        is_planned(attempt, e->seed, VERIFY_MOST_TRIED))
+      continue;
+    const store_evaluation *reference = find(r, r->reference, e->seed);
     if (reference == NULL || !finished(reference) || !finished(e))
       continue;
     const verify_pair pair = pair_of(r, reference, e);
@@ -190,11 +239,6 @@ int evidence_fresh_pairs(const evidence_records *r, const store_attempt *attempt
 }
 
 /* ---- one policy ---- */
-
-static bool is_fresh(const store_attempt *attempt, uint64_t seed, int tried) {
-  return attempt != NULL && seed >= attempt->first_seed &&
-         seed < attempt->first_seed + (uint64_t)tried;
-}
 
 /* Of a metric that moves in steps, pairs whose samples are not known have a mean and no bound. One
  * that diverged has none to know. */
@@ -248,6 +292,18 @@ static void count_failures(const store_evaluation *reference, const store_evalua
   out->reference_diverged += !finished(reference);
 }
 
+/* In the order of their seeds, whatever the order in which they ended: sums depend on it. */
+static void insert_pair(verify_pair *pairs, uint64_t *seeds, int count, const verify_pair *pair,
+                        uint64_t seed) {
+  int i = count;
+  for (; i > 0 && seeds[i - 1] > seed; i--) {
+    seeds[i] = seeds[i - 1];
+    pairs[i] = pairs[i - 1];
+  }
+  seeds[i] = seed;
+  pairs[i] = *pair;
+}
+
 mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *out,
                        mpt_error *error) {
   const store_attempt *attempt = evidence_attempt(r, policy);
@@ -262,9 +318,11 @@ mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *
                     .confidence = 1 - level};
   verify_pair *pairs = calloc((size_t)r->evaluation_count + 1, sizeof *pairs);
   double *values = calloc((size_t)r->evaluation_count + 1, sizeof *values);
-  if (pairs == NULL || values == NULL) {
+  uint64_t *seeds = calloc((size_t)r->evaluation_count + 1, sizeof *seeds);
+  if (pairs == NULL || values == NULL || seeds == NULL) {
     free(pairs);
     free(values);
+    free(seeds);
     return mpt_fail_memory(error, "pairs of trainings", 0);
   }
   if (attempt != NULL)
@@ -276,11 +334,13 @@ mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *
     const store_evaluation *e = &r->evaluations[i];
     const store_evaluation *reference =
         is_like(r, e, policy) ? find(r, r->reference, e->seed) : NULL;
-    if (reference == NULL || (out->fresh && !is_fresh(attempt, e->seed, tried)))
+    if (reference == NULL || (out->fresh && !is_planned(attempt, e->seed, tried)))
       continue;
     count_failures(reference, e, out);
-    if (finished(reference) && finished(e))
-      pairs[out->pairs++] = pair_of(r, reference, e);
+    if (!finished(reference) || !finished(e))
+      continue;
+    const verify_pair pair = pair_of(r, reference, e);
+    insert_pair(pairs, seeds, out->pairs++, &pair, e->seed);
   }
   take_means(r, pairs, values, out);
   if (strcmp(policy, r->reference) == 0) {
@@ -293,6 +353,7 @@ mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *
   }
   free(pairs);
   free(values);
+  free(seeds);
   return MPT_OK;
 }
 

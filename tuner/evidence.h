@@ -12,7 +12,7 @@
 typedef struct evidence_records {
   store_evaluation *evaluations;
   store_attempt *attempts;
-  int evaluation_count, attempt_count;
+  int evaluation_count, attempt_count, evaluation_capacity;
   char condition[65]; /* evaluations of others are not looked at */
   char reference[65]; /* the reference's policy */
   verify_rule rule;   /* of what is compared; alpha: of the whole search */
@@ -28,6 +28,13 @@ mpt_status evidence_load(store *s, evidence_records *records, mpt_error *error);
 /* The evaluations and attempts alone; the rest is the caller's. */
 mpt_status evidence_load_records(store *s, evidence_records *records, mpt_error *error);
 void evidence_clear(evidence_records *records);
+/* One that was put into the store just now, and policies that were written down: what loading would
+ * add. *evaluation is handed over. */
+mpt_status evidence_add(evidence_records *records, store_evaluation *evaluation, mpt_error *error);
+mpt_status evidence_add_attempts(evidence_records *records, const store_attempt *attempts,
+                                 int count, mpt_error *error);
+/* Whether an evaluation has that key. */
+bool evidence_has(const evidence_records *records, const char *key);
 
 /* NaN for what there is no pair to tell. */
 typedef struct evidence {

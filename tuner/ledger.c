@@ -1,7 +1,9 @@
 #include "tuner/ledger.h"
 #include "base/error.h"
+#include "tuner/budget.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static mpt_status open_store(ledger *l, const problem *p, mpt_error *error) {
   MPT_RETURN_IF_FAILED(store_open(p->options->run, STORE_WRITE, &l->store, error));
@@ -25,11 +27,30 @@ static mpt_status open_reference(ledger *l, const problem *p, mpt_error *error) 
   return candidate_price(l, p, p->profile, r, error);
 }
 
+/* What was ever evaluated in this run. Losses are not compared with again. */
+static mpt_status open_records(ledger *l, const problem *p, mpt_error *error) {
+  evidence_records *r = &l->records;
+  *r = (evidence_records){.rule = budget_rule(p->workload, p->options->alpha),
+                          .of_error = p->workload->budget.of_error,
+                          .in_steps = p->workload->metric != METRIC_LOSS,
+                          .most_pairs = p->options->pairs};
+  memcpy(r->condition, p->condition.hash, sizeof r->condition);
+  memcpy(r->reference, l->reference.hash, sizeof r->reference);
+  MPT_RETURN_IF_FAILED(evidence_load_records(l->store, r, error));
+  for (int i = 0; i < r->evaluation_count; i++) {
+    free(r->evaluations[i].losses);
+    r->evaluations[i].losses = NULL;
+  }
+  return MPT_OK;
+}
+
 mpt_status ledger_open(ledger *l, const problem *p, bool owner, mpt_error *error) {
   *l = (ledger){.owner = owner};
-  if (!p->options->dry_run)
-    MPT_RETURN_IF_FAILED(open_store(l, p, error));
-  return open_reference(l, p, error);
+  if (p->options->dry_run)
+    return open_reference(l, p, error);
+  MPT_RETURN_IF_FAILED(open_store(l, p, error));
+  MPT_RETURN_IF_FAILED(open_reference(l, p, error));
+  return open_records(l, p, error);
 }
 
 void ledger_close(ledger *l) {
@@ -38,8 +59,37 @@ void ledger_close(ledger *l) {
     free(l->candidates[i]);
   }
   free(l->candidates);
+  for (int i = 0; i < l->told_count; i++) {
+    free(l->told[i].failure);
+    free(l->told[i].losses);
+  }
+  free(l->told);
+  free(l->timed);
+  evidence_clear(&l->records);
   free(l->reference_losses);
   candidate_clear(&l->reference);
   store_close(l->store);
   *l = (ledger){0};
+}
+
+training *ledger_training(const ledger *l, const candidate *c, uint64_t seed) {
+  for (int i = 0; i < l->told_count; i++)
+    if (l->told[i].candidate == c && l->told[i].seed == seed)
+      return &l->told[i];
+  return NULL;
+}
+
+const timed_steps *ledger_timed(const ledger *l, const candidate *c, const char *name) {
+  for (int i = 0; i < l->timed_count; i++)
+    if (l->timed[i].candidate == c && strcmp(l->timed[i].name, name) == 0)
+      return &l->timed[i];
+  return NULL;
+}
+
+mpt_status ledger_see(ledger *l, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(evidence_of(&l->records, l->reference.hash, &l->reference.seen, error));
+  for (int i = 0; i < l->candidate_count; i++)
+    MPT_RETURN_IF_FAILED(
+        evidence_of(&l->records, l->candidates[i]->hash, &l->candidates[i]->seen, error));
+  return MPT_OK;
 }

@@ -1,11 +1,36 @@
-/* What a search knows: the policies that it looks at and the records of their trainings. The run
- * store is its durable form. */
+/* What a search knows: the policies that it looks at, and the records that it was told of. The run
+ * store is its durable form: what is put into the one is put into the other. */
 #ifndef LEDGER_H
 #define LEDGER_H
 
 #include "tuner/candidate.h"
+#include "tuner/evaluators/evaluator.h"
 
 #define SEARCH_FRESH_SEEDS 1000ULL /* verification seeds begin this far above the search's */
+
+/* A training of which there is a record. */
+typedef struct training {
+  const candidate *candidate;
+  uint64_t seed;
+  bool diverged, stopped;
+  double metric;
+  int64_t steps_done;
+  double host_seconds;
+  size_t memory_bytes;
+  char *failure;  /* why it diverged, or NULL */
+  double *losses; /* [loss_count], of the reference's; else NULL */
+  int64_t loss_count;
+  timing_run time; /* of its steps; seconds are NaN where none was measured */
+  bool time_taken; /* it is in candidate->timed */
+} training;
+
+/* A few steps of a policy, made for their time. */
+typedef struct timed_steps {
+  const candidate *candidate;
+  char name[65];  /* of the timing run in the store: "timed", "turn A.B" */
+  timing_run run; /* seconds are NaN where there is none */
+  char why[256];  /* there is none, or "" */
+} timed_steps;
 
 typedef struct ledger {
   store *store; /* NULL in a dry run */
@@ -22,6 +47,12 @@ typedef struct ledger {
   candidate **candidates;
   int candidate_count, candidate_capacity;
   int trainings; /* distinct (policy, seed) candidate trainings before verification */
+
+  training *told; /* [told_count] */
+  int told_count, told_capacity;
+  timed_steps *timed; /* [timed_count] */
+  int timed_count, timed_capacity;
+  evidence_records records; /* all evaluations and attempts in the store, earlier searches' too */
 } ledger;
 
 /* `owner`: a search, whose notes ("definition", "reference") the run's report is about. Others that
@@ -29,6 +60,37 @@ typedef struct ledger {
  * after a failure. */
 mpt_status ledger_open(ledger *l, const problem *p, bool owner, mpt_error *error);
 void ledger_close(ledger *l);
+
+/* What is told of; NULL: nothing yet. Valid until something is told. */
+training *ledger_training(const ledger *l, const candidate *c, uint64_t seed);
+const timed_steps *ledger_timed(const ledger *l, const candidate *c, const char *name);
+/* candidate->seen of every candidate and the reference, from the records. */
+mpt_status ledger_see(ledger *l, mpt_error *error);
+
+/* ---- ledger_tell.c: a record that answers `request`, into the ledger and the store ---- */
+/* What the record owns may be taken from it; the caller clears it all the same. A failure of the
+ * device, an interruption and the like are returned, with the record's words; a candidate that does
+ * not fit into the device's memory is one that diverged, or that cannot be timed. */
+mpt_status ledger_tell(ledger *l, const problem *p, const candidate *c,
+                       const evaluation_request *request, evaluation_record *record,
+                       mpt_error *error);
+
+/* ---- ledger_recall.c: the record that the store has, of this search or an earlier one ---- */
+/* `recalled` is set in it: it is not put into the store again. */
+mpt_status ledger_recall(const ledger *l, const problem *p, const candidate *c,
+                         const evaluation_request *request, bool *found, evaluation_record *record,
+                         mpt_error *error);
+
+/* ---- faults.c: devices that fail, or are too small ---- */
+/* A failure of the device ends the process: says that the same command continues. */
+mpt_status fault_ends(mpt_status status, mpt_error *error);
+/* An evaluation in which the device failed: the second time it is recorded as failed. */
+mpt_status fault_note(ledger *l, const candidate *c, const evaluation_request *r,
+                      const mpt_error *why, mpt_error *error);
+/* A timing in which it did: the policy is not timed again. */
+mpt_status fault_note_timing(ledger *l, const candidate *c, mpt_error *error);
+mpt_status fault_timing_noted(const ledger *l, const candidate *c, bool *noted, mpt_error *error);
+
 /* ---- definition.c: what the run is about, in its notes ---- */
 /* A run directory belongs to one training definition; budget, pins, exclusions and target may
  * change. MPT_ERROR_MISMATCH where it has another. */

@@ -29,6 +29,9 @@ mpt_status model_price(const model *m, const problem *p, const mpt_layer_policy 
 /* Fits the scores to what was trained so far, gives the predictor its priors, and notes them. */
 mpt_status model_fit(model *m, const ledger *l, mpt_error *error);
 
+/* Stage 3, which asks for nothing: vetoes, scores and priors from what was observed. */
+mpt_status stage_sensitivity(const problem *p, const ledger *l, model *m, mpt_error *error);
+
 /* ---- increases.c ---- */
 /* Predicted increases, metric units: of[unit][choice]; INFINITY where the choice is vetoed. */
 typedef struct increases {

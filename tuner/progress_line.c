@@ -1,6 +1,6 @@
-/* What the progress line says of the request under way. */
+#include "tuner/progress_line.h"
 #include "base/progress.h"
-#include "tuner/search.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

@@ -3,15 +3,15 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "store/run_reference.h"
-#include "tuner/search.h"
+#include "tuner/stages.h"
 #include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static mpt_status note_reference(search *s, const char *noise_note, mpt_error *error) {
-  const ledger *l = &s->ledger;
+static mpt_status note_reference(const ledger *l, const model *m, const char *noise_note,
+                                 mpt_error *error) {
   int64_t seeds[WORKLOAD_MAX_SEEDS];
   for (int i = 0; i < l->reference_seeds; i++)
     seeds[i] = (int64_t)l->reference_seed[i];
@@ -21,114 +21,126 @@ static mpt_status note_reference(search *s, const char *noise_note, mpt_error *e
                                 .metrics = l->reference_metric,
                                 .seed_count = l->reference_seeds,
                                 .metric_count = l->reference_seeds,
-                                .metric_mean = s->model.reference_mean,
-                                .metric_deviation = s->model.reference_deviation,
+                                .metric_mean = m->reference_mean,
+                                .metric_deviation = m->reference_deviation,
                                 .noise_note = noise_note,
                                 .step_seconds = l->reference.seconds,
-                                .margin = s->model.margin};
+                                .margin = m->margin};
   return store_put_reference(l->store, &note, !l->owner, error);
 }
 
-static mpt_status reference_failed(const search *s, const store_evaluation *e, mpt_error *error) {
+static mpt_status reference_failed(const ledger *l, const training *t, mpt_error *error) {
   return mpt_fail(
       error, MPT_ERROR_NONFINITE,
       "the reference diverged under seed %llu (%s), and under %d of the first %d seeds; "
       "lower the learning rate or check the data",
-      (unsigned long long)e->seed, e->failure == NULL ? "not finite" : e->failure,
-      s->ledger.reference_diverged, s->ledger.reference_diverged + s->ledger.reference_seeds);
+      (unsigned long long)t->seed, t->failure == NULL ? "not finite" : t->failure,
+      l->reference_diverged, l->reference_diverged + l->reference_seeds);
 }
 
 /* What a relative budget is a share of: the metric, or the error. */
-static double whole_of(const search *s, double metric) {
-  return s->problem.workload->budget.of_error ? 1 - metric : metric;
+static double whole_of(const problem *p, double metric) {
+  return p->workload->budget.of_error ? 1 - metric : metric;
 }
 
 /* The budget in the metric's units, by what is known of the reference: it steers the search. A
  * verdict takes the reference from its own pairs. */
-static double margin_of(const search *s) {
-  const budget_spec *budget = &s->problem.workload->budget;
-  return budget->relative ? budget->worse_by * fabs(whole_of(s, s->model.reference_mean))
+static double margin_of(const problem *p, const model *m) {
+  const budget_spec *budget = &p->workload->budget;
+  return budget->relative ? budget->worse_by * fabs(whole_of(p, m->reference_mean))
                           : budget->worse_by;
 }
 
 /* A share of what may be 0 or of either sign means nothing. */
-static mpt_status check_share(const search *s, mpt_error *error) {
-  const int n = s->ledger.reference_seeds;
-  const double mean = whole_of(s, s->model.reference_mean);
+static mpt_status check_share(const problem *p, const ledger *l, const model *m, mpt_error *error) {
+  const int n = l->reference_seeds;
+  const double mean = whole_of(p, m->reference_mean);
   bool one_sign = mean != 0;
-  if (!s->problem.workload->budget.relative)
+  if (!p->workload->budget.relative)
     return MPT_OK;
   for (int i = 0; i < n; i++)
-    one_sign = one_sign && whole_of(s, s->ledger.reference_metric[i]) * mean > 0;
+    one_sign = one_sign && whole_of(p, l->reference_metric[i]) * mean > 0;
   if (one_sign)
     return MPT_OK;
   return mpt_fail(error, MPT_ERROR_ARGUMENT,
                   "a relative budget means nothing here: the reference's %s is %.4g on average and "
                   "is 0 or changes its sign between seeds; give an absolute budget (worse_by: "
                   "0.01)",
-                  s->problem.workload->budget.of_error ? "error rate" : "metric", mean);
+                  p->workload->budget.of_error ? "error rate" : "metric", mean);
 }
 
-static void measure_noise(search *s) {
-  const size_t n = (size_t)s->ledger.reference_seeds;
-  s->model.reference_mean = gsl_stats_mean(s->ledger.reference_metric, 1, n);
-  s->model.reference_deviation = n > 1 ? gsl_stats_sd(s->ledger.reference_metric, 1, n) : 0;
-  s->model.margin = margin_of(s);
-  s->model.ceiling = s->model.margin;
+static void measure_noise(const problem *p, const ledger *l, model *m) {
+  const size_t n = (size_t)l->reference_seeds;
+  m->reference_mean = gsl_stats_mean(l->reference_metric, 1, n);
+  m->reference_deviation = n > 1 ? gsl_stats_sd(l->reference_metric, 1, n) : 0;
+  m->margin = margin_of(p, m);
+  m->ceiling = m->margin;
   /* Until pairs have been seen: pairing takes out at least half of the variance of a difference,
    * as the same weights and batches are behind both. */
-  s->model.noise = s->model.reference_deviation;
+  m->noise = m->reference_deviation;
 }
 
 /* One that diverges is left out of the search's pairs and counted; another seed is tried, as long
  * as no more diverge than finish. */
-static mpt_status train_reference(search *s, uint64_t seed, mpt_error *error) {
-  const int i = s->ledger.reference_seeds;
-  store_evaluation e = {0};
-  s->ledger.reference_seed[i] = seed;
-  if (i == 0)
-    MPT_RETURN_IF_FAILED(observe_reference(s, &e, error));
-  else
-    MPT_RETURN_IF_FAILED(search_train(s, &s->ledger.reference, seed, "reference", NULL, &e, error));
-  mpt_status status = MPT_OK;
-  if (e.diverged || !isfinite(e.metric)) {
-    mpt_log_warning("the reference diverged under seed %llu: %s", (unsigned long long)seed,
-                    e.failure == NULL ? "not finite" : e.failure);
-    if (++s->ledger.reference_diverged > s->problem.workload->reference_seeds / 2)
-      status = reference_failed(s, &e, error);
-    store_evaluation_clear(&e);
-    return status;
+static mpt_status take_seed(const problem *p, ledger *l, training *t, mpt_error *error) {
+  const int i = l->reference_seeds;
+  if (t->diverged || !isfinite(t->metric)) {
+    mpt_log_warning("the reference diverged under seed %llu: %s", (unsigned long long)t->seed,
+                    t->failure == NULL ? "not finite" : t->failure);
+    return ++l->reference_diverged > p->workload->reference_seeds / 2
+               ? reference_failed(l, t, error)
+               : MPT_OK;
   }
-  s->ledger.reference_metric[i] = e.metric;
-  if (i == 0 && e.loss_count != s->problem.steps) { /* its losses are compared with, step by step */
-    const long long id = e.id;
-    store_evaluation_clear(&e);
-    return store_damaged(s->ledger.store, error, "evaluation %lld has not all of its losses", id);
-  }
-  if (i == 0) {
-    s->ledger.reference.memory_bytes = e.memory_bytes;
-    s->ledger.reference_losses = e.losses; /* kept for early stopping */
-    e.losses = NULL;
-  }
-  s->ledger.reference_seeds++;
-  store_evaluation_clear(&e);
+  l->reference_seed[i] = t->seed;
+  l->reference_metric[i] = t->metric;
+  l->reference_seeds++;
+  if (i > 0)
+    return MPT_OK;
+  if (t->loss_count != p->steps) /* compared with, step by step */
+    return mpt_fail(error, MPT_ERROR_INTERNAL, "%lld steps were trained, and %lld losses given",
+                    (long long)p->steps, (long long)t->loss_count);
+  l->reference.memory_bytes = t->memory_bytes;
+  l->reference_losses = t->losses; /* kept for giving up early */
+  t->losses = NULL;
+  candidate_key(p, &l->reference, t->seed, l->observed_key);
   return MPT_OK;
 }
 
-mpt_status stage_reference(search *s, mpt_error *error) {
-  s->ledger.reference_seeds = s->ledger.reference_diverged = 0;
-  for (uint64_t seed = s->problem.options->seed;
-       s->ledger.reference_seeds < s->problem.workload->reference_seeds; seed++)
-    MPT_RETURN_IF_FAILED(train_reference(s, seed, error));
-  measure_noise(s);
-  MPT_RETURN_IF_FAILED(check_share(s, error));
+/* The first that finishes is instrumented; once it has, all others can be trained at once. */
+static mpt_status ask_seeds(const problem *p, const ledger *l, const model *m, uint64_t seed,
+                            requests *out, mpt_error *error) {
+  if (l->reference_seeds == 0)
+    return ask_observation(p, l, seed, out, error);
+  for (int n = l->reference_seeds; n < p->workload->reference_seeds; seed++) {
+    const training *t = ledger_training(l, &l->reference, seed);
+    MPT_RETURN_IF_FAILED(ask_training(p, l, m, &l->reference, seed, "reference", out, error));
+    n += t == NULL || (!t->diverged && isfinite(t->metric));
+  }
+  return MPT_OK;
+}
+
+mpt_status stage_reference(const problem *p, ledger *l, model *m, requests *out, mpt_error *error) {
+  while (l->reference_seeds < p->workload->reference_seeds) {
+    const uint64_t seed = p->options->seed + (uint64_t)(l->reference_seeds + l->reference_diverged);
+    training *t = ledger_training(l, &l->reference, seed);
+    if (t == NULL)
+      return ask_seeds(p, l, m, seed, out, error);
+    const training *taken = NULL;
+    MPT_RETURN_IF_FAILED(
+        take_training(p, l, m, &l->reference, seed, "reference", out, &taken, error));
+    if (taken == NULL)
+      return MPT_OK;
+    MPT_RETURN_IF_FAILED(take_seed(p, l, t, error));
+  }
+  measure_noise(p, l, m);
+  MPT_RETURN_IF_FAILED(check_share(p, l, m, error));
   char note[200] = "";
   /* How many pairs a verdict takes hangs on how pairs differ, which is not known yet. */
-  if (s->model.reference_deviation > s->model.margin)
+  if (m->reference_deviation > m->margin)
     snprintf(note, sizeof note,
              "between seeds the reference's metric varies by %.3g, more than the budget of %.3g; "
              "pairs of the same seed mostly vary less",
-             s->model.reference_deviation, s->model.margin);
-  timing_warn_of_noise(s, &s->ledger.reference);
-  return note_reference(s, note, error);
+             m->reference_deviation, m->margin);
+  timing_warn_of_noise(p, m, &l->reference);
+  return note_reference(l, m, note, error);
 }

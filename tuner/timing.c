@@ -2,10 +2,9 @@
  * nothing is timed twice, and apart from predictions, which have the profile's identity. A search
  * that is continued takes its runs in the order in which they were made, and so decides as it did.
  */
+#include "tuner/timing.h"
 #include "base/error.h"
 #include "base/progress.h"
-#include "store/run_faults.h"
-#include "tuner/search.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,28 +15,6 @@ enum { ROUNDS = 3, MAX_FINALISTS = 4 };
 #define FINALIST_SHARE 0.03 /* slower than the fastest: timed in turn with it */
 #define NOISY          0.03 /* relative deviation of steps that is worth a word */
 
-/* ---- in the store ---- */
-
-static mpt_status recall(search *s, candidate *c, const char *name, bool *found, mpt_error *error) {
-  timing_run run;
-  MPT_RETURN_IF_FAILED(store_find_timing_run(s->ledger.store, c->hash, s->problem.place.device,
-                                             name, found, &run, error));
-  if (*found)
-    timing_add(&c->timed, &run);
-  return MPT_OK;
-}
-
-static mpt_status note_run(search *s, candidate *c, const char *name, const timing_run *run,
-                           mpt_error *error) {
-  if (!isfinite(run->seconds))
-    return MPT_OK;
-  timing_add(&c->timed, run);
-  store_time row = {.measured = true, .seconds = timing_seconds(&c->timed)};
-  memcpy(row.policy, c->hash, sizeof row.policy);
-  snprintf(row.device, sizeof row.device, "%s", s->problem.place.device);
-  return store_add_timing_run(s->ledger.store, &row, name, run, timing_noise(&c->timed), error);
-}
-
 /* ---- what is known ---- */
 
 static int add_point(const candidate *c, calibration_point *points, int count) {
@@ -47,127 +24,100 @@ static int add_point(const candidate *c, calibration_point *points, int count) {
   return count;
 }
 
-static mpt_status price_again(search *s, candidate *c, mpt_error *error) {
-  MPT_RETURN_IF_FAILED(model_price(&s->model, &s->problem, c->assignment, &c->cost, error));
+static mpt_status price_again(const problem *p, const model *m, candidate *c, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(model_price(m, p, c->assignment, &c->cost, error));
   c->seconds = c->timed.count > 0 ? timing_seconds(&c->timed) : c->cost.total;
   return MPT_OK;
 }
 
 /* The reference is one of the uniform policies, and timed under its own name. */
-static void share_reference(search *s) {
-  for (int i = 0; i < s->ledger.candidate_count; i++)
-    if (strcmp(s->ledger.candidates[i]->hash, s->ledger.reference.hash) == 0)
-      s->ledger.candidates[i]->timed = s->ledger.reference.timed;
+static void share_reference(ledger *l) {
+  for (int i = 0; i < l->candidate_count; i++)
+    if (strcmp(l->candidates[i]->hash, l->reference.hash) == 0)
+      l->candidates[i]->timed = l->reference.timed;
 }
 
-mpt_status timing_refresh(search *s, mpt_error *error) {
-  if (!s->problem.place.measures)
-    return MPT_OK;
-  calibration_point *points = calloc((size_t)s->ledger.candidate_count + 1, sizeof *points);
+/* Calibration, prices and times after something was measured. */
+static mpt_status refresh(const problem *p, ledger *l, model *m, mpt_error *error) {
+  calibration found;
+  calibration_point *points = calloc((size_t)l->candidate_count + 1, sizeof *points);
   if (points == NULL)
     return mpt_fail_memory(error, "step times", 0);
-  calibration found;
-  share_reference(s);
-  int count = add_point(&s->ledger.reference, points, 0);
-  for (int i = 0; i < s->ledger.candidate_count; i++)
-    if (strcmp(s->ledger.candidates[i]->hash, s->ledger.reference.hash) != 0)
-      count = add_point(s->ledger.candidates[i], points, count);
+  share_reference(l);
+  int count = add_point(&l->reference, points, 0);
+  for (int i = 0; i < l->candidate_count; i++)
+    if (strcmp(l->candidates[i]->hash, l->reference.hash) != 0)
+      count = add_point(l->candidates[i], points, count);
   mpt_status status = calibration_fit(points, count, &found, error);
   free(points);
   MPT_RETURN_IF_FAILED(status);
-  s->model.prices.gemm_factor = found.gemms;
-  s->model.prices.copy_factor = found.copies;
-  s->model.prices.pass_factor = found.passes;
-  const double noise = timing_noise(&s->ledger.reference.timed);
-  s->model.equal_time = fmax(SEARCH_EQUAL_TIME, 2 * M_SQRT2 * noise);
-  MPT_RETURN_IF_FAILED(price_again(s, &s->ledger.reference, error));
-  for (int i = 0; i < s->ledger.candidate_count; i++)
-    MPT_RETURN_IF_FAILED(price_again(s, s->ledger.candidates[i], error));
+  m->prices.gemm_factor = found.gemms;
+  m->prices.copy_factor = found.copies;
+  m->prices.pass_factor = found.passes;
+  const double noise = timing_noise(&l->reference.timed);
+  m->equal_time = fmax(SEARCH_EQUAL_TIME, 2 * M_SQRT2 * noise);
+  MPT_RETURN_IF_FAILED(price_again(p, m, &l->reference, error));
+  for (int i = 0; i < l->candidate_count; i++)
+    MPT_RETURN_IF_FAILED(price_again(p, m, l->candidates[i], error));
   return MPT_OK;
 }
 
-void timing_warn_of_noise(const search *s, const candidate *c) {
+void timing_warn_of_noise(const problem *p, const model *m, const candidate *c) {
   const timing_spread spread = timing_spread_of(&c->timed);
   mpt_device_activity now;
-  if (!s->problem.place.measures)
+  if (!p->place.measures)
     return;
-  if (mpt_device_observe(s->problem.place.backend, s->problem.place.device_index, &now, NULL) ==
-          MPT_OK &&
+  if (mpt_device_observe(p->place.backend, p->place.device_index, &now, NULL) == MPT_OK &&
       now.processes > 1)
     mpt_log_warning("%d processes have this GPU open: step times may be those of a shared one",
                     now.processes);
   if (fmax(spread.steps, spread.runs) > NOISY)
     mpt_log_warning("step times of %s vary by %.1f%% within a run and by %.1f%% between runs: is "
                     "the GPU shared with others? times closer than %.1f%% are taken for equal",
-                    c->label, 100 * spread.steps, 100 * spread.runs, 100 * s->model.equal_time);
+                    c->label, 100 * spread.steps, 100 * spread.runs, 100 * m->equal_time);
 }
 
 /* ---- measuring ---- */
 
-static mpt_status time_steps(search *s, candidate *c, const char *name, timing_run *run,
-                             mpt_error *error) {
-  evaluation_request r = search_request(s, c, REQUEST_TIME, s->problem.options->seed, "timing");
-  evaluation_record record;
-  snprintf(r.key, sizeof r.key, "%s", name);
-  const mpt_status status = search_carry_out(s, &r, c->label, &record, error);
-  *run = (timing_run){.seconds = NAN};
-  if (status == MPT_ERROR_DEVICE_MEMORY) { /* of this policy alone: the others go on */
-    snprintf(c->untimed, sizeof c->untimed, "%.255s", record.error.message);
-    mpt_log_warning("%s cannot be timed: %s", c->label, record.error.message);
-    return MPT_OK;
+/* The run of that name is among the policy's; false: it was asked for. */
+static mpt_status take_timed(const problem *p, const ledger *l, candidate *c, const char *name,
+                             bool in_turn, requests *out, bool *taken, mpt_error *error) {
+  const timed_steps *t = ledger_timed(l, c, name);
+  *taken = t != NULL;
+  if (t == NULL) {
+    evaluation_request r = request_of(p, c, REQUEST_TIME, p->options->seed, "timing");
+    snprintf(r.key, sizeof r.key, "%s", name);
+    r.in_turn = in_turn;
+    return requests_add(out, &r, c, error);
   }
-  if (status != MPT_OK)
-    return search_failed_device(status, error);
-  *run = record.time;
-  evaluation_record_clear(&record);
+  timing_add(&c->timed, &t->run);
+  if (t->why[0] != '\0')
+    memcpy(c->untimed, t->why, sizeof c->untimed);
   return MPT_OK;
 }
 
-static mpt_status time_as(search *s, candidate *c, const char *name, bool in_turn,
+mpt_status timing_measure(const problem *p, ledger *l, model *m, candidate *c, requests *out,
                           mpt_error *error) {
-  bool found = false;
-  MPT_RETURN_IF_FAILED(recall(s, c, name, &found, error));
-  if (found)
+  bool taken = false;
+  if (!p->place.measures || c->timed.count > 0 || c->untimed[0] != '\0')
     return MPT_OK;
-  char fault[80];
-  bool failed = false;
-  snprintf(fault, sizeof fault, "timed %s", c->hash);
-  MPT_RETURN_IF_FAILED(store_has_fault(s->ledger.store, fault, &failed, error));
-  if (failed) { /* not again: a search that continues would end here each time */
-    snprintf(c->untimed, sizeof c->untimed, "the device failed when it was timed");
+  MPT_RETURN_IF_FAILED(take_timed(p, l, c, "timed", false, out, &taken, error));
+  return taken ? refresh(p, l, m, error) : MPT_OK;
+}
+
+mpt_status timing_of_training(const problem *p, ledger *l, model *m, candidate *c,
+                              const training *t, requests *out, mpt_error *error) {
+  if (!p->place.measures)
     return MPT_OK;
+  if (isfinite(t->time.seconds)) {
+    timing_add(&c->timed, &t->time);
+    return refresh(p, l, m, error);
   }
-  timing_run run;
-  const mpt_status status = time_steps(s, c, name, &run, error);
-  if (status == MPT_ERROR_DEVICE)
-    MPT_RETURN_IF_FAILED(store_put_fault(s->ledger.store, fault, NULL));
-  MPT_RETURN_IF_FAILED(status);
-  run.in_turn = in_turn;
-  return note_run(s, c, name, &run, error);
+  /* Trained before the driver or a library changed, or too short; or it does not run here. */
+  return t->steps_done > 0 ? timing_measure(p, l, m, c, out, error) : MPT_OK;
 }
 
-mpt_status timing_measure(search *s, candidate *c, mpt_error *error) {
-  if (!s->problem.place.measures || c->timed.count > 0 || c->untimed[0] != '\0')
-    return MPT_OK;
-  MPT_RETURN_IF_FAILED(time_as(s, c, "timed", false, error));
-  return timing_refresh(s, error);
-}
-
-mpt_status timing_of_training(search *s, candidate *c, const char *key, const timing_run *run,
-                              mpt_error *error) {
-  if (!s->problem.place.measures)
-    return MPT_OK;
-  if (run != NULL && run->steps >= TIMING_LEAST_STEPS) {
-    MPT_RETURN_IF_FAILED(note_run(s, c, key, run, error));
-    return timing_refresh(s, error);
-  }
-  bool found = false;
-  MPT_RETURN_IF_FAILED(recall(s, c, key, &found, error));
-  /* Trained before the driver or a library changed, or too short. */
-  return found ? timing_refresh(s, error) : timing_measure(s, c, error);
-}
-
-/* ---- finalists ---- */
+/* ---- in turn ---- */
 
 static int by_seconds(const void *a, const void *b) {
   const double x = (*(candidate *const *)a)->seconds, y = (*(candidate *const *)b)->seconds;
@@ -179,30 +129,57 @@ static double runs_spread(const candidate *c) {
 }
 
 /* Others may have come to use the GPU since the reference was timed. */
-static void warn_of_noisiest(const search *s, candidate *const *finalists, int count) {
-  const candidate *worst = finalists[0];
-  for (int i = 1; i < count; i++)
-    if (runs_spread(finalists[i]) > runs_spread(worst))
-      worst = finalists[i];
+static void warn_of_noisiest(const problem *p, const model *m, const turns *t) {
+  const candidate *worst = t->list[0];
+  for (int i = 1; i < t->count; i++)
+    if (runs_spread(t->list[i]) > runs_spread(worst))
+      worst = t->list[i];
   if (runs_spread(worst) > NOISY)
-    timing_warn_of_noise(s, worst);
+    timing_warn_of_noise(p, m, worst);
 }
 
-mpt_status timing_in_turn(search *s, candidate **finalists, int count, int attempt,
-                          mpt_error *error) {
-  if (!s->problem.place.measures || count < 2)
+void turns_clear(turns *t) {
+  free(t->list);
+  *t = (turns){0};
+}
+
+mpt_status turns_begin(turns *t, const problem *p, const model *m, candidate *const *list,
+                       int count, int attempt, mpt_error *error) {
+  turns_clear(t);
+  if (!p->place.measures || count < 2) {
+    t->round = ROUNDS;
     return MPT_OK;
-  qsort(finalists, (size_t)count, sizeof *finalists, by_seconds);
-  const double close = finalists[0]->seconds * (1 + fmax(FINALIST_SHARE, s->model.equal_time));
-  while (count > 1 && (count > MAX_FINALISTS || finalists[count - 1]->seconds > close))
+  }
+  t->list = calloc((size_t)count, sizeof *t->list);
+  if (t->list == NULL)
+    return mpt_fail_memory(error, "the finalists", 0);
+  memcpy(t->list, list, (size_t)count * sizeof *list);
+  qsort(t->list, (size_t)count, sizeof *t->list, by_seconds);
+  const double close = t->list[0]->seconds * (1 + fmax(FINALIST_SHARE, m->equal_time));
+  while (count > 1 && (count > MAX_FINALISTS || t->list[count - 1]->seconds > close))
     count--;
-  for (int round = 1; round <= ROUNDS && count > 1; round++)
-    for (int i = 0; i < count; i++) {
-      char name[40];
-      snprintf(name, sizeof name, "turn %d.%d", attempt, round);
-      MPT_RETURN_IF_FAILED(time_as(s, finalists[i], name, true, error));
-    }
-  MPT_RETURN_IF_FAILED(timing_refresh(s, error));
-  warn_of_noisiest(s, finalists, count);
+  t->count = count;
+  t->attempt = attempt;
+  return MPT_OK;
+}
+
+/* One at a time: side by side they would slow each other down. */
+mpt_status turns_go_on(turns *t, const problem *p, ledger *l, model *m, requests *out,
+                       mpt_error *error) {
+  if (t->round >= ROUNDS)
+    return MPT_OK;
+  while (t->count > 1 && t->round < ROUNDS) {
+    bool taken = false;
+    char name[40];
+    snprintf(name, sizeof name, "turn %d.%d", t->attempt, t->round + 1);
+    MPT_RETURN_IF_FAILED(take_timed(p, l, t->list[t->next], name, true, out, &taken, error));
+    if (!taken)
+      return MPT_OK;
+    t->next = (t->next + 1) % t->count;
+    t->round += t->next == 0;
+  }
+  t->round = ROUNDS;
+  MPT_RETURN_IF_FAILED(refresh(p, l, m, error));
+  warn_of_noisiest(p, m, t);
   return MPT_OK;
 }

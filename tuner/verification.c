@@ -5,66 +5,20 @@
  * what is left of alpha. */
 #include "base/error.h"
 #include "base/progress.h"
-#include "tuner/budget.h"
-#include "tuner/search.h"
+#include "tuner/stages.h"
 #include "tuner/standing.h"
-#include "tuner/verify_plan.h"
+#include "tuner/verification_plan.h"
 #include <gsl/gsl_cdf.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#define MOST_ATTEMPTS 8
-#define SEED_BLOCK    ((uint64_t)VERIFY_MOST_TRIED)
-
-/* ---- what the records say ---- */
-
-static mpt_status search_records(const search *s, evidence_records *r, mpt_error *error) {
-  *r = (evidence_records){.rule = budget_rule(s->problem.workload, s->problem.options->alpha),
-                          .of_error = s->problem.workload->budget.of_error,
-                          .in_steps = s->problem.workload->metric != METRIC_LOSS,
-                          .most_pairs = s->problem.options->pairs};
-  memcpy(r->condition, s->problem.condition.hash, sizeof r->condition);
-  memcpy(r->reference, s->ledger.reference.hash, sizeof r->reference);
-  return evidence_load_records(s->ledger.store, r, error);
-}
-
-mpt_status search_see(search *s, mpt_error *error) {
-  evidence_records r;
-  mpt_status status = MPT_OK;
-  MPT_TRY(search_records(s, &r, error));
-  MPT_TRY(evidence_of(&r, s->ledger.reference.hash, &s->ledger.reference.seen, error));
-  for (int i = 0; i < s->ledger.candidate_count; i++)
-    MPT_TRY(evidence_of(&r, s->ledger.candidates[i]->hash, &s->ledger.candidates[i]->seen, error));
-fail:
-  evidence_clear(&r);
-  return status;
-}
-
-/* The verdict of the attempt that is being worked off. */
-static mpt_status look(search *s, candidate *c, mpt_error *error) {
-  evidence_records r;
-  mpt_status status = search_records(s, &r, error);
-  if (status == MPT_OK)
-    status = evidence_of(&r, c->hash, &c->seen, error);
-  if (status == MPT_OK)
-    c->verdict = c->seen.verified.verdict;
-  show_best(&s->clock, &s->ledger, &s->model);
-  evidence_clear(&r);
-  return status;
-}
 
 /* ---- one policy ---- */
 
-static mpt_status train_one(search *s, candidate *c, uint64_t seed, bool *finished,
-                            mpt_error *error) {
-  store_evaluation e = {0};
-  MPT_RETURN_IF_FAILED(search_train(s, c, seed, "verify", NULL, &e, error));
-  *finished = !e.diverged && isfinite(e.metric);
-  if (e.memory_bytes > 0)
-    c->memory_bytes = e.memory_bytes;
-  store_evaluation_clear(&e);
+/* The verdict of the attempt that is being worked off. */
+static mpt_status look(ledger *l, const model *m, search_clock *k, candidate *c, mpt_error *error) {
+  MPT_RETURN_IF_FAILED(evidence_of(&l->records, c->hash, &c->seen, error));
+  c->verdict = c->seen.verified.verdict;
+  show_best(k, l, m);
   return MPT_OK;
 }
 
@@ -75,30 +29,88 @@ static bool is_look(int finished, int most) {
   return false;
 }
 
+/* How many pairs will have been tried at the next look, if none diverges. */
+static int next_look(const verifying *v, int most) {
+  int look = 0;
+  while (look < VERIFY_LOOKS - 1 && verify_look_sizes[look] <= v->finished)
+    look++;
+  const int size = verify_look_sizes[look] < most ? verify_look_sizes[look] : most;
+  const int tried = v->tried + (size > v->finished ? size - v->finished : 1);
+  return tried < VERIFY_MOST_TRIED ? tried : VERIFY_MOST_TRIED;
+}
+
+static mpt_status ask_pairs(const problem *p, const ledger *l, const model *m, const verifying *v,
+                            uint64_t first_seed, requests *out, mpt_error *error) {
+  const int end = next_look(v, p->options->pairs);
+  for (int i = v->tried; i < end; i++) {
+    const uint64_t seed = first_seed + (uint64_t)i;
+    MPT_RETURN_IF_FAILED(ask_training(p, l, m, &l->reference, seed, "verify", out, error));
+    MPT_RETURN_IF_FAILED(ask_training(p, l, m, v->list[0], seed, "verify", out, error));
+  }
+  return MPT_OK;
+}
+
+static bool is_finished(const training *t) {
+  return !t->diverged && isfinite(t->metric);
+}
+
+static void take_memory(candidate *c, const training *t) {
+  if (t->memory_bytes > 0)
+    c->memory_bytes = t->memory_bytes;
+}
+
+/* *taken is false while one of the two is not there. */
+static mpt_status take_pair(const problem *p, ledger *l, model *m, candidate *c, uint64_t seed,
+                            requests *out, bool *taken, bool *reference, bool *own,
+                            mpt_error *error) {
+  const training *first = NULL, *second = NULL;
+  *taken = false;
+  MPT_RETURN_IF_FAILED(take_training(p, l, m, &l->reference, seed, "verify", out, &first, error));
+  if (first == NULL)
+    return MPT_OK;
+  MPT_RETURN_IF_FAILED(take_training(p, l, m, c, seed, "verify", out, &second, error));
+  if (second == NULL)
+    return MPT_OK;
+  *taken = true;
+  *reference = is_finished(first);
+  *own = is_finished(second);
+  take_memory(&l->reference, first);
+  take_memory(c, second);
+  if (!*reference)
+    mpt_log_warning("the reference diverged under seed %llu", (unsigned long long)seed);
+  return MPT_OK;
+}
+
+/* Whether the look that was taken ends it. */
+static bool is_settled(const verifying *v, int most) {
+  const verify_result *r = &v->list[0]->seen.verified;
+  return r->verdict != MPT_VERDICT_INCONCLUSIVE || v->finished >= most ||
+         (v->finished > 0 && is_look(v->finished, most) && !r->may_still_pass);
+}
+
 /* Pair after pair until a look decides. Both sides run on every seed, whatever becomes of the
  * other: diverged ones are counted, not replaced. */
-static mpt_status verify_candidate(search *s, candidate *c, const store_attempt *attempt,
-                                   mpt_error *error) {
-  int finished = 0;
-  for (int tried = 0; tried < VERIFY_MOST_TRIED; tried++) {
-    bool reference = false, own = false;
-    const uint64_t seed = attempt->first_seed + (uint64_t)tried;
-    MPT_RETURN_IF_FAILED(train_one(s, &s->ledger.reference, seed, &reference, error));
-    MPT_RETURN_IF_FAILED(train_one(s, c, seed, &own, error));
-    if (!reference)
-      mpt_log_warning("the reference diverged under seed %llu", (unsigned long long)seed);
-    finished += reference && own;
+static mpt_status verify_first(const problem *p, ledger *l, model *m, search_clock *k, verifying *v,
+                               requests *out, mpt_error *error) {
+  candidate *c = v->list[0];
+  const uint64_t first_seed = evidence_attempt(&l->records, c->hash)->first_seed;
+  while (v->tried < VERIFY_MOST_TRIED) {
+    bool taken = false, reference = false, own = false;
+    MPT_RETURN_IF_FAILED(take_pair(p, l, m, c, first_seed + (uint64_t)v->tried, out, &taken,
+                                   &reference, &own, error));
+    if (!taken)
+      return ask_pairs(p, l, m, v, first_seed, out, error);
+    v->finished += reference && own;
+    v->tried++;
     /* One that diverged may settle it by itself. */
-    if (reference && own && !is_look(finished, s->problem.options->pairs))
+    if (reference && own && !is_look(v->finished, p->options->pairs))
       continue;
-    MPT_RETURN_IF_FAILED(look(s, c, error));
-    const verify_result *v = &c->seen.verified;
-    if (v->tried == 0 && tried > 0) { /* it does not fit here: there is no record of it */
-      c->verdict = MPT_VERDICT_FAIL;
+    MPT_RETURN_IF_FAILED(look(l, m, k, c, error));
+    if (c->seen.verified.tried == 0 && v->tried > 1) {
+      c->verdict = MPT_VERDICT_FAIL; /* it does not fit here: there is no record of it */
       return MPT_OK;
     }
-    if (v->verdict != MPT_VERDICT_INCONCLUSIVE || finished >= s->problem.options->pairs ||
-        (finished > 0 && is_look(finished, s->problem.options->pairs) && !v->may_still_pass))
+    if (is_settled(v, p->options->pairs))
       return MPT_OK;
   }
   return MPT_OK;
@@ -107,229 +119,89 @@ static mpt_status verify_candidate(search *s, candidate *c, const store_attempt 
 /* After a policy that did not pass: the next one that is proposed must be predicted to cost less.
  * How much less is what its own noise asks for at the last look; at most nine tenths, at least a
  * quarter of it. */
-static mpt_status lower_ceiling(search *s, const candidate *c, mpt_error *error) {
+static mpt_status lower_ceiling(const problem *p, model *m, const candidate *c, mpt_error *error) {
   double predicted;
-  MPT_RETURN_IF_FAILED(model_predict(&s->model, &s->problem, c, &predicted, error));
-  if (predicted > s->model.ceiling) /* a uniform policy, which is verified all the same */
+  MPT_RETURN_IF_FAILED(model_predict(m, p, c, &predicted, error));
+  if (predicted > m->ceiling) /* a uniform policy, which is verified all the same */
     return MPT_OK;
-  const int last = s->problem.options->pairs;
-  const double quantile = gsl_cdf_tdist_Qinv(s->problem.options->alpha / 4, last - 1);
-  const double needed = s->model.margin - quantile * c->seen.deviation / sqrt(last);
-  s->model.ceiling =
+  const int last = p->options->pairs;
+  const double quantile = gsl_cdf_tdist_Qinv(p->options->alpha / 4, last - 1);
+  const double needed = m->margin - quantile * c->seen.deviation / sqrt(last);
+  m->ceiling =
       isfinite(needed) ? fmax(0.25 * predicted, fmin(0.9 * predicted, needed)) : 0.5 * predicted;
   return MPT_OK;
 }
 
-/* ---- the list ---- */
+/* ---- the stage ---- */
 
-/* Whether a policy is worth verifying: it met the budget in the search, or (uniform policies, which
- * the winner must not be slower than) missed it by no more than noise explains. */
-static bool plausible(const search *s, const candidate *c) {
-  if (!c->permitted || c->verdict != MPT_VERDICT_UNVERIFIED || c->seed_count == 0)
-    return false;
-  if (c->seconds >= time_limit(&s->ledger) * (1 - s->model.equal_time))
-    return false;
-  const standing where = candidate_standing(&s->ledger, &s->model, c);
-  if (where == STANDING_MEETS || where == STANDING_CLOSE)
-    return true;
-  const double mean = candidate_mean(c);
-  return c->uniform && isfinite(mean) &&
-         mean - s->model.margin < 2 * s->model.noise / sqrt(c->seed_count);
+void verifying_clear(verifying *v) {
+  free(v->list);
+  turns_clear(&v->turns);
+  *v = (verifying){0};
 }
 
-/* The fastest first; times that are close are the same: a uniform policy then goes before others,
- * and the more accurate before the less. */
-static const candidate *first_of(const search *s, candidate *const *list, int count) {
-  double least = INFINITY;
-  const candidate *first = NULL;
-  for (int i = 0; i < count; i++)
-    least = fmin(least, list[i]->seconds);
-  for (int i = 0; i < count; i++) {
-    const candidate *c = list[i];
-    if (c->seconds > least * (1 + s->model.equal_time))
-      continue;
-    if (first == NULL || (c->uniform && !first->uniform) ||
-        (c->uniform == first->uniform && candidate_mean(c) < candidate_mean(first)))
-      first = c;
-  }
-  return first;
+/* The list anew: who is plausible now. */
+static mpt_status begin_list(const problem *p, const ledger *l, const model *m, verifying *v,
+                             mpt_error *error) {
+  free(v->list);
+  v->list = NULL;
+  v->count = 0;
+  if (v->looked < VERIFY_MOST_ATTEMPTS)
+    MPT_RETURN_IF_FAILED(plan_list(p, l, m, v->looked == 0, &v->list, &v->count, error));
+  v->at = v->count == 0 ? VERIFY_OVER : VERIFY_TIME;
+  /* Those that could be verified, when times are measured: the fastest are timed again in turn. */
+  return turns_begin(&v->turns, p, m, v->list, v->count, v->looked + 1, error);
 }
 
-static void put_first(const search *s, candidate **list, int count) {
-  const candidate *first = first_of(s, list, count);
-  for (int i = 0; i < count; i++) {
-    if (list[i] != first)
-      continue;
-    candidate *swap = list[0];
-    list[0] = list[i];
-    list[i] = swap;
-    return;
-  }
+static mpt_status begin_pairs(const problem *p, ledger *l, const model *m, verifying *v,
+                              mpt_error *error) {
+  plan_order(m, v->list, v->count);
+  v->tried = v->finished = 0;
+  v->at = VERIFY_PAIRS;
+  return plan_write_down(p, l, m, v->list, v->count, error);
 }
 
-/* The chance that its mean is inside the budget, by the search's pairs. */
-static double chance_of(const search *s, const candidate *c) {
-  const double error = fmax(s->model.noise, 1e-3 * s->model.margin) / sqrt(c->seed_count);
-  return gsl_cdf_ugaussian_P((s->model.margin - candidate_mean(c)) / error);
-}
-
-typedef struct plan {
-  candidate **list; /* those to be looked at, in their order; one that was is taken out */
-  int count;
-  store_attempt *attempts; /* of this condition */
-  int attempt_count;
-} plan;
-
-static const store_attempt *attempt_at(const plan *p, const candidate *c) {
-  for (int i = 0; i < p->attempt_count; i++)
-    if (strcmp(p->attempts[i].policy, c->hash) == 0)
-      return &p->attempts[i];
-  return NULL;
-}
-
-static mpt_status load_attempts(search *s, plan *p, mpt_error *error) {
-  store_attempt *all = NULL;
-  int count = 0;
-  free(p->attempts);
-  p->attempts = NULL;
-  p->attempt_count = 0;
-  MPT_RETURN_IF_FAILED(store_all_attempts(s->ledger.store, &all, &count, error));
-  for (int i = 0; i < count; i++)
-    if (strcmp(all[i].condition, s->problem.condition.hash) == 0)
-      all[p->attempt_count++] = all[i];
-  p->attempts = all;
-  return MPT_OK;
-}
-
-/* The first of a block of seeds under which nothing was trained, and for which nothing is planned.
- */
-static mpt_status fresh_block(search *s, const plan *p, uint64_t *first, mpt_error *error) {
-  store_evaluation *all = NULL;
-  int count = 0;
-  MPT_RETURN_IF_FAILED(store_all_evaluations(s->ledger.store, &all, &count, error));
-  *first = s->problem.options->seed + SEARCH_FRESH_SEEDS;
-  for (bool used = true; used; *first += used ? SEED_BLOCK : 0) {
-    used = false;
-    for (int i = 0; i < count; i++)
-      used = used || (all[i].seed >= *first && all[i].seed - *first < SEED_BLOCK &&
-                      strcmp(all[i].condition, s->problem.condition.hash) == 0);
-    for (int i = 0; i < p->attempt_count; i++)
-      used = used || (p->attempts[i].first_seed < *first + SEED_BLOCK &&
-                      *first < p->attempts[i].first_seed + SEED_BLOCK);
-  }
-  for (int i = 0; i < count; i++)
-    store_evaluation_clear(&all[i]);
-  free(all);
-  return MPT_OK;
-}
-
-mpt_status verification_keeps_seeds(search *s, mpt_error *error) {
-  const uint64_t first = s->problem.options->seed,
-                 end = first + (uint64_t)(s->problem.workload->reference_seeds +
-                                          s->problem.workload->reference_seeds / 2);
-  plan p = {0};
-  mpt_status status = load_attempts(s, &p, error);
-  for (int i = 0; i < p.attempt_count && status == MPT_OK; i++) {
-    const uint64_t kept = p.attempts[i].first_seed;
-    if (first < kept + SEED_BLOCK && kept < end)
-      status =
-          mpt_fail(error, MPT_ERROR_MISMATCH,
-                   "seed %llu is taken: in '%s' seeds %llu to %llu belong to verification, and "
-                   "a search must not see what they say (give another --seed, choose another "
-                   "directory (-o), or start anew beside it (--fresh))",
-                   (unsigned long long)first, s->problem.options->run, (unsigned long long)kept,
-                   (unsigned long long)(kept + SEED_BLOCK - 1));
-  }
-  free(p.attempts);
-  return status;
-}
-
-/* Writes down those of the list that are not yet, before a fresh seed of theirs is trained. */
-static mpt_status write_down(search *s, plan *p, mpt_error *error) {
-  store_attempt new[MOST_ATTEMPTS] = {0};
-  double chance[MOST_ATTEMPTS], weights[MOST_ATTEMPTS], given = 0;
-  int count = 0, position = 0;
-  uint64_t first = 0;
-  for (int i = 0; i < p->attempt_count; i++) {
-    given += p->attempts[i].weight;
-    position = p->attempts[i].position > position ? p->attempts[i].position : position;
-  }
-  MPT_RETURN_IF_FAILED(fresh_block(s, p, &first, error));
-  for (int i = 0; i < p->count && count < MOST_ATTEMPTS; i++) {
-    if (attempt_at(p, p->list[i]) != NULL)
-      continue;
-    store_attempt *a = &new[count];
-    memcpy(a->condition, s->problem.condition.hash, sizeof a->condition);
-    memcpy(a->policy, p->list[i]->hash, sizeof a->policy);
-    a->position = position + count + 1;
-    a->first_seed = first;
-    chance[count++] = chance_of(s, p->list[i]);
-  }
-  if (count == 0)
+static mpt_status end_pairs(const problem *p, model *m, verifying *v, mpt_error *error) {
+  candidate *c = v->list[0];
+  if (c->verdict == MPT_VERDICT_PASS) {
+    v->winner = c;
+    v->at = VERIFY_OVER;
     return MPT_OK;
-  verify_weights(chance, count, fmax(0, 1 - given), weights);
-  for (int i = 0; i < count; i++)
-    new[i].weight = weights[i];
-  MPT_RETURN_IF_FAILED(store_put_attempts(s->ledger.store, new, count, error));
-  return load_attempts(s, p, error);
+  }
+  MPT_RETURN_IF_FAILED(lower_ceiling(p, m, c, error));
+  v->at = VERIFY_ADJUST;
+  return adjust_again(m, c, &v->adjust, error);
 }
 
-/* Those that could be verified, when times are measured: the fastest are timed again in turn. */
-static mpt_status time_finalists(search *s, const plan *p, int attempt, mpt_error *error) {
-  candidate **finalists = calloc((size_t)p->count + 1, sizeof *finalists);
-  if (finalists == NULL)
-    return mpt_fail_memory(error, "the finalists", 0);
-  memcpy(finalists, p->list, (size_t)p->count * sizeof *finalists);
-  mpt_status status = timing_in_turn(s, finalists, p->count, attempt, error);
-  free(finalists);
-  return status;
-}
-
-/* The list anew: who is plausible now, the fastest first. Those that were proposed since, and cost
- * too much by what was learned, are left out. */
-static mpt_status make_list(search *s, plan *p, bool first, mpt_error *error) {
-  free(p->list);
-  p->list = calloc((size_t)s->ledger.candidate_count + 1, sizeof *p->list);
-  p->count = 0;
-  if (p->list == NULL)
-    return mpt_fail_memory(error, "the policies to verify", 0);
-  for (int i = 0; i < s->ledger.candidate_count; i++) {
-    candidate *c = s->ledger.candidates[i];
-    double predicted = 0;
-    if (!plausible(s, c))
-      continue;
-    if (!first && !c->uniform && attempt_at(p, c) == NULL)
-      MPT_RETURN_IF_FAILED(model_predict(&s->model, &s->problem, c, &predicted, error));
-    if (predicted <= s->model.ceiling)
-      p->list[p->count++] = c;
+mpt_status stage_verify(const problem *p, ledger *l, model *m, search_clock *k, verifying *v,
+                        requests *out, mpt_error *error) {
+  while (v->at != VERIFY_OVER) {
+    switch (v->at) {
+    case VERIFY_LIST:
+      MPT_RETURN_IF_FAILED(begin_list(p, l, m, v, error));
+      break;
+    case VERIFY_TIME:
+      MPT_RETURN_IF_FAILED(turns_go_on(&v->turns, p, l, m, out, error));
+      if (out->count == 0)
+        MPT_RETURN_IF_FAILED(begin_pairs(p, l, m, v, error));
+      break;
+    case VERIFY_PAIRS:
+      MPT_RETURN_IF_FAILED(verify_first(p, l, m, k, v, out, error));
+      if (out->count == 0)
+        MPT_RETURN_IF_FAILED(end_pairs(p, m, v, error));
+      break;
+    case VERIFY_ADJUST:
+      MPT_RETURN_IF_FAILED(stage_adjust(p, l, m, k, &v->adjust, out, error));
+      if (out->count == 0) {
+        v->looked++;
+        v->at = VERIFY_LIST;
+      }
+      break;
+    case VERIFY_OVER:
+      break;
+    }
+    if (out->count > 0)
+      return MPT_OK;
   }
   return MPT_OK;
-}
-
-mpt_status stage_verify(search *s, candidate **winner, mpt_error *error) {
-  plan p = {0};
-  mpt_status status = MPT_OK;
-  *winner = NULL;
-  MPT_TRY(load_attempts(s, &p, error));
-  for (int looked = 0; looked < MOST_ATTEMPTS && *winner == NULL; looked++) {
-    MPT_TRY(make_list(s, &p, looked == 0, error));
-    if (p.count == 0)
-      break;
-    MPT_TRY(time_finalists(s, &p, looked + 1, error));
-    for (int i = 0; i < p.count; i++)
-      put_first(s, p.list + i, p.count - i);
-    MPT_TRY(write_down(s, &p, error));
-    candidate *c = p.list[0];
-    MPT_TRY(verify_candidate(s, c, attempt_at(&p, c), error));
-    if (c->verdict == MPT_VERDICT_PASS) {
-      *winner = c;
-    } else {
-      MPT_TRY(lower_ceiling(s, c, error));
-      MPT_TRY(stage_adjust_again(s, c, error));
-    }
-  }
-fail:
-  free(p.list);
-  free(p.attempts);
-  return status;
 }

@@ -48,6 +48,7 @@ typedef struct evaluation_request {
   int64_t steps;    /* a schedule is compressed to them, never cut off; not of a time */
   char purpose[16]; /* "reference", "candidate", ... */
   request_instruments instruments; /* of REQUEST_OBSERVE */
+  bool in_turn;                    /* of a time: beside others, A B A B, on one device */
   request_limit limit;
 } evaluation_request;
 
@@ -66,6 +67,7 @@ bool observation_add(observation *seen, const store_statistics *row);
  * or was given up is MPT_OK, and its evaluation says so. */
 typedef struct evaluation_record {
   int64_t id;
+  bool recalled; /* by the asker, from what it keeps: false for an evaluator */
   mpt_status status;
   mpt_error error;
   store_evaluation evaluation; /* its id is 0: the store gives one */
