@@ -32,3 +32,9 @@ if LC_ALL=C grep -a -o -E '[[:print:]]*[ (]--[a-z][a-z-]+[[:print:]]*' "$archive
   echo "messages of the library speak of options of the command"
   exit 1
 fi
+
+# JSON is the command's.
+if readelf -d "$library" | grep NEEDED | grep jansson; then
+  echo "the library needs Jansson"
+  exit 1
+fi

@@ -210,6 +210,10 @@ static void the_example_in_python_is_an_evaluator(void **state) {
   check_example(state, "exec python3 " MPTUNE_SOURCE_DIR "/docs/examples/evaluator.py");
 }
 
+static void the_example_in_c_is_an_evaluator(void **state) {
+  check_example(state, "exec " MPTUNE_BINARY_DIR "/tests/example_evaluator");
+}
+
 static void the_example_in_shell_is_an_evaluator(void **state) {
   if (access(MPTUNE_BINARY_DIR "/mptune", X_OK) != 0)
     skip();
@@ -225,6 +229,7 @@ int main(void) {
       cmocka_unit_test(the_page_has_every_member),
       cmocka_unit_test(the_page_shows_the_example),
       IN_DIRECTORY(the_example_in_python_is_an_evaluator),
+      IN_DIRECTORY(the_example_in_c_is_an_evaluator),
       IN_DIRECTORY(the_example_in_shell_is_an_evaluator),
   };
   return cmocka_run_group_tests(tests, load_schema, free_schema);
