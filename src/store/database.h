@@ -12,7 +12,7 @@
 #ifndef DATABASE_H
 #define DATABASE_H
 
-#include "store/run_trajectory.h"
+#include "store/store.h"
 #include <sqlite3.h>
 
 /* "mptu": a database that is not a run store is never written to. */
@@ -79,7 +79,8 @@ mpt_status schema_bring_up(store *s, int from, mpt_error *error);
 mpt_status schema_1_migrate(store *s, mpt_error *error);
 mpt_status schema_2_migrate(store *s, mpt_error *error);
 /* run_trajectory.c: a row, and nothing else. */
-mpt_status trajectory_add(store *s, const store_step *step, mpt_error *error);
+struct store_step;
+mpt_status trajectory_add(store *s, const struct store_step *step, mpt_error *error);
 
 /* store.c: texts by name. `add`: one that is there stays. */
 mpt_status note_set(store *s, const char *name, const char *text, mpt_error *error);

@@ -1,11 +1,8 @@
 #include "store/record.h"
-#include "base/error.h"
 #include "base/json.h"
-#include "store/database.h"
 #include <assert.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- reading ---- */
@@ -148,6 +145,7 @@ static void read_list(reader *r, const record_type *t, const json_t *json, const
     return;
   }
   const size_t length = json_array_size(json);
+  assert(count != NULL);
   if (length > INT32_MAX) {
     fail_at(r, place, "a list of this length");
     return;
@@ -168,6 +166,7 @@ static void read_map(reader *r, const record_type *t, json_t *json, const char *
   const char *name;
   json_t *value;
   int i = 0;
+  assert(count != NULL);
   if (!json_is_object(json)) {
     fail_at(r, place, "an object");
     return;
@@ -365,40 +364,4 @@ json_t *record_json(const record *r, const void *in) {
 mpt_status record_print(const record *r, const void *in, char **text, mpt_error *error) {
   return mpt_json_dump(record_json(r, in), JSON_ENCODE_ANY | (r->spaced ? 0 : JSON_COMPACT),
                        r->name, text, error);
-}
-
-/* ---- notes ---- */
-
-mpt_status record_put(store *s, const record *r, const char *name, const void *in, bool keep,
-                      mpt_error *error) {
-  char *text = NULL;
-  MPT_RETURN_IF_FAILED(record_print(r, in, &text, error));
-  const mpt_status status = keep ? note_add(s, name, text, error) : note_set(s, name, text, error);
-  free(text);
-  return status;
-}
-
-mpt_status record_get(store *s, const record *r, const char *name, void *out, bool *found,
-                      mpt_error *error) {
-  char *text = NULL, what[120];
-  snprintf(what, sizeof what, "the note '%.90s'", name);
-  MPT_RETURN_IF_FAILED(note_get(s, name, &text, error));
-  char why[RECORD_WHY];
-  const mpt_status status = record_read(r, what, text, out, why);
-  *found = status == MPT_OK && text != NULL;
-  free(text);
-  if (status == MPT_ERROR_MEMORY)
-    return mpt_fail_memory(error, what, 0);
-  return status == MPT_OK ? MPT_OK : store_damaged(s, error, "%s", why);
-}
-
-/* ---- columns ---- */
-
-void column_record(query *q, const record *r, const char *what, void *out) {
-  char *text = column_text(q), why[RECORD_WHY];
-  const mpt_status status = record_read(r, what, text, out, why);
-  free(text);
-  q->out_of_memory = q->out_of_memory || status == MPT_ERROR_MEMORY;
-  if (status == MPT_ERROR_DAMAGED)
-    query_damaged(q, "%s", why);
 }

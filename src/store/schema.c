@@ -42,11 +42,6 @@ static const char *const changes[STORE_SCHEMA] = {
     "  verdict_text TEXT);",
 };
 
-mpt_status database_execute(store *s, const char *sql, mpt_error *error) {
-  query q = query_begin(s, sql);
-  return query_end(&q, error);
-}
-
 static mpt_status execute_all(store *s, const char *statements, mpt_error *error) {
   mpt_status status = MPT_OK;
   for (const char *rest = statements; *rest != '\0' && status == MPT_OK;) {

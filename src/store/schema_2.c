@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "store/database.h"
 #include "store/record.h"
+#include "store/run_trajectory.h"
 #include <stdlib.h>
 
 static const record_member members[] = {
