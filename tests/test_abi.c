@@ -32,7 +32,8 @@ static void numbers_stay_as_they_are(void **state) {
                   {14, "MPT_ERROR_INTERNAL"},
                   {15, "MPT_ERROR_DAMAGED"},
                   {16, "MPT_ERROR_DEVICE_MEMORY"},
-                  {17, "MPT_ERROR_UNPREPARED"}};
+                  {17, "MPT_ERROR_UNPREPARED"},
+                  {18, "MPT_ERROR_PROGRAM"}};
   const int count = (int)(sizeof statuses / sizeof *statuses);
   assert_int_equal(count, MPT_STATUS_COUNT);
   for (int i = 0; i < count; i++)

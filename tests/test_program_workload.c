@@ -53,6 +53,7 @@ static void the_command_line_is_enough(void **state) {
     fail_msg("%s", error.message);
   assert_string_equal(w->name, "program");
   assert_string_equal(w->command, given.command);
+  assert_string_equal(w->target, "");
   assert_string_equal(w->metric_name, "top-1:accuracy");
   assert_true(workload_larger_is_better(w));
   assert_false(w->budget.relative);

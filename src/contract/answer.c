@@ -209,6 +209,19 @@ mpt_status answer_take(answer *a, event *e, mpt_error *error) {
   return MPT_OK;
 }
 
+mpt_status answer_adopt(answer *a, const answer *from, mpt_error *error) {
+  const size_t bytes = (size_t)from->layers.count * sizeof *from->layers.layers;
+  a->hello = from->hello;
+  json_incref(a->hello.versions);
+  a->layers.layers = malloc(bytes);
+  if (a->layers.layers == NULL)
+    return mpt_fail_memory(error, "layers", bytes);
+  memcpy(a->layers.layers, from->layers.layers, bytes);
+  a->layers.count = from->layers.count;
+  a->heard[EVENT_HELLO] = a->heard[EVENT_LAYERS] = true;
+  return index_layers(a, error);
+}
+
 /* ---- the end ---- */
 
 mpt_status answer_check_end(const answer *a, mpt_error *error) {

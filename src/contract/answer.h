@@ -36,6 +36,8 @@ typedef struct answer {
 
 void answer_begin(answer *a, const answer_terms *terms);
 void answer_end(answer *a);
+/* Begins one with what was said before in another: hello and layers. */
+mpt_status answer_adopt(answer *a, const answer *from, mpt_error *error);
 
 /* Takes in what the event says; what it points to may become the answer's. The error has words
  * without a place: the caller knows the line. MPT_ERROR_MISMATCH for layers that are not those of

@@ -8,6 +8,7 @@
 #include "process/process.h"
 
 typedef struct program_run program_run;
+typedef struct program_worker program_worker; /* program_worker.h */
 
 /* Called for each event once it was found right. */
 typedef void program_listener(void *context, const event *e);
@@ -37,15 +38,25 @@ typedef enum program_end {
 /* The caller closes *out. */
 mpt_status program_run_start(const program_run_options *options, program_run **out,
                              mpt_error *error);
-process *program_run_process(const program_run *r); /* to wait for */
+/* The same by a worker that is well, as its job `id`, from 1 on; of the options command and
+ * environment don't count. The worker must outlive the run, and has one at a time. */
+mpt_status program_run_serve(const program_run_options *options, program_worker *worker, int64_t id,
+                             program_run **out, mpt_error *error);
+/* Its own, or the worker's: to wait for. One that serves answers before its process ends. */
+process *program_run_process(const program_run *r);
+bool program_run_over(const program_run *r);
 
 /* Takes in what it said since; one that breaks the contract is stopped. */
 void program_run_listen(program_run *r);
 void program_run_stop(program_run *r);
 
-/* Whether it has ended; *end and `why`, in words, say how, MPT_OK's being empty. Its status is that
- * of a fault in what it said. */
+/* Whether it has ended; *end and `why`, in words, say how: MPT_ERROR_PROGRAM, but MPT_OK for
+ * PROGRAM_GOOD, and MPT_ERROR_INTERRUPTED for PROGRAM_STOPPED. */
 bool program_run_ended(program_run *r, program_end *end, mpt_error *why);
+
+/* Of a run that has ended: the worker died, took too long, or failed, so that its state is not to
+ * be trusted and the job may go well in a fresh process. */
+bool program_run_served_badly(const program_run *r);
 
 const answer *program_run_answer(const program_run *r); /* so far */
 double program_run_seconds(const program_run *r);       /* that it took, once it has ended */

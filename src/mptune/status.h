@@ -38,7 +38,8 @@ extern "C" {
   ENTRY(MPT_ERROR_INTERNAL, 14, "internal error")                                                  \
   ENTRY(MPT_ERROR_DAMAGED, 15, "what was stored is damaged")                                       \
   ENTRY(MPT_ERROR_DEVICE_MEMORY, 16, "the device has too little memory")                           \
-  ENTRY(MPT_ERROR_UNPREPARED, 17, "this was not prepared before the step")
+  ENTRY(MPT_ERROR_UNPREPARED, 17, "this was not prepared before the step")                         \
+  ENTRY(MPT_ERROR_PROGRAM, 18, "a program under evaluation failed")
 
 #define MPT_STATUS_ENUM(name, number, text) name = (number),
 typedef enum mpt_status { MPT_STATUS_LIST(MPT_STATUS_ENUM) MPT_STATUS_COUNT } mpt_status;

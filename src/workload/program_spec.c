@@ -136,6 +136,7 @@ mpt_status workload_load_program(const char *name, const workload_given *given, 
     return mpt_fail_memory(error, "a workload", sizeof *w);
   *w = workload_default();
   w->metric = METRIC_NAMED;
+  w->target[0] = '\0'; /* its own device, where it times its steps */
   snprintf(w->name, sizeof w->name, "program");
   if (name != NULL)
     MPT_TRY(read_file(name, w, error));

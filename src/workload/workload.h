@@ -198,7 +198,7 @@ typedef struct workload {
   mpt_loss_scale_policy loss_scale;
   bool per_gemm;       /* choose formats for each GEMM, not only each layer */
   int reference_seeds; /* R, 3; at most WORKLOAD_MAX_SEEDS */
-  char target[256];    /* profile name or file */
+  char target[256];    /* profile name or file; "" where a program's names none */
   priced_spec priced;
 } workload;
 

@@ -13,6 +13,7 @@ case $format in fp32) worse=0 ;; bf16) worse=3 ;; *) worse=7 ;; esac
 seed=$MPTUNE_SEED capabilities='"time", "observe"' metric=val_loss
 case $behaviour in
 only_a_metric) capabilities= ;;
+few_formats) formats=', "formats": ["fp32", "fp8"]' ;;
 ignores_the_seed) seed=1 ;;
 other_metric) metric=val_accuracy ;;
 changes_directory) cd / ;;
@@ -21,7 +22,7 @@ nonsense_printed) printf '{"event": "step"\n\033[2J\000\377 nonsense\n' ;;
 file_limit) ulimit -f ;;
 esac
 
-say '{"event": "hello", "protocol": 1, "program": "program.sh", "capabilities": ['"$capabilities"'], "versions": {"sh": "1"}}'
+say '{"event": "hello", "protocol": 1, "program": "program.sh", "capabilities": ['"$capabilities"'], "versions": {"sh": "1"}'"${formats-}"'}'
 if [ "$behaviour $format" = "other_layers bf16" ]; then
   layers='{"name": "fc1", "kind": "linear", "shape": [16, 9]}, {"name": "fc2", "kind": "linear", "shape": [4, 16]}'
 fi
@@ -57,7 +58,7 @@ while [ $step -lt "$MPTUNE_UNTIL" ]; do
   nan_loss) [ $step -lt 3 ] || loss=NaN ;;
   falls_behind) loss=$((5000 + worse)) && sleep 0.02 ;;
   esac
-  [ "$behaviour" = only_a_metric ] || say "{\"event\": \"step\", \"step\": $step, \"loss\": $loss, \"seconds\": 0.0$((10 + worse))}"
+  [ "$behaviour" = only_a_metric ] || say "{\"event\": \"step\", \"step\": $step, \"loss\": $loss, \"seconds\": 0.0$((20 - worse))}"
   step=$((step + 1))
 done
 if [ "$MPTUNE_MODE" = observe ] && [ "$behaviour" != only_a_metric ]; then
@@ -68,7 +69,7 @@ if [ "$MPTUNE_MODE" = observe ] && [ "$behaviour" != only_a_metric ]; then
   say '{"event": "probe", "layer": "fc2", "format": "fp8", "forward": 0.75, "dgrad": 0.25, "wgrad": null}'
   say '{"event": "probe", "layer": "fc1", "format": "fp8", "forward": 0.75, "dgrad": 0.25, "wgrad": 0.125}'
 fi
-[ "$MPTUNE_MODE" = time ] && [ "$behaviour" != no_time ] && say "{\"event\": \"time\", \"median\": 0.$((10 + worse)), \"spread\": 0.001, \"steps\": $MPTUNE_UNTIL, \"peak_bytes\": 4096}"
+[ "$MPTUNE_MODE" = time ] && [ "$behaviour" != no_time ] && say "{\"event\": \"time\", \"median\": 0.0$((20 - worse)), \"spread\": 0.001, \"steps\": $MPTUNE_UNTIL, \"peak_bytes\": 4096}"
 
 value=$((500 + worse)).$seed
 case $behaviour in

@@ -1,6 +1,7 @@
 #include "tuner/evaluators/command.h"
 #include "base/error.h"
 #include "base/progress.h"
+#include "contract/program_worker.h"
 #include "tuner/evaluators/command_record.h"
 #include "tuner/evaluators/command_start.h"
 #include "tuner/evaluators/command_trust.h"
@@ -23,7 +24,8 @@ typedef struct flight {
   command_seen seen;
   hopeless hopeless;
   bool given_up, cancelled;
-  int64_t told; /* steps that progress was called for */
+  bool served, fresh; /* by a worker that stays; not by one any more */
+  int64_t told;       /* steps that progress was called for */
   int64_t order;
 } flight;
 
@@ -31,10 +33,11 @@ typedef struct command_evaluator {
   evaluator base;
   command_options options;
   const command_program *program;
-  char run[PATH_MAX]; /* absolute */
-  flight *flights;    /* [workers] */
-  process **awaited;  /* [workers]: scratch */
-  int64_t submitted;
+  char run[PATH_MAX];       /* absolute */
+  flight *flights;          /* [workers] */
+  process **awaited;        /* [workers]: scratch */
+  program_worker **serving; /* [workers]: those that stay; NULL: none yet */
+  int64_t submitted, jobs;
   /* Records that need no run, or could not begin: given out first. */
   evaluation_record *waiting; /* [workers] */
   int waiting_count;
@@ -80,10 +83,18 @@ static double limit_of(const command_evaluator *c, const command_asked *what) {
   return fmax(LEAST_LIMIT, LIMIT_FACTOR * c->longest * steps);
 }
 
+/* What is verified is run by itself: no run before it can have left anything. */
+static bool may_serve(const command_evaluator *c, const flight *f) {
+  return can(c, CAPABILITY_SERVE) && !f->fresh && strcmp(f->request.purpose, "verify") != 0;
+}
+
 static mpt_status begin(command_evaluator *c, flight *f, mpt_error *error) {
   const evaluation_request *r = &f->request;
   const command_program *p = c->program;
-  const command_asked what = asked_of(c, r, (int)(f - c->flights));
+  const int slot = (int)(f - c->flights);
+  command_asked what = asked_of(c, r, slot);
+  what.id = ++c->jobs;
+  f->served = may_serve(c, f);
   mpt_policy *policy = NULL;
   mpt_status status = MPT_OK;
   MPT_TRY(mpt_policy_from_assignment(what.name, p->layers, r->assignment, p->layer_count,
@@ -93,8 +104,14 @@ static mpt_status begin(command_evaluator *c, flight *f, mpt_error *error) {
                               .layers = p->layers,
                               .layer_count = p->layer_count,
                               .formats = r->assignment};
-  status = command_start(&c->options, c->run, &what, policy, &terms, limit_of(c, &what), &f->seen,
-                         &f->run, error);
+  if (f->served)
+    status = command_start(&c->options, c->run, &what, policy, &terms, limit_of(c, &what), &f->seen,
+                           &c->serving[slot], &f->run, error);
+  if (!f->served || status == MPT_ERROR_PROGRAM) { /* also where a worker ends at once */
+    f->served = false;
+    status = command_start(&c->options, c->run, &what, policy, &terms, limit_of(c, &what), &f->seen,
+                           NULL, &f->run, error);
+  }
 fail:
   mpt_policy_free(policy);
   return status;
@@ -110,6 +127,15 @@ static void answer_now(command_evaluator *c, const evaluation_request *r, mpt_st
     record->error = *why;
 }
 
+/* A format that the program cannot apply; MPT_PRECISION_COUNT: none. */
+static mpt_precision foreign_format(const command_evaluator *c, const evaluation_request *r) {
+  for (int i = 0; i < c->program->layer_count; i++)
+    for (int g = 0; g < MPT_GEMM_COUNT && mpt_layer_has_gemm(c->program->layers[i].kind); g++)
+      if ((c->program->formats >> r->assignment[i].gemm[g].precision & 1) == 0)
+        return r->assignment[i].gemm[g].precision;
+  return MPT_PRECISION_COUNT;
+}
+
 static int in_flight(const command_evaluator *c) {
   int count = c->waiting_count;
   for (int i = 0; i < c->options.workers; i++)
@@ -123,15 +149,25 @@ static mpt_status command_submit(evaluator *e, const evaluation_request *request
   if (in_flight(c) >= c->options.workers)
     return mpt_fail(error, MPT_ERROR_BUSY, "%d requests are in flight, as many as there may be",
                     in_flight(c));
-  if (request->kind == REQUEST_TIME && !can(c, CAPABILITY_TIME)) {
+  mpt_error why = {0};
+  const mpt_precision foreign = foreign_format(c, request);
+  if (request->kind == REQUEST_TIME &&
+      (!can(c, CAPABILITY_TIME) || foreign < MPT_PRECISION_COUNT)) {
     answer_now(c, request, MPT_OK, NULL); /* not known */
+    return MPT_OK;
+  }
+  if (foreign < MPT_PRECISION_COUNT) {
+    const mpt_status status =
+        mpt_fail(&why, MPT_ERROR_PROGRAM,
+                 "the program cannot apply %s: it is not among the formats of its 'hello'",
+                 mpt_precision_name(foreign));
+    answer_now(c, request, status, &why);
     return MPT_OK;
   }
   flight *f = c->flights;
   while (f->run != NULL)
     f++;
   *f = (flight){.request = *request, .seen = {.program = c->program}, .order = c->submitted++};
-  mpt_error why = {0};
   const mpt_status status = begin(c, f, &why);
   if (status != MPT_OK)
     answer_now(c, request, status, &why);
@@ -163,8 +199,7 @@ static void listen(command_evaluator *c, evaluator_progress *progress, void *con
     tell(f, progress, context);
     if (f->given_up && !f->cancelled)
       program_run_stop(f->run);
-    if (process_ended(program_run_process(f->run), NULL) &&
-        (*ended == NULL || f->order < (*ended)->order))
+    if (program_run_over(f->run) && (*ended == NULL || f->order < (*ended)->order))
       *ended = f;
   }
 }
@@ -179,7 +214,8 @@ static flight *await(command_evaluator *c, evaluator_progress *progress, void *c
     for (int i = 0; i < c->options.workers; i++)
       if (c->flights[i].run != NULL)
         c->awaited[count++] = program_run_process(c->flights[i].run);
-    process_wait(c->awaited, count, COMMAND_LISTEN_EVERY);
+    process_wait(c->awaited, count,
+                 can(c, CAPABILITY_SERVE) ? COMMAND_ANSWERS_EVERY : COMMAND_LISTEN_EVERY);
   }
 }
 
@@ -251,6 +287,27 @@ static void finish(command_evaluator *c, flight *f, evaluation_record *record) {
   f->run = NULL;
 }
 
+/* Whether the job of a worker that failed is tried once more, in a process of its own. */
+static bool try_afresh(command_evaluator *c, flight *f) {
+  program_end end;
+  mpt_error why = {0};
+  if (!f->served || f->cancelled || f->given_up || !program_run_ended(f->run, &end, &why) ||
+      !program_run_served_badly(f->run))
+    return false;
+  mpt_log_detail("a worker failed, its job is tried in a process of its own: %s", why.message);
+  program_run_close(f->run, false);
+  command_seen_clear(&f->seen);
+  program_worker **worker = &c->serving[f - c->flights];
+  program_worker_close(*worker);
+  *worker = NULL;
+  *f = (flight){
+      .request = f->request, .seen = {.program = c->program}, .fresh = true, .order = f->order};
+  const mpt_status status = begin(c, f, &why);
+  if (status != MPT_OK)
+    answer_now(c, &f->request, status, &why);
+  return true;
+}
+
 /* ---- the table ---- */
 
 static void command_describe(const evaluator *e, evaluator_description *description) {
@@ -266,10 +323,14 @@ static mpt_status command_poll(evaluator *e, evaluator_progress *progress, void 
   *found = in_flight(c) > 0;
   if (!*found)
     return MPT_OK;
-  if (c->waiting_count > 0)
-    *record = c->waiting[--c->waiting_count];
-  else
-    finish(c, await(c, progress, context), record);
+  while (c->waiting_count == 0) {
+    flight *f = await(c, progress, context);
+    if (try_afresh(c, f))
+      continue;
+    finish(c, f, record);
+    return MPT_OK;
+  }
+  *record = c->waiting[--c->waiting_count];
   return MPT_OK;
 }
 
@@ -290,6 +351,9 @@ static void command_close(evaluator *e) {
     program_run_close(c->flights[i].run, false);
     command_seen_clear(&c->flights[i].seen);
   }
+  for (int i = 0; c->serving != NULL && i < c->options.workers; i++)
+    program_worker_close(c->serving[i]);
+  free(c->serving);
   free(c->flights);
   free(c->awaited);
   free(c->waiting);
@@ -313,9 +377,10 @@ mpt_status command_open(const command_options *options, const command_program *p
   c->program = program;
   c->flights = calloc((size_t)options->workers, sizeof *c->flights);
   c->awaited = calloc((size_t)options->workers, sizeof *c->awaited);
+  c->serving = calloc((size_t)options->workers, sizeof *c->serving);
   c->waiting = calloc((size_t)options->workers, sizeof *c->waiting);
   command_trust_begin(&c->trust);
-  if (c->flights == NULL || c->awaited == NULL || c->waiting == NULL)
+  if (c->flights == NULL || c->awaited == NULL || c->serving == NULL || c->waiting == NULL)
     MPT_TRY(mpt_fail_memory(error, "a program's evaluator", 0));
   MPT_TRY(command_absolute(options->run, c->run, error));
   *out = &c->base;

@@ -2,11 +2,10 @@
  * contract that docs/contract.md specifies.
  *
  * What a policy came to is a record like any other: a program that crashed, was killed, took too
- * long or said NaN has a diverged evaluation. What could not be judged has a status: exit code 125
- * is MPT_ERROR_UNSUPPORTED, events that break the contract MPT_ERROR_SYNTAX, MPT_ERROR_MISMATCH
- * (the formats or layers are others than asked) or MPT_ERROR_VERSION; the policy is then left out.
- * A program that does not heed the seed, or has another goal than the search, is
- * MPT_ERROR_ARGUMENT: nothing that it says is of use. */
+ * long or said NaN has a diverged evaluation. What could not be judged has the status
+ * MPT_ERROR_PROGRAM: exit code 125, and events that break the contract (the formats or layers are
+ * others than asked); nothing is known of the policy then. A program that does not heed the seed,
+ * or has another goal than the search, is MPT_ERROR_ARGUMENT: nothing that it says is of use. */
 #ifndef COMMAND_H
 #define COMMAND_H
 

@@ -84,13 +84,20 @@ static mpt_status hand_over(command_seen *s, observation *seen, mpt_error *error
 
 /* ---- the evaluation ---- */
 
+/* Takes the answer's seconds apart. */
 static timing_run time_of(const answer *a) {
   const event_time *t = &a->time;
-  if (a->heard[EVENT_TIME])
-    return (timing_run){
-        .seconds = t->median, .deviation = isnan(t->spread) ? 0 : t->spread, .steps = t->steps};
   const int64_t warm_up = a->second_count < 100 ? a->second_count / 10 : 10;
-  return timing_of_steps(a->seconds, a->second_count, warm_up);
+  timing_run run = timing_of_steps(a->seconds, a->second_count, warm_up);
+  if (!a->heard[EVENT_TIME])
+    return run;
+  run.seconds = t->median;
+  run.steps = t->steps;
+  if (isfinite(t->spread))
+    run.deviation = t->spread;
+  else if (isnan(run.deviation)) /* not known: runs show it */
+    run.deviation = 0;
+  return run;
 }
 
 /* Losses of every step that was run, NaN where the program did not say one. */
@@ -119,7 +126,6 @@ static mpt_status fill_evaluation(const evaluation_request *r, const answer *a,
   e->stopped = ending->hopeless;
   e->metric = good ? a->metric : (double)NAN;
   e->metric_plain = e->held_out_loss = e->output_difference = e->unit = NAN;
-  e->host_seconds = time_of(a).seconds;
   e->total_seconds = ending->seconds;
   e->memory_bytes = a->time.peak_bytes > 0 ? (size_t)a->time.peak_bytes : 0;
   e->time = (int64_t)time(NULL);
@@ -136,6 +142,7 @@ mpt_status command_record_fill(const evaluation_request *request, const answer *
   record->time = time_of(a);
   if (request->kind == REQUEST_TIME)
     return MPT_OK;
+  record->evaluation.host_seconds = record->time.seconds;
   MPT_RETURN_IF_FAILED(fill_evaluation(request, a, ending, &record->evaluation, error));
   return request->kind == REQUEST_OBSERVE ? hand_over(seen, &record->seen, error) : MPT_OK;
 }

@@ -2,38 +2,76 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "contract/program_worker.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FIRST_LIMIT 600.0 /* seconds of the first run, unless another limit was given */
 
+/* What the options of a run point to. */
+typedef struct option_texts {
+  char work[PATH_MAX + 120], log[PATH_MAX + 120], device[40];
+  const char *environment[2];
+} option_texts;
+
+static mpt_status make_options(const command_options *o, const char *run, const char *name,
+                               int worker, option_texts *t, program_run_options *out,
+                               mpt_error *error) {
+  t->environment[0] = t->environment[1] = NULL;
+  if (o->devices > 0) {
+    snprintf(t->device, sizeof t->device, "CUDA_VISIBLE_DEVICES=%d", worker % o->devices);
+    t->environment[0] = t->device;
+  }
+  snprintf(t->work, sizeof t->work, "%s/logs", run);
+  MPT_RETURN_IF_FAILED(mpt_directory_make(t->work, error));
+  snprintf(t->log, sizeof t->log, "%s/logs/%s.log", run, name);
+  snprintf(t->work, sizeof t->work, "%s/work/%s", run, name);
+  *out = (program_run_options){.command = o->command,
+                               .environment = t->environment,
+                               .work = t->work,
+                               .log = t->log,
+                               .grace = o->grace};
+  return MPT_OK;
+}
+
+/* One that is well: the one there is, or another in its place. */
+static mpt_status ready_worker(const command_options *o, const char *run, const command_asked *what,
+                               const mpt_policy *policy, const answer_terms *terms,
+                               program_worker **worker, mpt_error *error) {
+  option_texts texts;
+  program_run_options options;
+  char name[40];
+  if (*worker != NULL && program_worker_is_well(*worker))
+    return MPT_OK;
+  program_worker_close(*worker);
+  *worker = NULL;
+  snprintf(name, sizeof name, "worker-%d", what->worker + 1);
+  MPT_RETURN_IF_FAILED(make_options(o, run, name, what->worker, &texts, &options, error));
+  options.policy = policy;
+  options.terms = *terms;
+  options.job = what->job;
+  return program_worker_start(&options, worker, error);
+}
+
 mpt_status command_start(const command_options *o, const char *run, const command_asked *what,
                          const mpt_policy *policy, const answer_terms *terms, double limit,
-                         command_seen *seen, program_run **out, mpt_error *error) {
-  char work[PATH_MAX + 120], log[PATH_MAX + 120], device[40];
-  const char *environment[] = {NULL, NULL};
-  if (o->devices > 0) {
-    snprintf(device, sizeof device, "CUDA_VISIBLE_DEVICES=%d", what->worker % o->devices);
-    environment[0] = device;
-  }
-  snprintf(work, sizeof work, "%s/logs", run);
-  MPT_RETURN_IF_FAILED(mpt_directory_make(work, error));
-  snprintf(log, sizeof log, "%s/logs/%s.log", run, what->name);
-  snprintf(work, sizeof work, "%s/work/%s", run, what->name);
-  const program_run_options options = {.command = o->command,
-                                       .environment = environment,
-                                       .work = work,
-                                       .log = log,
-                                       .policy = policy,
-                                       .job = what->job,
-                                       .terms = *terms,
-                                       .first = what->first,
-                                       .limit = limit,
-                                       .grace = o->grace,
-                                       .listener = seen != NULL ? command_seen_take : NULL,
-                                       .context = seen};
-  return program_run_start(&options, out, error);
+                         command_seen *seen, program_worker **worker, program_run **out,
+                         mpt_error *error) {
+  option_texts texts;
+  program_run_options options;
+  MPT_RETURN_IF_FAILED(make_options(o, run, what->name, what->worker, &texts, &options, error));
+  options.policy = policy;
+  options.job = what->job;
+  options.terms = *terms;
+  options.first = what->first;
+  options.limit = limit;
+  options.listener = seen != NULL ? command_seen_take : NULL;
+  options.context = seen;
+  if (worker == NULL)
+    return program_run_start(&options, out, error);
+  MPT_RETURN_IF_FAILED(ready_worker(o, run, what, policy, terms, worker, error));
+  return program_run_serve(&options, *worker, what->id, out, error);
 }
 
 mpt_status command_absolute(const char *run, char path[PATH_MAX], mpt_error *error) {
@@ -99,7 +137,7 @@ mpt_status command_first_run(const command_options *options, const volatile int 
                               .job = {.mode = JOB_TRAIN, .seed = 1, .steps = options->steps}};
   const answer_terms terms = {.until = options->steps, .metric = options->metric, .policy = policy};
   const double limit = options->limit > 0 ? options->limit : FIRST_LIMIT;
-  MPT_TRY(command_start(options, run, &what, policy, &terms, limit, NULL, &r, error));
+  MPT_TRY(command_start(options, run, &what, policy, &terms, limit, NULL, NULL, &r, error));
   status = await_first(r, interrupted, program, error);
 fail:
   program_run_close(r, status != MPT_OK);
