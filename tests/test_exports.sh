@@ -13,6 +13,17 @@ cat "$@" | tr '\n' ' ' | grep -o 'MPT_API [^;(]*(' |
 nm -D --defined-only "$library" | awk '$2 ~ /[A-Z]/ { print $3 }' | grep -v '^__\(asan\|odr\|ubsan\)' |
   sort -u >"$work/exported"
 [ "$(wc -l <"$work/declared")" -gt 50 ]
+
+# The reference has all but the unstable operations.
+for header in "$@"; do
+  case $header in */ops.h) ;; *) cat "$header" ;; esac
+done | tr '\n' ' ' | grep -o 'MPT_API [^;(]*(' | sed -n 's|.*[ *]\(mpt_[a-z0-9_]*\) *($|\1|p' | while read -r name; do
+  grep -q -F "\`$name\`" "$(dirname "$0")/../docs/c-api.md" || echo "docs/c-api.md does not name $name"
+done >"$work/missing"
+if [ -s "$work/missing" ]; then
+  cat "$work/missing"
+  exit 1
+fi
 if ! diff "$work/declared" "$work/exported" >"$work/difference"; then
   echo "declared (<) and exported (>) differ:"
   cat "$work/difference"

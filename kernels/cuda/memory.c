@@ -6,8 +6,9 @@ static mpt_status no_memory(const cuda_context *c, size_t bytes, const char *wha
   size_t left = 0, total = 0;
   cudaMemGetInfo(&left, &total);
   return mpt_fail(error, MPT_ERROR_DEVICE_MEMORY,
-                  "%s: out of memory on %s: %.2f GiB wanted%s, %.2f of %.2f GiB are free", what,
-                  c->name, (double)bytes / 1073741824.0,
+                  "%s%sout of memory on %s: %.2f GiB wanted%s, %.2f of %.2f GiB are free",
+                  what != NULL ? what : "", what != NULL ? ": " : "", c->name,
+                  (double)bytes / 1073741824.0,
                   c->allocator.allocate != NULL ? " of the program's allocator" : "",
                   (double)left / 1073741824.0, (double)total / 1073741824.0);
 }

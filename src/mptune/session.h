@@ -99,8 +99,9 @@ MPT_API mpt_status mpt_session_set_workspace(mpt_session *session, void *workspa
  * of earlier choices are read and written, and the device is waited for. Once, after
  * mpt_session_set_workspace and before the first step; values of the session are as before. From
  * then on a product that was not prepared is MPT_ERROR_UNPREPARED: one of other rows, or of tensors
- * whose rows are not contiguous or not aligned to 16 bytes. A session that is not prepared does
- * these things in the step that needs them first. */
+ * whose rows are not contiguous or not aligned to 16 bytes. While it runs it takes memory for the
+ * input, the output and the weight of the largest layer in fp32. A session that is not prepared
+ * does these things in the step that needs them first. */
 typedef struct mpt_prepare_options {
   uint32_t struct_size; /* sizeof(mpt_prepare_options), set by _default() */
   const int64_t *rows;  /* besides those planned, for every layer where they are fewer */

@@ -55,25 +55,29 @@ static void free_snapshot(snapshot *was) {
 typedef struct rehearsal {
   mpt_session *session;
   const mpt_prepare_options *options;
-  char *memory; /* the queue's: tensors of the largest layer, zeros */
+  char *memory; /* the queue's: tensors of the largest layer, zeros and staying so */
 } rehearsal;
 
 static size_t aligned(int64_t elements) {
   return ((size_t)elements * sizeof(float) + 255) / 256 * 256;
 }
 
-/* Input and its gradient, output and its gradient, weight and its gradient, bias and its gradient.
- */
+/* A tensor and its gradient are zeros in the same place: products of zeros leave it so. */
 static size_t bytes_of(const session_layer *l) {
-  return 2 *
-         (aligned(l->rows * l->k) + aligned(l->rows * l->n) + aligned(l->n * l->k) + aligned(l->n));
+  return aligned(l->rows * l->k) + aligned(l->rows * l->n) + aligned(l->n * l->k) + aligned(l->n);
 }
 
-static mpt_tensor place(rehearsal *r, char **at, mpt_format format, int rank, int64_t rows,
-                        int64_t columns) {
-  mpt_tensor t = mpt_tensor_of(*at, format, rank, (int64_t[]){rows, columns});
+/* Where the next tensor goes; fp32 is the widest. */
+static char *place(char **at, int64_t elements) {
+  char *here = *at;
+  *at += aligned(elements);
+  return here;
+}
+
+static mpt_tensor view(const rehearsal *r, char *data, mpt_format format, int rank, int64_t rows,
+                       int64_t columns) {
+  mpt_tensor t = mpt_tensor_of(data, format, rank, (int64_t[]){rows, columns});
   t.device = mpt_queue_device(r->session->queue);
-  *at += aligned(rank == 2 ? rows * columns : rows);
   return t;
 }
 
@@ -84,14 +88,15 @@ static mpt_status run_layer(rehearsal *r, int layer, int64_t rows, mpt_format in
   mpt_session *s = r->session;
   const session_layer *l = &s->layers[layer];
   char *at = r->memory;
-  mpt_tensor w = place(r, &at, l->given.weight_format, 2, l->n, l->k); /* stays in a step */
-  mpt_tensor x = place(r, &at, input, 2, rows, l->k);
-  mpt_tensor grad_x = place(r, &at, mpt_session_grad_input_format(s, layer), 2, rows, l->k);
-  mpt_tensor y = place(r, &at, mpt_session_output_format(s, layer), 2, rows, l->n);
-  mpt_tensor grad_y = place(r, &at, grad_output, 2, rows, l->n);
-  mpt_tensor grad_w = place(r, &at, MPT_FP32, 2, l->n, l->k);
-  mpt_tensor bias = place(r, &at, MPT_FP32, 1, l->n, 1);
-  mpt_tensor grad_bias = place(r, &at, MPT_FP32, 1, l->n, 1);
+  char *weight = place(&at, l->n * l->k); /* first: it stays where it is in a step */
+  char *in = place(&at, l->rows * l->k), *out = place(&at, l->rows * l->n), *row = place(&at, l->n);
+  mpt_tensor w = view(r, weight, l->given.weight_format, 2, l->n, l->k);
+  mpt_tensor grad_w = view(r, weight, MPT_FP32, 2, l->n, l->k);
+  mpt_tensor x = view(r, in, input, 2, rows, l->k);
+  mpt_tensor grad_x = view(r, in, mpt_session_grad_input_format(s, layer), 2, rows, l->k);
+  mpt_tensor y = view(r, out, mpt_session_output_format(s, layer), 2, rows, l->n);
+  mpt_tensor grad_y = view(r, out, grad_output, 2, rows, l->n);
+  mpt_tensor bias = view(r, row, MPT_FP32, 1, l->n, 1), grad_bias = bias;
   MPT_RETURN_IF_FAILED(mpt_session_microbatch(s, error));
   MPT_RETURN_IF_FAILED(mpt_linear_forward(s, layer, &x, &w, whole ? &bias : NULL, &y, error));
   if (s->mode != MPT_RUN_TRAIN)
