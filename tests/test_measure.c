@@ -1,6 +1,9 @@
 /* Measured profiles: how figures are summed up, what is asked of the device, and the file.
  * Measuring itself needs a GPU. */
 #include "bench/measure.h"
+#include "bench/measure_gemms.h"
+#include "bench/measure_passes.h"
+#include "mptune/ops.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,8 +3,9 @@
 #include "bench/measure.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/median.h"
 #include "base/text.h"
+#include "bench/measure_gemms.h"
+#include "bench/measure_passes.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,27 +14,6 @@
 
 static const double much = 0.05; /* a spread that is said */
 static const double little = 2;  /* seconds: what is not begun with less left */
-
-/* ---- figures ---- */
-void measured_add(measured *m, double value) {
-  if (m->count < MEASURE_ROUNDS)
-    m->values[m->count++] = value;
-}
-
-double measured_median(const measured *m) {
-  double values[MEASURE_ROUNDS];
-  memcpy(values, m->values, sizeof values);
-  return mpt_median(values, m->count);
-}
-
-double measured_spread(const measured *m) {
-  double least = INFINITY, most = -INFINITY;
-  for (int i = 0; i < m->count; i++) {
-    least = fmin(least, m->values[i]);
-    most = fmax(most, m->values[i]);
-  }
-  return m->count < 2 ? 0.0 : (most - least) / measured_median(m);
-}
 
 /* ---- the session ---- */
 typedef struct session {
@@ -54,13 +34,6 @@ typedef struct session {
 
 static double time_left(const session *s) {
   return s->options->budget - (mpt_clock_seconds() - s->began);
-}
-
-mpt_status measure_go_on(const measure_options *o, const char *what, int done, int total,
-                         mpt_error *error) {
-  if (o->progress == NULL || o->progress(o->context, what, done, total))
-    return MPT_OK;
-  return mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted while measuring %s", what);
 }
 
 /* While the device is at work: its clocks, what holds them down, who else is there. */

@@ -1,6 +1,7 @@
 /* The table of matrix products. */
+#include "bench/measure_gemms.h"
 #include "base/error.h"
-#include "bench/measure.h"
+#include "mptune/ops.h"
 #include <math.h>
 #include <stdlib.h>
 

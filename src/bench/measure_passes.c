@@ -1,9 +1,10 @@
 /* What is not a matrix product: a copy, a small kernel, and the passes of a training step at five
  * sizes. */
+#include "bench/measure_passes.h"
 #include "base/error.h"
 #include "base/median.h"
 #include "base/random.h"
-#include "bench/measure.h"
+#include "mptune/ops.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
