@@ -1,12 +1,13 @@
 #!/bin/bash
 # The order of the house: a folder includes only from itself and from those under it, what stands
-# above libmptune uses of it only the public headers and the utilities of base, and no two source
-# files have one name.
+# above libmptune uses of it only the public headers and the utilities of base, no file of tuner/
+# includes a header of which it uses nothing (includes.awk), and no two source files have one name.
 #
 #   tests/house.sh [ROOT]        checks a source tree
 #   tests/house.sh --self-test   checks that it sees every kind of breach
 set -u
 export LC_ALL=C
+tests=$(cd "$(dirname "$0")" && pwd)
 
 # folder: the folders that it may include from, besides itself, or single headers of them
 allowed() {
@@ -124,6 +125,8 @@ breaches() { # of the tree in the working directory, a line for each
       sed -E "s|^([^:]*:[0-9]+):.*|\1: $instead|"
   done
 
+  [ ! -d tuner ] || find tuner -name '*.[ch]' | sort | xargs awk -f "$tests/includes.awk"
+
   # cmocka's takes NaN for any number.
   grep -rnE --include='*.c' --include='*.h' 'assert_float_(not_)?equal *\(' tests 2>/dev/null |
     sed -E 's/^([^:]*:[0-9]+):.*/\1: numbers are compared by assert_near (tests\/near.h)/'
@@ -179,6 +182,13 @@ self_test() {
   echo '  clock_gettime(CLOCK_MONOTONIC, &t);' >tests/clock_again.c
   echo 'hash *= 1099511628211u;' >kernels/cuda/hash.c
   echo 'return f == MPT_FP8_E4M3 || f == MPT_FP8_E5M2;' >src/format/again.c
+  printf 'typedef struct used {\n  int member;\n} used;\n' >src/base/used.h
+  printf '#include "base/used.h"\n#define UMBRELLA_H\nint function_of(used u);\n' >src/base/umbrella.h
+  printf '#include "base/umbrella.h"\n#include "base/used.h"\n/* function_of */ used u;\n' >tuner/umbrella.c
+  printf '#include "base/umbrella.h"\nint i = function_of(1);\n' >tuner/own_use.c
+  printf 'extern "C" {\nenum kind { ONE, TWO_OF };\n}\nenum later { THREE };\n' >src/base/kinds.h
+  printf '#include "base/kinds.h"\nint i = TWO_OF;\n' >tuner/constant.c
+  printf '#include "base/kinds.h"\nint i = s.ONES;\n' >tuner/no_constant.c
   touch tuner/twice.c src/cli/twice.c attic/lost.c
   breaches >"$scratch/breaches"
   expect 'src/format/up.c:1: src/format may not include "policy/inner.h"'
@@ -202,6 +212,8 @@ self_test() {
   expect 'tests/clock_again.c:1: intervals are measured by base/clock.h'
   expect 'kernels/cuda/hash.c:1: bytes are hashed by base/hash.h'
   expect 'src/format/again.c:1: what is fp8 says mpt_format_is_fp8'
+  expect 'tuner/umbrella.c:1: nothing of "base/umbrella.h" is used'
+  expect 'tuner/no_constant.c:1: nothing of "base/kinds.h" is used'
   expect "attic/lost.c: 'attic' is no folder of the house"
   if [ "$(wc -l <"$scratch/breaches")" -ne "$expected" ]; then
     echo 'and what is no breach was reported:' && cat "$scratch/breaches" && failed=1

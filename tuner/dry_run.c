@@ -1,6 +1,5 @@
 /* What a search would evaluate, and about how long that takes; writes nothing. */
 #include "base/error.h"
-#include "base/shown.h"
 #include "tuner/stages.h"
 #include <math.h>
 #include <string.h>

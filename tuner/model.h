@@ -3,7 +3,6 @@
 #ifndef MODEL_H
 #define MODEL_H
 
-#include "tuner/calibration.h"
 #include "tuner/sensitivity.h"
 
 #define SEARCH_EQUAL_TIME 0.005 /* times within this share are the same, or within noise */

@@ -5,6 +5,7 @@
 #include "tuner/timing.h"
 #include "base/error.h"
 #include "base/progress.h"
+#include "tuner/calibration.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

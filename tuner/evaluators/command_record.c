@@ -1,6 +1,5 @@
 #include "tuner/evaluators/command_record.h"
 #include "base/error.h"
-#include "base/json.h"
 #include "tuner/evaluators/timed_steps.h"
 #include <math.h>
 #include <stdio.h>
