@@ -181,7 +181,7 @@ static mpt_status cuda_synchronize(void *opaque, mpt_error *error) {
 static mpt_status cuda_allocate(void *opaque, size_t bytes, void **data, mpt_error *error) {
   cuda_context *c = opaque;
   void *memory = NULL;
-  MPT_RETURN_IF_FAILED(mpt_cuda_take(c, bytes, &memory, "memory", error));
+  MPT_RETURN_IF_FAILED(mpt_cuda_take(c, bytes, &memory, NULL, error));
   mpt_status status =
       mpt_cuda_check(cudaMemsetAsync(memory, 0, bytes > 0 ? bytes : 1, c->stream), "memory", error);
   if (status == MPT_OK)

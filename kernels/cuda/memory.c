@@ -24,8 +24,7 @@ mpt_status mpt_cuda_take(cuda_context *c, size_t bytes, void **memory, const cha
     if ((uintptr_t)given % 256 != 0) {
       c->allocator.release(c->allocator.context, given, c->device, c->stream);
       return mpt_fail(error, MPT_ERROR_ARGUMENT,
-                      "%s: the program's allocator gave memory that is not aligned to 256 bytes",
-                      what);
+                      "the program's allocator gave memory that is not aligned to 256 bytes");
     }
     *memory = given;
     return MPT_OK;
