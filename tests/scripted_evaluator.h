@@ -31,6 +31,7 @@ typedef struct script {
   void (*change)(void *context, const evaluation_request *r, int nth, evaluation_record *record);
   void *context;
   int capacity; /* in flight; 0: 1 */
+  unsigned lacks;
   scripted_order order;
 } script;
 
@@ -43,7 +44,7 @@ typedef struct scripted_evaluator {
     int nth;
     bool cancelled;
   } flight[SCRIPTED_FLIGHT];
-  int asked, trained, observed, timed, most_in_flight; /* counts */
+  int asked, trained, observed, timed, cancelled, most_in_flight; /* counts */
 } scripted_evaluator;
 
 /* Normal, by the text and seed alone. (Box and Muller 1958, over FNV-1a and splitmix64) */
@@ -147,8 +148,9 @@ static inline timing_run scripted_time(const script *s, const evaluation_request
 }
 
 static inline void scripted_describe(const evaluator *e, evaluator_description *description) {
-  *description = (evaluator_description){
-      .name = "a script", .capacity = ((const scripted_evaluator *)e)->script.capacity};
+  const script *s = &((const scripted_evaluator *)e)->script;
+  *description =
+      (evaluator_description){.name = "a script", .lacks = s->lacks, .capacity = s->capacity};
 }
 
 static inline mpt_status scripted_submit(evaluator *e, const evaluation_request *request,
@@ -171,8 +173,8 @@ static inline mpt_status scripted_answer(scripted_evaluator *p, const evaluation
   record->time = scripted_time(&p->script, r);
   if (r->kind != REQUEST_TIME)
     MPT_RETURN_IF_FAILED(scripted_train(&p->script, r, &record->evaluation, error));
-  return r->kind == REQUEST_OBSERVE ? scripted_observe(&p->script, &record->seen.scores, error)
-                                    : MPT_OK;
+  const bool sees = r->kind == REQUEST_OBSERVE && (p->script.lacks & EVALUATOR_NO_SCORES) == 0;
+  return sees ? scripted_observe(&p->script, &record->seen.scores, error) : MPT_OK;
 }
 
 static inline mpt_status scripted_poll(evaluator *e, evaluator_progress *progress, void *context,
@@ -200,8 +202,10 @@ static inline mpt_status scripted_poll(evaluator *e, evaluator_progress *progres
 static inline void scripted_cancel(evaluator *e, int64_t id) {
   scripted_evaluator *p = (scripted_evaluator *)e;
   for (int i = 0; i < p->in_flight; i++)
-    if (p->flight[i].request.id == id)
+    if (p->flight[i].request.id == id && !p->flight[i].cancelled) {
       p->flight[i].cancelled = true;
+      p->cancelled++;
+    }
 }
 
 static inline void scripted_close(evaluator *e) {

@@ -198,11 +198,101 @@ static void diverge_some(void *context, const evaluation_request *r, int nth,
     scripted_diverge(record);
 }
 
+/* Half of the policies diverge under every fresh seed: four such pairs settle it. */
+static void diverge_afresh(void *context, const evaluation_request *r, int nth,
+                           evaluation_record *record) {
+  (void)nth;
+  if (strcmp(r->purpose, "verify") == 0 && r->policy[0] % 2 != 0 &&
+      !scripted_uniform(context, r, MPT_PRECISION_FP32))
+    scripted_diverge(record);
+}
+
 static void divergence_in_any_order_comes_to_the_same(void **state) {
+  static const double seconds[MPT_PRECISION_COUNT] = {
+      P(FP32) = 0.004, P(TF32) = 0.003, P(BF16) = 0.002, P(FP16) = 0.00201, P(FP8) = 0.0015};
   script made = noisy();
   made.change = diverge_some;
   workload *w = tiny(*state, MLP ADAM "budget: {worse_by: 0.02, max_diverged: 0.6}\n");
   same_in_any_order(*state, w, &made, false);
+  workload_free(w);
+  /* Others may have been timed by the time that it is settled. */
+  memcpy(made.step_seconds, seconds, sizeof seconds);
+  made.change = diverge_afresh;
+  made.context = &made;
+  w = tiny(*state, MLP ADAM "budget: {worse_by: 0.02, max_diverged: 0.3}\n");
+  same_in_any_order(*state, w, &made, true);
+  workload_free(w);
+}
+
+/* ---- joined to an evaluator: driver.c ---- */
+
+/* A whole search; the caller closes b->script. */
+static tuner_summary run_search(bench *b) {
+  mpt_error error = {0};
+  tuner_summary summary;
+  b->options.run = b->run;
+  b->options.evaluator = &b->script->base;
+  if (tuner_run(b->workload, &b->options, &summary, &error) != MPT_OK)
+    fail_msg("%s", error.message);
+  return summary;
+}
+
+/* A look is at pairs that finished: while they diverge, more are under way. */
+static void what_is_not_needed_any_more_is_cancelled(void **state) {
+  script made = noisy();
+  made.change = diverge_afresh;
+  made.context = &made;
+  workload *w = tiny(*state, MLP ADAM "budget: {worse_by: 0.02, max_diverged: 0.3}\n");
+  bench one = bench_in(*state, w, &made, false, "one");
+  made.capacity = 8;
+  bench eight = bench_in(*state, w, &made, false, "eight");
+  tuner_summary a = run_search(&one), b = run_search(&eight);
+  assert_string_equal(a.message, b.message);
+  assert_int_equal(one.script->most_in_flight, 1);
+  assert_int_equal(eight.script->most_in_flight, 8);
+  assert_int_equal(one.script->cancelled, 0);
+  assert_true(eight.script->cancelled > 0);
+  assert_int_equal(eight.script->in_flight, 0);
+  tuner_summary_clear(&a);
+  tuner_summary_clear(&b);
+  evaluator_close(&one.script->base);
+  evaluator_close(&eight.script->base);
+  workload_free(w);
+}
+
+static void without_scores_trainings_alone_decide(void **state) {
+  script made = noisy();
+  made.lacks = EVALUATOR_NO_SCORES;
+  made.pair_noise = 0.001;
+  workload *w = tiny(*state, MLP ADAM "budget: {worse_by: 0.02}\n");
+  bench b = bench_in(*state, w, &made, false, "run");
+  tuner_summary summary = run_search(&b);
+  assert_true(summary.gain);
+  assert_true(row_named(&summary, "all-fp8")->seen.worse > 0.02);
+  for (int i = 0; i < summary.row_count; i++)
+    if (summary.rows[i].winner)
+      assert_true(summary.rows[i].ratio < row_named(&summary, "all-bf16")->ratio);
+  tuner_summary_clear(&summary);
+  evaluator_close(&b.script->base);
+  workload_free(w);
+}
+
+/* Trainings say what steps take; what was not trained is predicted. */
+static void without_times_trainings_are_timed(void **state) {
+  static const double seconds[MPT_PRECISION_COUNT] = {
+      P(FP32) = 0.004, P(TF32) = 0.003, P(BF16) = 0.002, P(FP16) = 0.00201, P(FP8) = 0.0015};
+  script made = noisy();
+  made.lacks = EVALUATOR_NO_TIMES;
+  made.pair_noise = 0.001;
+  memcpy(made.step_seconds, seconds, sizeof seconds);
+  workload *w = tiny(*state, MLP ADAM "budget: {worse_by: 0.02}\n");
+  bench b = bench_in(*state, w, &made, true, "run");
+  tuner_summary summary = run_search(&b);
+  assert_int_equal(b.script->timed, 0);
+  assert_true(row_named(&summary, "all-bf16")->measured);
+  assert_true(row_named(&summary, "all-bf16")->step_seconds == 3 * 3 * 0.002);
+  tuner_summary_clear(&summary);
+  evaluator_close(&b.script->base);
   workload_free(w);
 }
 
@@ -349,6 +439,9 @@ int main(void) {
       TEST(answers_in_any_order_come_to_the_same),
       TEST(measured_times_in_any_order_come_to_the_same),
       TEST(divergence_in_any_order_comes_to_the_same),
+      TEST(what_is_not_needed_any_more_is_cancelled),
+      TEST(without_scores_trainings_alone_decide),
+      TEST(without_times_trainings_are_timed),
       TEST(asking_again_changes_nothing),
       TEST(what_is_certain_is_asked_for_at_once),
       TEST(a_record_that_answers_nothing_is_named),

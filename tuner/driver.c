@@ -1,13 +1,16 @@
 #include "tuner/driver.h"
 #include "base/error.h"
+#include "base/progress.h"
 #include "tuner/evaluators/builtin.h"
+#include <math.h>
 #include <stdlib.h>
 
 typedef struct driver {
   search *s;
   evaluator *evaluator;
-  int64_t *flying; /* [capacity]: ids of the requests in flight */
-  int count, capacity;
+  int64_t *flying; /* [is.capacity]: ids of the requests in flight */
+  int count;
+  evaluator_description is;
 } driver;
 
 static bool is_flying(const driver *d, int64_t id) {
@@ -51,12 +54,16 @@ static void on_progress(void *context, int64_t id, int64_t step, int64_t steps) 
  * others may be asked for now. */
 static mpt_status submit(driver *d, const requests *wanted, bool *told, mpt_error *error) {
   *told = false;
-  for (int i = 0; i < wanted->count && d->count < d->capacity; i++) {
+  for (int i = 0; i < wanted->count && d->count < d->is.capacity; i++) {
     const asked *a = &wanted->list[i];
     evaluation_record record;
     if (is_flying(d, a->request.id))
       continue;
     MPT_RETURN_IF_FAILED(search_recall(d->s, a, told, &record, error));
+    if (!*told && a->request.kind == REQUEST_TIME && (d->is.lacks & EVALUATOR_NO_TIMES) != 0) {
+      record = (evaluation_record){.id = a->request.id, .time = {.seconds = NAN}};
+      *told = true;
+    }
     if (*told)
       return search_tell(d->s, &record, error);
     if (search_interrupted(&d->s->clock))
@@ -103,6 +110,8 @@ static mpt_status drive(driver *d, mpt_error *error) {
  * kept. */
 static void settle(driver *d) {
   bool found = true;
+  if (d->flying == NULL)
+    return;
   cancel_all(d);
   while (d->count > 0 && found) {
     evaluation_record record = {0};
@@ -151,15 +160,15 @@ fail:
 mpt_status search_run(search *s, mpt_error *error) {
   driver d = {.s = s, .evaluator = s->problem.options->evaluator};
   evaluator *own = NULL;
-  evaluator_description is = {0};
   mpt_status status = MPT_OK;
   if (d.evaluator == NULL) {
     MPT_TRY(open_builtin(&s->problem, &own, error));
     d.evaluator = own;
   }
-  evaluator_describe(d.evaluator, &is);
-  d.capacity = is.capacity;
-  d.flying = calloc((size_t)d.capacity + 1, sizeof *d.flying);
+  evaluator_describe(d.evaluator, &d.is);
+  if (s->purpose == SEARCH_TUNE && (d.is.lacks & EVALUATOR_NO_SCORES) != 0)
+    mpt_log_warning("%s has no scores of layers: formats are judged by trainings alone", d.is.name);
+  d.flying = calloc((size_t)d.is.capacity + 1, sizeof *d.flying);
   if (d.flying == NULL)
     MPT_TRY(mpt_fail_memory(error, "requests", 0));
   MPT_TRY(drive(&d, error));

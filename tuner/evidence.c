@@ -271,9 +271,11 @@ static void take_means(const evidence_records *r, const verify_pair *pairs, doub
   out->reference_metric = r->of_error ? 1 - reference : reference;
 }
 
-static void judge(const evidence_records *r, const store_attempt *attempt, evidence *out) {
+static void judge(const evidence_records *r, const store_attempt *attempt, int most,
+                  evidence *out) {
   verify_pair pairs[VERIFY_MOST_TRIED];
-  const int tried = evidence_fresh_pairs(r, attempt, pairs);
+  const int there = evidence_fresh_pairs(r, attempt, pairs);
+  const int tried = there < most ? there : most;
   const verify_rule rule = evidence_rule(r, attempt);
   out->attempted = tried > 0;
   out->weight = attempt->weight;
@@ -304,8 +306,8 @@ static void insert_pair(verify_pair *pairs, uint64_t *seeds, int count, const ve
   pairs[i] = *pair;
 }
 
-mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *out,
-                       mpt_error *error) {
+mpt_status evidence_after(const evidence_records *r, const char *policy, int most, evidence *out,
+                          mpt_error *error) {
   const store_attempt *attempt = evidence_attempt(r, policy);
   const double level = SHOWN_LEVEL;
   *out = (evidence){.metric = NAN,
@@ -326,7 +328,7 @@ mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *
     return mpt_fail_memory(error, "pairs of trainings", 0);
   }
   if (attempt != NULL)
-    judge(r, attempt, out);
+    judge(r, attempt, most, out);
   /* Pairs beyond the look that decided were not trained for it; those up to it are. */
   const int tried = out->attempted ? out->verified.tried : 0;
   out->fresh = out->attempted && out->verified.finished > 0;
@@ -334,7 +336,8 @@ mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *
     const store_evaluation *e = &r->evaluations[i];
     const store_evaluation *reference =
         is_like(r, e, policy) ? find(r, r->reference, e->seed) : NULL;
-    if (reference == NULL || (out->fresh && !is_planned(attempt, e->seed, tried)))
+    if (reference == NULL || (out->fresh && !is_planned(attempt, e->seed, tried)) ||
+        (is_planned(attempt, e->seed, VERIFY_MOST_TRIED) && !is_planned(attempt, e->seed, most)))
       continue;
     count_failures(reference, e, out);
     if (!finished(reference) || !finished(e))
@@ -355,6 +358,11 @@ mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *
   free(values);
   free(seeds);
   return MPT_OK;
+}
+
+mpt_status evidence_of(const evidence_records *r, const char *policy, evidence *out,
+                       mpt_error *error) {
+  return evidence_after(r, policy, VERIFY_MOST_TRIED, out, error);
 }
 
 /* ---- the run that a store is about ---- */

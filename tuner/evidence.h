@@ -57,6 +57,9 @@ typedef struct evidence {
 
 mpt_status evidence_of(const evidence_records *records, const char *policy, evidence *out,
                        mpt_error *error);
+/* The same, of the first `most` pairs of its verification alone: others may have ended by now. */
+mpt_status evidence_after(const evidence_records *records, const char *policy, int most,
+                          evidence *out, mpt_error *error);
 
 /* As reports and --json have it. */
 struct json_t *evidence_json(const evidence *e);

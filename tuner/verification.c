@@ -15,8 +15,9 @@
 /* ---- one policy ---- */
 
 /* The verdict of the attempt that is being worked off. */
-static mpt_status look(ledger *l, const model *m, search_clock *k, candidate *c, mpt_error *error) {
-  MPT_RETURN_IF_FAILED(evidence_of(&l->records, c->hash, &c->seen, error));
+static mpt_status look(const ledger *l, const model *m, search_clock *k, candidate *c, int tried,
+                       mpt_error *error) {
+  MPT_RETURN_IF_FAILED(evidence_after(&l->records, c->hash, tried, &c->seen, error));
   c->verdict = c->seen.verified.verdict;
   show_best(k, l, m);
   return MPT_OK;
@@ -105,7 +106,7 @@ static mpt_status verify_first(const problem *p, ledger *l, model *m, search_clo
     /* One that diverged may settle it by itself. */
     if (reference && own && !is_look(v->finished, p->options->pairs))
       continue;
-    MPT_RETURN_IF_FAILED(look(l, m, k, c, error));
+    MPT_RETURN_IF_FAILED(look(l, m, k, c, v->tried, error));
     if (c->seen.verified.tried == 0 && v->tried > 1) {
       c->verdict = MPT_VERDICT_FAIL; /* it does not fit here: there is no record of it */
       return MPT_OK;

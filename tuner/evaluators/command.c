@@ -313,7 +313,10 @@ static bool try_afresh(command_evaluator *c, flight *f) {
 static void command_describe(const evaluator *e, evaluator_description *description) {
   const command_evaluator *c = (const command_evaluator *)e;
   *description =
-      (evaluator_description){.name = c->program->program, .capacity = c->options.workers};
+      (evaluator_description){.name = c->program->program,
+                              .lacks = (can(c, CAPABILITY_OBSERVE) ? 0 : EVALUATOR_NO_SCORES) |
+                                       (can(c, CAPABILITY_TIME) ? 0 : EVALUATOR_NO_TIMES),
+                              .capacity = c->options.workers};
 }
 
 static mpt_status command_poll(evaluator *e, evaluator_progress *progress, void *context,

@@ -76,9 +76,19 @@ typedef struct evaluation_record {
 } evaluation_record;
 void evaluation_record_clear(evaluation_record *record);
 
+/* What an evaluator cannot do, and the search does without. */
+enum {
+  /* An observation has no scores and no statistics: no format is vetoed, and all are thought to
+   * cost nothing until they were measured. */
+  EVALUATOR_NO_SCORES = 1,
+  /* No REQUEST_TIME: a policy's time is predicted until a training of it has measured it. */
+  EVALUATOR_NO_TIMES = 2
+};
+
 typedef struct evaluator_description {
   const char *name;
-  int capacity; /* requests in flight; one more is refused: MPT_ERROR_BUSY */
+  unsigned lacks; /* a bit for each of these */
+  int capacity;   /* requests in flight; one more is refused: MPT_ERROR_BUSY */
 } evaluator_description;
 
 /* Called while a request is carried out, at every step that the evaluator hears of; `step` counts
