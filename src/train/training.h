@@ -102,7 +102,7 @@ void training_close(training *t);
 /* Labels, losses and targets on the device. */
 mpt_status train_take_device_memory(training *t, mpt_error *error);
 
-/* trainer.c */
+/* training_batch.c */
 /* What the run took so far, in all processes. */
 double training_seconds(const training *t);
 /* Fills the batch of a pass, and hands it to the network. */
