@@ -1,5 +1,6 @@
 /* Every stage of a search and every way to end, with its exit code, without a training: an
- * evaluator answers by a script. */
+ * evaluator answers by a script, one request at a time and, in a second round, the last first of
+ * four. */
 #include "cli/cli.h"
 #include "cli/summary.h"
 #include "near.h"
@@ -12,8 +13,12 @@
  * 2 and 1 for fp32, tf32, bf16, fp16 and fp8. */
 #define BUDGET "budget: {worse_by: 0.02}\n"
 
+static int capacity = 1;
+
 static script quiet(void) {
-  return (script){.layer_count = 3,
+  return (script){.capacity = capacity,
+                  .order = capacity > 1 ? SCRIPTED_LAST_FIRST : SCRIPTED_IN_TURN,
+                  .layer_count = 3,
                   .layers = {0, 2, 4},
                   .names = {"fc1", "fc2", "head"},
                   .metric = 1,
@@ -35,7 +40,7 @@ typedef struct ending {
   mpt_error error;
   tuner_summary summary;
   char run[600];
-  int asked, trained, observed, timed;
+  int asked, trained, observed, timed, most_in_flight;
 } ending;
 
 static ending search_with(const char *directory, const workload *w, const script *s,
@@ -50,6 +55,7 @@ static ending search_with(const char *directory, const workload *w, const script
   const mpt_status status = tuner_run(w, &o, &e.summary, &e.error);
   e.code = status == MPT_OK ? cli_summary_code(&e.summary) : cli_exit_code(e.error.status);
   e.asked = p->asked, e.trained = p->trained, e.observed = p->observed, e.timed = p->timed;
+  e.most_in_flight = p->most_in_flight;
   evaluator_close(&p->base);
   return e;
 }
@@ -414,7 +420,7 @@ static void a_device_that_fails_once_ends_the_process_and_nothing_else(void **st
   fixture_contains(&first.error, "what was learned is saved, the same command continues");
   ending second = search_with(*state, w, &s, NULL, "run");
   same_rows(&second, &plain);
-  assert_int_equal(first.asked + second.asked, plain.asked + 1);
+  assert_in_range(first.asked + second.asked, plain.asked + 1, plain.asked + 1 + capacity);
   tuner_summary_clear(&plain.summary);
   tuner_summary_clear(&second.summary);
   workload_free(w);
@@ -524,7 +530,7 @@ static void interrupted_anywhere_it_comes_to_the_same(void **state) {
     ending second = search_with(*state, w, &s, NULL, name);
     same_rows(&second, &plain);
     /* Of what was in flight the record may be lost, and no other. */
-    assert_in_range(first.asked + second.asked, plain.asked, plain.asked + 1);
+    assert_in_range(first.asked + second.asked, plain.asked, plain.asked + capacity);
     tuner_summary_clear(&second.summary);
   }
   tuner_summary_clear(&plain.summary);
@@ -565,13 +571,19 @@ static void a_search_minds_no_order_of_answers(void **state) {
   worse_everywhere(&s, 0, 0.001, 0.001, 0.003);
   s.worse[1][MPT_PRECISION_FP8] = 0.1;
   workload *w = tiny(*state, MLP ADAM BUDGET);
+  s.capacity = 1;
   ending one = search_with(*state, w, &s, NULL, "one");
-  s.capacity = 4;
-  s.order = SCRIPTED_LAST_FIRST;
-  ending four = search_with(*state, w, &s, NULL, "four");
-  same_rows(&one, &four);
+  assert_int_equal(one.most_in_flight, 1);
+  for (s.capacity = 2; s.capacity <= SCRIPTED_FLIGHT; s.capacity *= 2)
+    for (s.order = SCRIPTED_IN_TURN; s.order <= SCRIPTED_LAST_FIRST; s.order++) {
+      char name[40];
+      snprintf(name, sizeof name, "%d.%d", s.capacity, (int)s.order);
+      ending several = search_with(*state, w, &s, NULL, name);
+      assert_true(several.most_in_flight > 1 && several.most_in_flight <= s.capacity);
+      same_rows(&one, &several);
+      tuner_summary_clear(&several.summary);
+    }
   tuner_summary_clear(&one.summary);
-  tuner_summary_clear(&four.summary);
   workload_free(w);
 }
 
@@ -603,5 +615,7 @@ int main(void) {
       TEST(answers_may_come_last_first),
       TEST(a_search_minds_no_order_of_answers),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  const int failed = cmocka_run_group_tests_name("one at a time", tests, NULL, NULL);
+  capacity = 4;
+  return failed + cmocka_run_group_tests_name("four at once", tests, NULL, NULL);
 }
