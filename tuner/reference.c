@@ -29,7 +29,16 @@ static mpt_status note_reference(const ledger *l, const model *m, const char *no
   return store_put_reference(l->store, &note, !l->owner, error);
 }
 
-static mpt_status reference_failed(const ledger *l, const training *t, mpt_error *error) {
+static mpt_status reference_failed(const problem *p, const ledger *l, const training *t,
+                                   mpt_error *error) {
+  if (p->workload->command[0] != '\0')
+    return mpt_fail(
+        error, MPT_ERROR_PROGRAM,
+        "the reference failed under seed %llu (%s), and under %d of the first %d seeds; "
+        "the program must work in %s before others can be compared with it",
+        (unsigned long long)t->seed, t->failure == NULL ? "not finite" : t->failure,
+        l->reference_diverged, l->reference_diverged + l->reference_seeds,
+        mpt_precision_name(p->workload->reference));
   return mpt_fail(
       error, MPT_ERROR_NONFINITE,
       "the reference diverged under seed %llu (%s), and under %d of the first %d seeds; "
@@ -88,7 +97,7 @@ static mpt_status take_seed(const problem *p, ledger *l, training *t, mpt_error 
     mpt_log_warning("the reference diverged under seed %llu: %s", (unsigned long long)t->seed,
                     t->failure == NULL ? "not finite" : t->failure);
     return ++l->reference_diverged > p->workload->reference_seeds / 2
-               ? reference_failed(l, t, error)
+               ? reference_failed(p, l, t, error)
                : MPT_OK;
   }
   l->reference_seed[i] = t->seed;
