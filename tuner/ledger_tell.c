@@ -156,9 +156,15 @@ static mpt_status tell_left_out(ledger *l, const candidate *c, const evaluation_
   const training t = {.candidate = c,
                       .seed = r->seed,
                       .diverged = true,
+                      .left_out = true,
                       .metric = NAN,
+                      .failure = strdup(record->error.message),
                       .time = {.seconds = NAN, .deviation = NAN}};
-  return add_training(l, &t, error);
+  const mpt_status status = t.failure == NULL ? mpt_fail_memory(error, "a training's record", 0)
+                                              : add_training(l, &t, error);
+  if (status != MPT_OK)
+    free(t.failure);
+  return status;
 }
 
 /* ---- steps that were made for their time ---- */
