@@ -101,7 +101,12 @@ static mpt_status load_workload(const cli_values *values, workload **w, mpt_erro
                                 .budget = values->budget,
                                 .steps = values->steps};
   if (values->program != NULL || (name != NULL && workload_is_program(name)))
-    return workload_load_program(name, &given, w, error);
+    return values->backend != NULL || values->device > 0
+               ? mpt_fail(error, MPT_ERROR_ARGUMENT,
+                          "--%s is of the built-in trainer; where a program runs is its own to say "
+                          "(CUDA_VISIBLE_DEVICES chooses a GPU)",
+                          values->backend != NULL ? "backend" : "device")
+               : workload_load_program(name, &given, w, error);
   if (name == NULL)
     return mpt_fail(error, MPT_ERROR_ARGUMENT,
                     "missing argument: WORKLOAD, or --command (see mptune tune --help)");

@@ -9,6 +9,7 @@ try tune --command true --metric m --budget 0 --steps 5
 try tune "$WORKLOADS/tiny-classifier.yaml" --metric m
 try tune "$WORKLOADS/tiny-classifier.yaml" --command true --metric m --budget 1% --steps 5
 try tune --command true "${given[@]}" --dry-run
+try tune --command true "${given[@]}" --backend cuda
 cat >net.yaml <<END
 schema: mptune/workload@1
 command: $(program good)
