@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "store/run_reference.h"
+#include "tuner/model/pair_noise.h"
 #include "tuner/stages.h"
 #include <gsl/gsl_statistics_double.h>
 #include <math.h>
@@ -84,9 +85,7 @@ static void measure_noise(const problem *p, const ledger *l, model *m) {
   m->reference_deviation = n > 1 ? gsl_stats_sd(l->reference_metric, 1, n) : 0;
   m->margin = margin_of(p, m);
   m->ceiling = m->margin;
-  /* Until pairs have been seen: pairing takes out at least half of the variance of a difference,
-   * as the same weights and batches are behind both. */
-  m->noise = m->reference_deviation;
+  m->noise = pair_noise_prior_of(m->margin).deviation; /* no pair was seen yet */
 }
 
 /* One that diverges is left out of the search's pairs and counted; another seed is tried, as long
