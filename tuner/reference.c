@@ -5,6 +5,7 @@
 #include "store/run_reference.h"
 #include "tuner/model/pair_noise.h"
 #include "tuner/stages.h"
+#include "tuner/taking.h"
 #include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdio.h>

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/shown.h"
 #include "tuner/stages.h"
+#include "tuner/taking.h"
 #include <math.h>
 
 const char *trial_purpose(const candidate *c) {
