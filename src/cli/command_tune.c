@@ -93,20 +93,28 @@ static mpt_status check_values(const cli_values *values, mpt_error *error) {
   return MPT_OK;
 }
 
-/* Of the file, of a program's that the command line names, or of both. */
-static mpt_status load_workload(const cli_values *values, workload **w, mpt_error *error) {
-  const char *name = values->argument_count > 0 ? values->arguments[0] : NULL;
+static mpt_status load_program(const cli_values *values, const char *name, workload **w,
+                               mpt_error *error) {
   const workload_given given = {.command = values->program,
                                 .metric = values->metric,
                                 .budget = values->budget,
                                 .steps = values->steps};
+  const char *foreign = values->device > 0 ? "device" : NULL;
+  if (values->backend != NULL)
+    foreign = "backend";
+  if (foreign != NULL)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "--%s is of the built-in trainer; where a program runs is its own to say "
+                    "(CUDA_VISIBLE_DEVICES chooses a GPU)",
+                    foreign);
+  return workload_load_program(name, &given, w, error);
+}
+
+/* Of the file, of a program's that the command line names, or of both. */
+static mpt_status load_workload(const cli_values *values, workload **w, mpt_error *error) {
+  const char *name = values->argument_count > 0 ? values->arguments[0] : NULL;
   if (values->program != NULL || (name != NULL && workload_is_program(name)))
-    return values->backend != NULL || values->device > 0
-               ? mpt_fail(error, MPT_ERROR_ARGUMENT,
-                          "--%s is of the built-in trainer; where a program runs is its own to say "
-                          "(CUDA_VISIBLE_DEVICES chooses a GPU)",
-                          values->backend != NULL ? "backend" : "device")
-               : workload_load_program(name, &given, w, error);
+    return load_program(values, name, w, error);
   if (name == NULL)
     return mpt_fail(error, MPT_ERROR_ARGUMENT,
                     "missing argument: WORKLOAD, or --command (see mptune tune --help)");
