@@ -4,7 +4,6 @@
 #include "train/network_watch.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* ---- opening ---- */
 
