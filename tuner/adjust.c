@@ -177,6 +177,13 @@ static mpt_status try_baseline(const problem *p, ledger *l, model *m, search_clo
 /* ---- proposals ---- */
 
 /* *out is NULL when no other training is expected to be of use, or the limit is reached. */
+static bool is_anything_trained(const ledger *l) {
+  bool trained = l->reference.permitted;
+  for (int i = 0; i < l->candidate_count; i++)
+    trained = trained || (l->candidates[i]->permitted && l->candidates[i]->seed_count > 0);
+  return trained;
+}
+
 static mpt_status choose_next(const problem *p, ledger *l, const model *m, const search_clock *k,
                               candidate **out, mpt_error *error) {
   candidate *c = NULL;
@@ -190,6 +197,11 @@ static mpt_status choose_next(const problem *p, ledger *l, const model *m, const
   if (c == NULL || candidate_standing(l, m, c) == STANDING_MEETS ||
       !is_faster(m, c->seconds, least)) {
     MPT_RETURN_IF_FAILED(proposal_next(p, l, m, 1, &c, error));
+    if (c == NULL && !is_anything_trained(l)) { /* what is predicted is not known yet */
+      MPT_RETURN_IF_FAILED(proposal_most_accurate(p, l, m, &c, error));
+      *out = c != NULL && c->untimed[0] == '\0' ? c : NULL;
+      return MPT_OK;
+    }
     if (c == NULL || candidate_standing(l, m, c) != STANDING_UNKNOWN ||
         !is_faster(m, c->seconds, least))
       return MPT_OK;

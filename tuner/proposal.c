@@ -1,6 +1,7 @@
 #include "tuner/proposal.h"
 #include "base/error.h"
 #include "tuner/standing.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +82,43 @@ static mpt_status propose_new(const problem *p, ledger *l, const model *m, doubl
   }
   *out = NULL;
   return MPT_OK;
+}
+
+/* The least that the units' increases can add up to; INFINITY where one has no choice left. */
+static double least_increase(const problem *p, const increases *all) {
+  double sum = 0;
+  for (int u = 0; u < p->space->unit_count; u++) {
+    double least = INFINITY;
+    for (int c = 0; c < p->space->units[u].choice_count; c++)
+      least = fmin(least, all->of[u][c]);
+    sum += least;
+  }
+  return sum;
+}
+
+static mpt_status propose_most_accurate(const problem *p, ledger *l, const model *m,
+                                        mpt_layer_policy *assignment, int *choice, candidate **out,
+                                        mpt_error *error) {
+  increases all = {0};
+  mpt_status status = model_increases(m, p, 0, &all, error);
+  const double least = status == MPT_OK ? least_increase(p, &all) : INFINITY;
+  increases_free(&all);
+  *out = NULL;
+  return status == MPT_OK && isfinite(least)
+             ? propose(p, l, m, 0, least * (1 + 1e-9), assignment, choice, out, error)
+             : status;
+}
+
+mpt_status proposal_most_accurate(const problem *p, ledger *l, const model *m, candidate **out,
+                                  mpt_error *error) {
+  mpt_layer_policy *assignment = calloc((size_t)p->graph->layer_count, sizeof *assignment);
+  int *choice = calloc((size_t)p->space->unit_count + 1, sizeof *choice);
+  const mpt_status status = assignment == NULL || choice == NULL
+                                ? mpt_fail_memory(error, "an assignment", 0)
+                                : propose_most_accurate(p, l, m, assignment, choice, out, error);
+  free(assignment);
+  free(choice);
+  return status;
 }
 
 mpt_status proposal_next(const problem *p, ledger *l, const model *m, double optimism,

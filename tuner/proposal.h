@@ -9,5 +9,8 @@
  * is uncertain. */
 mpt_status proposal_next(const problem *p, ledger *l, const model *m, double optimism,
                          candidate **out, mpt_error *error);
+/* The one predicted to cost least, whatever the budget. */
+mpt_status proposal_most_accurate(const problem *p, ledger *l, const model *m, candidate **out,
+                                  mpt_error *error);
 
 #endif
