@@ -50,13 +50,13 @@ static const wrong_note wrong_notes[] = {
     {"layers", "[{\"name\": \"a\", \"shape\": [3, -1]}]", "[0].shape[1] is not a count"},
     {"reference", "{\"seeds\": 3}", "seeds is not a list"},
     {"reference", "{\"margin\": -0.5}", "margin is not a number that is not negative"},
-    {"scores k", "{}", "in the note 'scores k' the whole is not a list"},
-    {"scores k", "[{\"precision\": \"bf16\"}]", "[0].layer is not a layer's name"},
-    {"scores k", "[{\"layer\": \"a\", \"precision\": \"fp99\"}]",
+    {"scores@2 k", "{}", "in the note 'scores@2 k' the whole is not a list"},
+    {"scores@2 k", "[{\"precision\": \"bf16\"}]", "[0].layer is not a layer's name"},
+    {"scores@2 k", "[{\"layer\": \"a\", \"precision\": \"fp99\"}]",
      "[0].precision is not a precision"},
-    {"scores k", "[{\"layer\": \"a\", \"precision\": \"bf16\", \"forward\": []}]",
+    {"scores@2 k", "[{\"layer\": \"a\", \"precision\": \"bf16\", \"forward\": []}]",
      "[0].forward is not a number"},
-    {"scores k",
+    {"scores@2 k",
      "[{\"layer\": \"a\", \"precision\": \"bf16\", \"operands\": {\"input\": {\"saturated\": 0.5, "
      "\"vanished\": 1.5}}}]",
      "[0].operands.input.vanished is not a share from 0 to 1"},
@@ -96,7 +96,7 @@ static mpt_status read_note(store *s, const char *name, mpt_error *error) {
   } else if (strcmp(name, "reference") == 0) {
     status = store_get_reference(s, &reference, &found, error);
     store_reference_clear(&reference);
-  } else if (strcmp(name, "scores k") == 0) {
+  } else if (strcmp(name, "scores@2 k") == 0) {
     status = store_get_scores(s, "k", &scores, &found, error);
     store_scores_clear(&scores);
   } else if (strcmp(name, "sensitivity") == 0) {

@@ -24,6 +24,6 @@ mpt_status model_fit(model *m, const ledger *l, mpt_error *error) {
 
 mpt_status stage_sensitivity(const problem *p, const ledger *l, model *m, mpt_error *error) {
   MPT_RETURN_IF_FAILED(predictor_open(p->space, &m->predictor, error));
-  MPT_RETURN_IF_FAILED(sensitivity_load(p, l, m->margin, &m->sensitivity, error));
+  MPT_RETURN_IF_FAILED(sensitivity_load(p, l, m->reference_mean, &m->sensitivity, error));
   return model_fit(m, l, error);
 }

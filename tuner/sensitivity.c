@@ -18,6 +18,11 @@
  * purpose: what a smaller share costs is measured, not assumed. */
 #define VANISH_LIMIT 0.5
 
+/* What a bias as large as the gradient is taken to cost, of the metric, until something is known:
+ * trainings with one product in fp8 lost 0.1 to 0.7 times their bias (docs/benchmarks/scores.md).
+ */
+#define BIAS_WEIGHT 0.3
+
 static void veto_operand(layer_score *score, mpt_precision precision, mpt_operand operand,
                          const store_operand_seen *seen) {
   if (score->veto[0] != '\0')
@@ -91,7 +96,7 @@ static mpt_status check_whole(const problem *p, const ledger *l, const unsigned 
   for (int u = 0; u < p->space->unit_count; u++)
     if (seen[u] != 0 && seen[u] != all)
       return store_damaged(l->store, error,
-                           "the note 'scores %.9s...' has not all of the layer '%.64s'",
+                           "the note 'scores@2 %.9s...' has not all of the layer '%.64s'",
                            l->observed_key, p->graph->layers[p->space->units[u].layer].info.name);
   return MPT_OK;
 }
@@ -102,7 +107,7 @@ static mpt_status read_rows(const problem *p, const ledger *l, const store_score
     const store_score *row = &rows->scores[i];
     const int u = unit_named(p, row->layer);
     if (u < 0)
-      return store_damaged(l->store, error, "the note 'scores %.9s...' names the layer '%.64s'",
+      return store_damaged(l->store, error, "the note 'scores@2 %.9s...' names the layer '%.64s'",
                            l->observed_key, row->layer);
     read_scores(&into->unit[u], row);
     seen[u] |= 1u << row->precision;
@@ -110,7 +115,7 @@ static mpt_status read_rows(const problem *p, const ledger *l, const store_score
   return check_whole(p, l, seen, error);
 }
 
-mpt_status sensitivity_load(const problem *p, const ledger *l, double margin, sensitivity **out,
+mpt_status sensitivity_load(const problem *p, const ledger *l, double metric, sensitivity **out,
                             mpt_error *error) {
   store_scores rows;
   bool found = false;
@@ -128,8 +133,8 @@ mpt_status sensitivity_load(const problem *p, const ledger *l, double margin, se
     goto fail;
   }
   made->unit_count = units;
-  made->forward_weight = 1;
-  made->backward_weight = margin;
+  made->forward_weight = made->first_weights[0] = 1;
+  made->backward_weight = made->first_weights[1] = BIAS_WEIGHT * (metric != 0 ? fabs(metric) : 1);
   made->space = p->space;
   made->reference = l->reference.assignment;
   MPT_TRY(read_rows(p, l, &rows, made, seen, error));
@@ -211,10 +216,10 @@ static void policy_scores(const sensitivity *s, const candidate *c, double *forw
   }
 }
 
-/* Least squares for c1, c2 >= 0, drawn to their first values (1, and one budget for a doubled
- * gradient variance) with the weight of one observation at the noise of a budget. */
+/* Least squares for c1, c2 >= 0, drawn to their first values with the weight of one observation at
+ * the noise of a budget. */
 void sensitivity_fit(sensitivity *s, const ledger *l, double margin, double noise) {
-  const double first[2] = {1, margin};
+  const double *first = s->first_weights;
   double a[2][2] = {{0}}, b[2] = {0};
   for (int i = 0; i < 2; i++) {
     const double weight = 1 / (first[i] * first[i]);

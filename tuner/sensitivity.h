@@ -1,5 +1,5 @@
-/* What rounding costs each layer, from what evaluators/score_probe.c measured: vetoes, and scores
- * that become the predictor's priors. */
+/* What rounding costs each layer, from what evaluators/operand_probe.c saw and score_points.c
+ * measured: vetoes, and scores that become the predictor's priors. */
 #ifndef SENSITIVITY_H
 #define SENSITIVITY_H
 
@@ -8,7 +8,7 @@
 
 typedef struct layer_score {
   double forward;  /* expected increase of the training loss; fprop only */
-  double backward; /* gradient variance by rounding over variance across batches; the others */
+  double backward; /* bias of the gradient by rounding, over its square; the others */
   char veto[160];  /* why this precision cannot work here, or "" */
 } layer_score;
 typedef layer_score unit_scores[MPT_GEMM_COUNT][MPT_PRECISION_COUNT];
@@ -16,12 +16,13 @@ typedef struct sensitivity {
   int unit_count;
   unit_scores *unit;
   double forward_weight, backward_weight; /* c1, c2: metric units for each unit of score */
+  double first_weights[2];                /* before anything was measured */
   const space *space;                     /* borrowed, like what follows */
   const mpt_layer_policy *reference;      /* [graph layers]: its own formats are never vetoed */
 } sensitivity;
 
-/* Of the observed run; `margin` is the budget in metric units. */
-mpt_status sensitivity_load(const problem *p, const ledger *l, double margin, sensitivity **out,
+/* Of the observed run; `metric` is the reference's. */
+mpt_status sensitivity_load(const problem *p, const ledger *l, double metric, sensitivity **out,
                             mpt_error *error);
 void sensitivity_free(sensitivity *s); /* NULL is allowed */
 

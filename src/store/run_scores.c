@@ -30,8 +30,10 @@ static const record scores_record = {.name = "sensitivity measurements",
                                      .whole =
                                          RECORD_LIST_IN(store_scores, scores, count, scores_type)};
 
+/* 2: the increase of the loss with its curvature, and biases of gradients. What older versions
+ * measured under "scores KEY" were other figures; the reference is observed again. */
 static void name_scores(const char *key, char name[80]) {
-  snprintf(name, 80, "scores %.64s", key);
+  snprintf(name, 80, "scores@2 %.64s", key);
 }
 
 mpt_status store_put_scores(store *s, const char *key, const store_scores *scores,

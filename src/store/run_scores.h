@@ -17,7 +17,7 @@ typedef struct store_score {
   const char *layer;
   mpt_precision precision;
   double forward;      /* expected increase of the training loss */
-  double dgrad, wgrad; /* gradient variance by rounding over variance across batches */
+  double dgrad, wgrad; /* bias of the gradient by rounding, over its square (train/scores.h) */
   double output_amax;
   store_operand_seen operands[MPT_OPERAND_COUNT];
 } store_score;

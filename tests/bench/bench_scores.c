@@ -9,7 +9,6 @@
  * WORKLOAD is a file or a name. Checkpoints are left in $TMPDIR, or /tmp. */
 #include "../score_truth.h"
 #include "train/scores.h"
-#include "tuner/evaluators/score_probe.h"
 #include <math.h>
 #include <stdio.h>
 #include <time.h>
@@ -90,18 +89,14 @@ static bool take_step(void *context, const train_step *step) {
   return true;
 }
 
-/* The reference's training, which leaves its checkpoints; with the probe of a search where one is
- * given. */
-static void train_reference(network_under_test *n, score_probe *probe, train_layer_probe *call) {
+/* The reference's training, which leaves its checkpoints. */
+static void train_reference(network_under_test *n) {
   mpt_error error = {0};
   train_result result;
   train_options o = n->options;
   o.points = n->points;
   o.point_count = POINTS;
-  o.context = probe;
   o.on_step = take_step;
-  o.on_layer = call;
-  o.probe_every = call != NULL && o.steps > 6 ? o.steps / 6 : 0;
   require(train_run(&o, &result, &error), &error);
   n->step_seconds = steps_taken.seconds / (double)(result.steps_done - 1);
   train_result_clear(&result);
@@ -227,7 +222,7 @@ static void forward(const char *name) {
   unsigned all = 0;
   double seconds = 0, fewer = 0;
   open_network(&n, name);
-  train_reference(&n, NULL, NULL);
+  train_reference(&n);
   for (int q = 0; q < SCORED; q++)
     all |= 1u << scored[q];
   for (int p = 0; p < POINTS; p++) {
@@ -260,7 +255,7 @@ static void forward(const char *name) {
 
 typedef struct trained_rows {
   double truth[MOST_ROWS], error[MOST_ROWS];
-  double score[MOST_ROWS], variance[MOST_ROWS], old[MOST_ROWS];
+  double score[MOST_ROWS], second[MOST_ROWS];
   int count;
 } trained_rows;
 static trained_rows by_gemm[MPT_GEMM_COUNT];
@@ -278,24 +273,8 @@ static double held_out(const network_under_test *n, const mpt_layer_policy *assi
   return loss;
 }
 
-static void probe_layer(void *context, mpt_queue *queue, int64_t step, int layer,
-                        const mpt_tensor *input, const mpt_tensor *weight,
-                        const mpt_tensor *grad_output) {
-  score_probe_layer(context, queue, step, layer, input, weight, grad_output);
-}
-
-/* What the probe of a search says of a product in fp8. */
-static double probed(const store_scores *scores, const char *layer, mpt_gemm_kind gemm) {
-  for (int i = 0; i < scores->count; i++) {
-    const store_score *s = &scores->scores[i];
-    if (strcmp(s->layer, layer) == 0 && s->precision == MPT_PRECISION_FP8)
-      return gemm == MPT_FPROP ? s->forward : gemm == MPT_DGRAD ? s->dgrad : s->wgrad;
-  }
-  return NAN;
-}
-
 static void add_product(const network_under_test *n, int layer, mpt_gemm_kind gemm, int seeds,
-                        const double *without, const network_scores *at, const store_scores *old) {
+                        const double *without, const network_scores *at) {
   trained_rows *rows = &by_gemm[gemm];
   double reference = 0, mean = 0, squares = 0, differences[64], score = 0, variance = 0;
   memcpy(n->assignment, n->reference, (size_t)n->g->layer_count * sizeof *n->assignment);
@@ -324,29 +303,22 @@ static void add_product(const network_under_test *n, int layer, mpt_gemm_kind ge
   rows->truth[i] = mean / reference;
   rows->error[i] = sqrt(squares / (seeds - 1) / seeds) / reference;
   rows->score[i] = score;
-  rows->variance[i] = variance;
-  rows->old[i] = probed(old, name, gemm) / (gemm == MPT_FPROP ? reference : 1);
-  printf("| %s | %s | %s | %+.2f%% ± %.2f%% | %.3g | %.3g | %.3g |\n", n->w->name, name,
-         mpt_gemm_name(gemm), 100 * rows->truth[i], 100 * rows->error[i], score, variance,
-         rows->old[i]);
+  rows->second[i] = variance;
+  printf("| %s | %s | %s | %+.2f%% ± %.2f%% | %.3g | %.3g |\n", n->w->name, name,
+         mpt_gemm_name(gemm), 100 * rows->truth[i], 100 * rows->error[i], score, variance);
   fflush(stdout);
 }
 
 static void trained(const char *name, int seeds) {
-  mpt_error error = {0};
   network_under_test n;
   network_scores at[POINTS];
-  store_scores old;
-  score_probe *probe;
   double without[64];
   open_network(&n, name);
   int *layers = calloc((size_t)n.g->layer_count, sizeof *layers), count = 0;
   for (int i = 0; i < n.g->layer_count; i++)
     if (n.g->layers[i].has_gemm)
       layers[count++] = i;
-  require(score_probe_open(n.g, layers, count, &n.w->loss_scale, &probe, &error), &error);
-  train_reference(&n, probe, probe_layer);
-  require(score_probe_scores(probe, &old, &error), &error);
+  train_reference(&n);
   for (int p = 0; p < POINTS; p++)
     score_at(&n, p, 1u << MPT_PRECISION_FP8, 0, &at[p]);
   for (int i = 0; i < seeds; i++)
@@ -354,24 +326,20 @@ static void trained(const char *name, int seeds) {
   for (int l = 0; l < count; l++)
     for (int gemm = 0; gemm < MPT_GEMM_COUNT; gemm++)
       if (gemm != MPT_DGRAD || graph_makes_dgrad(n.g, layers[l]))
-        add_product(&n, layers[l], (mpt_gemm_kind)gemm, seeds, without, at, &old);
+        add_product(&n, layers[l], (mpt_gemm_kind)gemm, seeds, without, at);
   for (int p = 0; p < POINTS; p++)
     network_scores_clear(&at[p]);
-  store_scores_clear(&old);
-  score_probe_close(probe);
   free(layers);
   close_network(&n);
 }
 
 static void print_correlations(void) {
-  printf("\n| product | rows | score | second figure | the search's probe |\n"
-         "| --- | --- | --- | --- | --- |\n");
+  printf("\n| product | rows | score | second figure |\n| --- | --- | --- | --- |\n");
   for (int gemm = 0; gemm < MPT_GEMM_COUNT; gemm++) {
     const trained_rows *rows = &by_gemm[gemm];
-    printf("| %s | %d | %.2f | %.2f | %.2f |\n", mpt_gemm_name((mpt_gemm_kind)gemm), rows->count,
+    printf("| %s | %d | %.2f | %.2f |\n", mpt_gemm_name((mpt_gemm_kind)gemm), rows->count,
            correlation(rows->score, rows->truth, rows->count),
-           correlation(rows->variance, rows->truth, rows->count),
-           correlation(rows->old, rows->truth, rows->count));
+           correlation(rows->second, rows->truth, rows->count));
   }
 }
 
@@ -394,9 +362,8 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: bench_scores forward WORKLOAD... | trained SEEDS WORKLOAD...\n");
     return 2;
   }
-  printf(
-      "| network | layer | product in fp8 | held-out loss | score | second figure | the search's "
-      "probe |\n| --- | --- | --- | --- | --- | --- | --- |\n");
+  printf("| network | layer | product in fp8 | held-out loss | score | second figure |\n"
+         "| --- | --- | --- | --- | --- | --- |\n");
   for (int i = 3; i < argc; i++)
     trained(argv[i], seeds);
   print_correlations();

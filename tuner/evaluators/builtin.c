@@ -4,6 +4,7 @@
 #include "train/trainer.h"
 #include "tuner/evaluators/hopeless.h"
 #include "tuner/evaluators/observer.h"
+#include "tuner/evaluators/score_points.h"
 #include "tuner/evaluators/timed_steps.h"
 #include <math.h>
 #include <stdio.h>
@@ -43,8 +44,8 @@ static void watch_statistics(void *context, int64_t step, int layer, mpt_operand
 static void watch_layer(void *context, mpt_queue *queue, int64_t step, int layer,
                         const mpt_tensor *input, const mpt_tensor *weight,
                         const mpt_tensor *grad_output) {
-  score_probe_layer(((run_watch *)context)->observer.probe, queue, step, layer, input, weight,
-                    grad_output);
+  operand_probe_layer(((run_watch *)context)->observer.probe, queue, step, layer, input, weight,
+                      grad_output);
 }
 
 /* Whether the asker wants it to go on. */
@@ -180,7 +181,12 @@ static mpt_status carry_out(builtin *b, run_watch *watch, evaluation_record *rec
   const evaluation_request *r = &b->request;
   train_result result = {0};
   mpt_status status = MPT_OK;
-  const train_options o = options_for(b, watch);
+  train_options o = options_for(b, watch);
+  score_points points = {.count = 0};
+  if (r->kind == REQUEST_OBSERVE)
+    score_points_plan(&points, o.steps);
+  o.snapshots = points.at;
+  o.snapshot_count = points.count;
   watch->seconds = calloc((size_t)o.steps, sizeof *watch->seconds);
   if (watch->seconds == NULL)
     return mpt_fail_memory(error, "step times", (size_t)o.steps * sizeof *watch->seconds);
@@ -196,7 +202,10 @@ static mpt_status carry_out(builtin *b, run_watch *watch, evaluation_record *rec
     MPT_TRY(fill_evaluation(b, &result, &record->evaluation, error));
   if (r->kind == REQUEST_OBSERVE)
     MPT_TRY(observer_finish(&watch->observer, &record->seen, error));
+  if (r->kind == REQUEST_OBSERVE)
+    MPT_TRY(score_points_measure(&points, &o, &record->seen.scores, error));
 fail:
+  score_points_clear(&points);
   train_result_clear(&result);
   observer_close(&watch->observer);
   free(watch->seconds);

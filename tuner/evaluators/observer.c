@@ -6,11 +6,11 @@
 mpt_status observer_open(observer *o, const graph *g, const int *layers, int layer_count,
                          const mpt_loss_scale_policy *loss_scale, mpt_error *error) {
   *o = (observer){.graph = g};
-  return score_probe_open(g, layers, layer_count, loss_scale, &o->probe, error);
+  return operand_probe_open(g, layers, layer_count, loss_scale, &o->probe, error);
 }
 
 void observer_close(observer *o) {
-  score_probe_close(o->probe);
+  operand_probe_close(o->probe);
   free(o->seen.statistics);
   store_scores_clear(&o->seen.scores);
   *o = (observer){0};
@@ -27,7 +27,7 @@ void observer_statistics(observer *o, int64_t step, int layer, mpt_operand opera
 mpt_status observer_finish(observer *o, observation *seen, mpt_error *error) {
   if (o->out_of_memory)
     return mpt_fail_memory(error, "statistics", 0);
-  MPT_RETURN_IF_FAILED(score_probe_scores(o->probe, &o->seen.scores, error));
+  MPT_RETURN_IF_FAILED(operand_probe_scores(o->probe, &o->seen.scores, error));
   *seen = o->seen;
   o->seen = (observation){0};
   return MPT_OK;

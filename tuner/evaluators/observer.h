@@ -5,11 +5,11 @@
 
 #include "train/graph.h"
 #include "tuner/evaluators/evaluator.h"
-#include "tuner/evaluators/score_probe.h"
+#include "tuner/evaluators/operand_probe.h"
 
 typedef struct observer {
   const graph *graph;
-  score_probe *probe;
+  operand_probe *probe;
   observation seen; /* so far */
   bool out_of_memory;
 } observer;
