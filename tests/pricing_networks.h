@@ -2,8 +2,8 @@
 #ifndef PRICING_NETWORKS_H
 #define PRICING_NETWORKS_H
 
-#include "tuner/recipes.h"
 #include "tuner/cost.h"
+#include "tuner/recipes.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

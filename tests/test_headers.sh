@@ -1,6 +1,6 @@
 #!/bin/sh
 # usage: test_headers.sh CC CXX-or-empty INCLUDE... -- HEADER...
-# Each public header stands alone, in C17 and in C++11, without a warning; and mptune/mptune.h leaves
+# Each public header stands alone, in C11 and in C++11, without a warning; and mptune/mptune.h leaves
 # out the unstable operations.
 set -eu
 cc=$1 cxx=$2
@@ -17,14 +17,14 @@ for header in "$@"; do
   name=mptune/$(basename "$header")
   printf '#include "%s"\n#include "%s"\nint use(void);\nint use(void) { return 0; }\n' "$name" "$name" >one.c
   cp one.c one.cpp
-  $cc -std=c17 $warnings $include one.c
+  $cc -std=c11 $warnings $include one.c
   [ -z "$cxx" ] || $cxx -std=c++11 $warnings $include one.cpp
   count=$((count + 1))
 done
 [ $count -gt 8 ]
 
 printf '#include "mptune/mptune.h"\nint use(void);\nint use(void) { return sizeof(mpt_gemm_args) > 0; }\n' >whole.c
-if $cc -std=c17 -fsyntax-only $include whole.c 2>/dev/null; then
+if $cc -std=c11 -fsyntax-only $include whole.c 2>/dev/null; then
   echo "mptune/mptune.h declares the unstable operations"
   exit 1
 fi

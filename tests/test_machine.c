@@ -277,6 +277,39 @@ static void without_scores_trainings_alone_decide(void **state) {
   workload_free(w);
 }
 
+static bool has_fp8(const script *s, const evaluation_request *r) {
+  for (int i = 0; i < s->layer_count; i++)
+    for (int g = 0; g < MPT_GEMM_COUNT; g++)
+      if (r->assignment[s->layers[i]].gemm[g].precision == MPT_PRECISION_FP8)
+        return true;
+  return false;
+}
+
+/* As a program does that exits with 125. */
+static void no_fp8(void *context, const evaluation_request *r, int nth, evaluation_record *record) {
+  (void)nth;
+  if (has_fp8(context, r))
+    scripted_fail(record, MPT_ERROR_PROGRAM, "it has no fp8");
+}
+
+static void what_cannot_be_tested_is_left_out(void **state) {
+  script made = noisy();
+  made.change = no_fp8;
+  made.context = &made;
+  made.pair_noise = 0.001;
+  workload *w = tiny(*state, MLP ADAM "budget: {worse_by: 0.02}\n");
+  bench b = bench_in(*state, w, &made, false, "run");
+  tuner_summary summary = run_search(&b);
+  assert_true(summary.gain);
+  assert_string_equal(tuner_row_verdict(row_named(&summary, "all-fp8")), "does not run here");
+  for (int i = 0; i < summary.row_count; i++)
+    if (summary.rows[i].winner)
+      assert_true(summary.rows[i].ratio >= row_named(&summary, "all-fp16")->ratio);
+  tuner_summary_clear(&summary);
+  evaluator_close(&b.script->base);
+  workload_free(w);
+}
+
 /* Trainings say what steps take; what was not trained is predicted. */
 static void without_times_trainings_are_timed(void **state) {
   static const double seconds[MPT_PRECISION_COUNT] = {
@@ -441,6 +474,7 @@ int main(void) {
       TEST(divergence_in_any_order_comes_to_the_same),
       TEST(what_is_not_needed_any_more_is_cancelled),
       TEST(without_scores_trainings_alone_decide),
+      TEST(what_cannot_be_tested_is_left_out),
       TEST(without_times_trainings_are_timed),
       TEST(asking_again_changes_nothing),
       TEST(what_is_certain_is_asked_for_at_once),

@@ -37,11 +37,12 @@ static void find_processor(char *processor, size_t size) {
 
 static store_versions versions_of(const problem *p, definition_texts *texts) {
   const bool gpu = strcmp(p->place.backend, "cuda") == 0;
+  const bool cpu = strcmp(p->place.backend, "cpu") == 0;
   const bool known = uname(&texts->machine) == 0;
   find_processor(texts->processor, sizeof texts->processor);
   return (store_versions){.mptune = MPTUNE_VERSION,
                           .backend = p->place.backend,
-                          .cpu_numerics = gpu ? -1 : MPTUNE_CPU_NUMERICS,
+                          .cpu_numerics = cpu ? MPTUNE_CPU_NUMERICS : -1,
                           .cuda_numerics = gpu ? MPTUNE_CUDA_NUMERICS : -1,
                           .compiler = __VERSION__,
                           .gsl = GSL_VERSION,
@@ -97,6 +98,7 @@ static store_definition definition_of(const problem *p, const char *workload_tex
       .steps = w->steps,
       .evaluation_steps = p->steps,
       .metric = (int)w->metric,
+      .metric_name = w->metric == METRIC_NAMED ? w->metric_name : NULL,
       .metric_higher_is_better = p->sign < 0,
       .over_population = w->metric_over == METRIC_OVER_POPULATION,
       .budget = budget_of(p, texts),
@@ -147,8 +149,7 @@ static mpt_status check_definition(const ledger *l, const problem *p, mpt_error 
   MPT_RETURN_IF_FAILED(store_get_definition(l->store, &there, &found, error));
   const bool same_training =
       there.training_hash != NULL && strcmp(there.training_hash, p->training_hash) == 0;
-  const bool same_data =
-      there.data_hash != NULL && strcmp(there.data_hash, dataset_get_info(p->data)->hash) == 0;
+  const bool same_data = there.data_hash != NULL && strcmp(there.data_hash, p->condition.data) == 0;
   const bool earlier = there.from_schema >= 0;
   char before[sizeof p->place.backend_key];
   snprintf(before, sizeof before, "%s", there.backend != NULL ? there.backend : "cpu");
@@ -180,8 +181,9 @@ mpt_status definition_note(ledger *l, const problem *p, mpt_error *error) {
   size_t length = 0;
   definition_texts texts = {.quoted = {0}};
   MPT_RETURN_IF_FAILED(check_definition(l, p, error));
-  MPT_RETURN_IF_FAILED(mpt_file_read(p->workload->path, 4 << 20, &text, &length, error));
-  const store_definition note = definition_of(p, text, &texts);
+  if (p->workload->text == NULL)
+    MPT_RETURN_IF_FAILED(mpt_file_read(p->workload->path, 4 << 20, &text, &length, error));
+  const store_definition note = definition_of(p, text != NULL ? text : p->workload->text, &texts);
   const mpt_status status = texts.quoted.failed
                                 ? mpt_fail_memory(error, "the workload's path", 0)
                                 : store_put_definition(l->store, &note, !l->owner, error);

@@ -377,7 +377,7 @@ static void read_rule(const store_definition *d, evidence_records *r) {
   };
   r->of_error = d->budget.of_error;
   r->rule.higher_is_better = !r->of_error && d->metric_higher_is_better;
-  r->in_steps = d->metric != METRIC_LOSS;
+  r->in_steps = metric_moves_in_steps(d->metric);
   r->most_pairs =
       d->pairs >= 4 && d->pairs <= VERIFY_MOST_PAIRS ? (int)d->pairs : VERIFY_DEFAULT_PAIRS;
   snprintf(r->condition, sizeof r->condition, "%s", d->condition == NULL ? "" : d->condition);

@@ -3,6 +3,7 @@
 #include "tuner/learning.h"
 #include "base/error.h"
 #include "store/run_trajectory.h"
+#include "tuner/model/pair_noise.h"
 #include "tuner/standing.h"
 #include <gsl/gsl_statistics_double.h>
 #include <math.h>
@@ -24,19 +25,20 @@ static double observation_deviation(const model *m, const candidate *c, double m
   return sqrt(seeds * seeds + inexact * inexact);
 }
 
-/* Pooled deviation of paired differences over everything that has two seeds or more, mixed with
- * the reference's own as if that were one more pair. */
+/* Pooled over the pairs of everything that was trained under two seeds or more; the reference's own
+ * seeds differ several times as much as pairs do. */
 static void update_noise(const ledger *l, model *m) {
-  double squares = m->reference_deviation * m->reference_deviation, freedom = 1;
+  const pair_noise_prior prior = pair_noise_prior_of(m->margin);
+  pair_group all = {.count = 1};
   for (int i = 0; i < l->candidate_count; i++) {
     const candidate *c = l->candidates[i];
     const double mean = candidate_mean(c);
     if (c->seed_count < 2 || !isfinite(mean) || mean > 3 * m->margin)
       continue;
-    squares += gsl_stats_tss_m(c->difference, 1, (size_t)c->seed_count, mean);
-    freedom += c->seed_count - 1;
+    all.squares += gsl_stats_tss_m(c->difference, 1, (size_t)c->seed_count, mean);
+    all.count += c->seed_count - 1;
   }
-  m->noise = sqrt(squares / freedom);
+  pair_noise_pool(&prior, &all, 1, 1, &m->noise);
 }
 
 static void veto_fp16(const space_unit *unit, const candidate *c, unit_scores *scores) {

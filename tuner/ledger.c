@@ -32,7 +32,7 @@ static mpt_status open_records(ledger *l, const problem *p, mpt_error *error) {
   evidence_records *r = &l->records;
   *r = (evidence_records){.rule = budget_rule(p->workload, p->options->alpha),
                           .of_error = p->workload->budget.of_error,
-                          .in_steps = p->workload->metric != METRIC_LOSS,
+                          .in_steps = metric_moves_in_steps((int)p->workload->metric),
                           .most_pairs = p->options->pairs};
   memcpy(r->condition, p->condition.hash, sizeof r->condition);
   memcpy(r->reference, l->reference.hash, sizeof r->reference);

@@ -13,6 +13,7 @@ typedef struct training {
   const candidate *candidate;
   uint64_t seed;
   bool diverged, stopped;
+  bool left_out; /* it does not run here: failure says why */
   double metric;
   int64_t steps_done;
   double host_seconds;

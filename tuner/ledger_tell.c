@@ -126,25 +126,45 @@ fail:
   return status;
 }
 
+static bool is_left_out(mpt_status status) {
+  return status == MPT_ERROR_DEVICE_MEMORY || status == MPT_ERROR_PROGRAM;
+}
+
+/* With the place in the file that it is about, where there is one. */
+static void warn_of(const candidate *c, const evaluation_record *record, const char *what) {
+  const mpt_error *e = &record->error;
+  if (e->file[0] != '\0')
+    mpt_log_warning("%s %s: %s:%d: %s", c->label, what, e->file, e->line, e->message);
+  else
+    mpt_log_warning("%s %s: %s", c->label, what, e->message);
+}
+
 static mpt_status failed(const evaluation_record *record, mpt_error *error) {
   if (error != NULL)
     *error = record->error;
   return record->status;
 }
 
-/* Without the reference there is nothing to compare with. The host's memory says nothing of a
- * candidate. */
-static mpt_status tell_too_large(ledger *l, const candidate *c, const evaluation_request *r,
-                                 const evaluation_record *record, mpt_error *error) {
+/* A candidate that does not fit into the device's memory, or of which a program said nothing that
+ * counts: it is left out of this search, and another process tries it again. Without the reference
+ * there is nothing to compare with. */
+static mpt_status tell_left_out(ledger *l, const candidate *c, const evaluation_request *r,
+                                const evaluation_record *record, mpt_error *error) {
   if (c == &l->reference)
     return failed(record, error);
-  mpt_log_warning("%s: %s", c->label, record->error.message);
+  warn_of(c, record, "is left out");
   const training t = {.candidate = c,
                       .seed = r->seed,
                       .diverged = true,
+                      .left_out = true,
                       .metric = NAN,
+                      .failure = strdup(record->error.message),
                       .time = {.seconds = NAN, .deviation = NAN}};
-  return add_training(l, &t, error);
+  const mpt_status status = t.failure == NULL ? mpt_fail_memory(error, "a training's record", 0)
+                                              : add_training(l, &t, error);
+  if (status != MPT_OK)
+    free(t.failure);
+  return status;
 }
 
 /* ---- steps that were made for their time ---- */
@@ -159,8 +179,8 @@ static mpt_status tell_timed(ledger *l, const problem *p, const candidate *c,
     t.run = (timing_run){.seconds = NAN, .deviation = NAN};
     snprintf(t.why, sizeof t.why, "%.255s", record->error.message);
   }
-  if (record->status == MPT_ERROR_DEVICE_MEMORY) /* of this policy alone: the others go on */
-    mpt_log_warning("%s cannot be timed: %s", c->label, record->error.message);
+  if (is_left_out(record->status)) /* of this policy alone: the others go on */
+    warn_of(c, record, "cannot be timed");
   if (!record->recalled)
     MPT_RETURN_IF_FAILED(store_timing(l, p, c, r->key, &t.run, error));
   return add_timed(l, &t, error);
@@ -181,12 +201,12 @@ mpt_status ledger_tell(ledger *l, const problem *p, const candidate *c, const ev
                        evaluation_record *record, mpt_error *error) {
   const mpt_status status = record->status;
   const bool timed = r->kind == REQUEST_TIME;
-  if (timed && (status == MPT_OK || status == MPT_ERROR_DEVICE_MEMORY || record->recalled))
+  if (timed && (status == MPT_OK || is_left_out(status) || record->recalled))
     return tell_timed(l, p, c, r, record, error);
   if (status == MPT_OK)
     return tell_training(l, p, c, r, record, error);
-  if (status == MPT_ERROR_DEVICE_MEMORY)
-    return tell_too_large(l, c, r, record, error);
+  if (is_left_out(status))
+    return tell_left_out(l, c, r, record, error);
   return status == MPT_ERROR_DEVICE ? tell_failed_device(l, c, r, record, error)
                                     : failed(record, error);
 }

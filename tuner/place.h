@@ -34,4 +34,9 @@ typedef struct place {
 mpt_status place_open(const workload *w, const tuner_options *options, place *out, profile **p,
                       mpt_error *error);
 
+/* The same of a workload that a program trains (options->program): place_program.c. `here`, where
+ * the program times its steps, unless a target is named. */
+mpt_status place_of_program(const workload *w, const tuner_options *options, place *out,
+                            profile **p, mpt_error *error);
+
 #endif

@@ -17,7 +17,7 @@ typedef struct problem {
   store_condition condition; /* of every evaluation */
   place place;
   char profile_identity[256];
-  dataset *data;
+  dataset *data;    /* NULL where a program trains */
   graph *graph;     /* as trained */
   graph *priced;    /* as priced; the same layers */
   profile *profile; /* what the device is known for: model.h corrects it by what was measured */

@@ -3,7 +3,9 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "store/run_reference.h"
+#include "tuner/model/pair_noise.h"
 #include "tuner/stages.h"
+#include "tuner/taking.h"
 #include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdio.h>
@@ -29,7 +31,16 @@ static mpt_status note_reference(const ledger *l, const model *m, const char *no
   return store_put_reference(l->store, &note, !l->owner, error);
 }
 
-static mpt_status reference_failed(const ledger *l, const training *t, mpt_error *error) {
+static mpt_status reference_failed(const problem *p, const ledger *l, const training *t,
+                                   mpt_error *error) {
+  if (p->workload->command[0] != '\0')
+    return mpt_fail(
+        error, MPT_ERROR_PROGRAM,
+        "the reference failed under seed %llu (%s), and under %d of the first %d seeds; "
+        "the program must work in %s before others can be compared with it",
+        (unsigned long long)t->seed, t->failure == NULL ? "not finite" : t->failure,
+        l->reference_diverged, l->reference_diverged + l->reference_seeds,
+        mpt_precision_name(p->workload->reference));
   return mpt_fail(
       error, MPT_ERROR_NONFINITE,
       "the reference diverged under seed %llu (%s), and under %d of the first %d seeds; "
@@ -75,9 +86,7 @@ static void measure_noise(const problem *p, const ledger *l, model *m) {
   m->reference_deviation = n > 1 ? gsl_stats_sd(l->reference_metric, 1, n) : 0;
   m->margin = margin_of(p, m);
   m->ceiling = m->margin;
-  /* Until pairs have been seen: pairing takes out at least half of the variance of a difference,
-   * as the same weights and batches are behind both. */
-  m->noise = m->reference_deviation;
+  m->noise = pair_noise_prior_of(m->margin).deviation; /* no pair was seen yet */
 }
 
 /* One that diverges is left out of the search's pairs and counted; another seed is tried, as long
@@ -88,7 +97,7 @@ static mpt_status take_seed(const problem *p, ledger *l, training *t, mpt_error 
     mpt_log_warning("the reference diverged under seed %llu: %s", (unsigned long long)t->seed,
                     t->failure == NULL ? "not finite" : t->failure);
     return ++l->reference_diverged > p->workload->reference_seeds / 2
-               ? reference_failed(l, t, error)
+               ? reference_failed(p, l, t, error)
                : MPT_OK;
   }
   l->reference_seed[i] = t->seed;

@@ -28,10 +28,4 @@ evaluation_request request_of(const problem *p, const candidate *c, request_kind
  * that turns out hopeless is given up. */
 mpt_status ask_training(const problem *p, const ledger *l, const model *m, const candidate *c,
                         uint64_t seed, const char *purpose, requests *out, mpt_error *error);
-/* *taken is the training of `c` under `seed`, whose step time, where times are measured, is among
- * the policy's from now on; NULL: it was asked for, or a time in place of one that it has not. */
-mpt_status take_training(const problem *p, ledger *l, model *m, candidate *c, uint64_t seed,
-                         const char *purpose, requests *out, const training **taken,
-                         mpt_error *error);
-
 #endif

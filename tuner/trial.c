@@ -1,6 +1,8 @@
 /* A policy under the reference's seeds: what each pair of trainings says. */
 #include "base/error.h"
+#include "base/shown.h"
 #include "tuner/stages.h"
+#include "tuner/taking.h"
 #include <math.h>
 
 const char *trial_purpose(const candidate *c) {
@@ -18,6 +20,8 @@ mpt_status try_seed(const problem *p, ledger *l, model *m, candidate *c, request
   *taken = t != NULL;
   if (t == NULL)
     return MPT_OK;
+  if (t->left_out) /* its row says so */
+    mpt_copy_text(c->untimed, sizeof c->untimed, t->failure);
   c->difference[i] = t->diverged || t->stopped || !isfinite(t->metric)
                          ? INFINITY
                          : p->sign * (t->metric - l->reference_metric[i]);

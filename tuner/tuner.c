@@ -5,6 +5,7 @@
 #include "base/shown.h"
 #include "tuner/driver.h"
 #include "tuner/results.h"
+#include "tuner/tune_program.h"
 #include "tuner/verification_plan.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,8 @@ mpt_status tuner_run(const workload *w, const tuner_options *options, tuner_summ
   search s;
   *summary = (tuner_summary){0};
   mpt_status status = MPT_OK;
+  if (w->command[0] != '\0' && options->program == NULL)
+    return tune_program(w, options, summary, error);
   MPT_TRY(search_open(&s, w, options, options->dry_run ? SEARCH_DRY_RUN : SEARCH_TUNE, error));
   s.clock.planned =
       w->reference_seeds + options->max_evaluations + 2 * options->pairs; /* for one policy */

@@ -17,12 +17,15 @@ typedef struct tuner_options {
   uint64_t seed;            /* of the search, default 1 */
   int max_evaluations;      /* candidate trainings before verification, default 26 */
   double max_seconds;       /* 0: none */
+  double limit;             /* seconds of a run of a program; 0: by the reference's */
   double alpha;             /* default 0.05 */
   int pairs;                /* of a policy that is verified, at most: 4, 6, 9, 13, 18 or 24; 13 */
   int64_t evaluation_steps; /* horizon of the search's evaluations, 0: the workload's steps */
   bool emulated_times;      /* for tests: `here` on the cpu backend too, whose times mean nothing */
   const volatile int *interrupted; /* set by a signal: save and return MPT_ERROR_INTERRUPTED */
   struct evaluator *evaluator;     /* who trains, or NULL: the built-in trainer */
+  /* Of a workload that a program trains: what it said of itself. `evaluator` runs it. */
+  const struct command_program *program;
   bool dry_run;
 } tuner_options;
 tuner_options tuner_options_default(void);

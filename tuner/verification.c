@@ -7,6 +7,7 @@
 #include "base/progress.h"
 #include "tuner/stages.h"
 #include "tuner/standing.h"
+#include "tuner/taking.h"
 #include "tuner/verification_plan.h"
 #include <gsl/gsl_cdf.h>
 #include <math.h>

@@ -55,7 +55,7 @@ static mpt_status set_provenance(const search_view *s, const candidate *c, mpt_v
       {"time", stamp},
       {"workload", s->problem->workload->name},
       {"workload_hash", s->problem->training_hash},
-      {"data_hash", dataset_get_info(s->problem->data)->hash},
+      {"data_hash", s->problem->condition.data},
       {"backend", s->problem->place.text},
       {"target",
        s->problem->place.measures ? s->problem->place.device : s->problem->profile_identity},

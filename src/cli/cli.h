@@ -14,6 +14,7 @@ enum {
   EXIT_FAILED = 1,
   EXIT_USAGE = 2,
   EXIT_NO_POLICY = 3,
+  EXIT_PROGRAM = 4,
   EXIT_INTERRUPTED = 130,
   EXIT_READER_GONE = 141 /* as a shell has it of SIGPIPE */
 };
@@ -31,8 +32,9 @@ typedef struct cli_values {
   const char *renames[CLI_MAX_WORDS];
   int rename_count;
   const char *save, *save_initial, *save_batches;
+  const char *program, *metric, *budget; /* tune --command */
   int64_t device, seed, seeds, evaluations, pairs, steps, checkpoint_every;
-  double max_time, alpha;
+  double max_time, alpha, limit;
   bool json, quiet, verbose, dry_run, baselines, fresh, force, lenient, approximate, quick, resume,
       markdown, help;
   const char *color;

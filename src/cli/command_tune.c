@@ -24,6 +24,14 @@ static const cli_option options[] = {
      "chance of passing a policy that misses the budget (0.05)", 0, 0},
     {"baselines", 0, CLI_FLAG, CLI_OFFSET(baselines), NULL,
      "torchao's rule is evaluated too (on a GPU always)", 0, 0},
+    {"command", 0, CLI_TEXT, CLI_OFFSET(program), "COMMAND",
+     "program that trains: docs/contract.md; WORKLOAD may then be left out", 0, 0},
+    {"metric", 0, CLI_TEXT, CLI_OFFSET(metric), "NAME",
+     "the program's metric that counts; NAME:max where larger is better", 0, 0},
+    {"budget", 0, CLI_TEXT, CLI_OFFSET(budget), "B",
+     "how much worse it may be, with --command: 0.5%, or 0.005 in its units", 0, 0},
+    {"limit", 0, CLI_NUMBER, CLI_OFFSET(limit), "SECONDS",
+     "end a run of the program after this long (ten times the reference's)", 0, 0},
     {"dry-run", 'n', CLI_FLAG, CLI_OFFSET(dry_run), NULL,
      "say what would be evaluated and about how long it takes", 0, 0},
     {"force", 0, CLI_FLAG, CLI_OFFSET(force), NULL,
@@ -42,12 +50,11 @@ static json_t *plan_json(const tuner_summary *summary) {
 }
 
 static int finish(const cli_values *values, const workload *w, const tuner_summary *summary) {
-  static const char *const metrics[] = {"loss", "accuracy", "f1"};
   if (values->json) {
     cli_print_json("mptune/tune@1", cli_summary_json(summary));
   } else {
     char cost[32], payback[32];
-    cli_print_summary(summary, metrics[w->metric]);
+    cli_print_summary(summary, w->metric_name);
     cli_duration(summary->tuning_seconds, cost, sizeof cost);
     putchar('\n');
     cli_print_shown(summary->message == NULL ? "" : summary->message, 0);
@@ -86,12 +93,46 @@ static mpt_status check_values(const cli_values *values, mpt_error *error) {
   return MPT_OK;
 }
 
+static mpt_status load_program(const cli_values *values, const char *name, workload **w,
+                               mpt_error *error) {
+  const workload_given given = {.command = values->program,
+                                .metric = values->metric,
+                                .budget = values->budget,
+                                .steps = values->steps};
+  const char *foreign = values->device > 0 ? "device" : NULL;
+  if (values->backend != NULL)
+    foreign = "backend";
+  if (foreign != NULL)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "--%s is of the built-in trainer; where a program runs is its own to say "
+                    "(CUDA_VISIBLE_DEVICES chooses a GPU)",
+                    foreign);
+  return workload_load_program(name, &given, w, error);
+}
+
+/* Of the file, of a program's that the command line names, or of both. */
+static mpt_status load_workload(const cli_values *values, workload **w, mpt_error *error) {
+  const char *name = values->argument_count > 0 ? values->arguments[0] : NULL;
+  if (values->program != NULL || (name != NULL && workload_is_program(name)))
+    return load_program(values, name, w, error);
+  if (name == NULL)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "missing argument: WORKLOAD, or --command (see mptune tune --help)");
+  if (values->metric != NULL || values->budget != NULL || values->limit > 0)
+    return mpt_fail(error, MPT_ERROR_ARGUMENT,
+                    "--%s goes with a program (--command); '%s' has a model, and says it itself",
+                    values->metric != NULL   ? "metric"
+                    : values->budget != NULL ? "budget"
+                                             : "limit",
+                    name);
+  return workload_load(name, w, error);
+}
+
 static int run(const cli_values *values) {
   mpt_error error = {0};
   workload *w = NULL;
   char directory[CLI_PATH];
-  if (check_values(values, &error) != MPT_OK ||
-      workload_load(values->arguments[0], &w, &error) != MPT_OK)
+  if (check_values(values, &error) != MPT_OK || load_workload(values, &w, &error) != MPT_OK)
     return cli_failed(&error);
   if (cli_run_directory(values, w->name, directory, &error) != MPT_OK) {
     workload_free(w);
@@ -105,7 +146,9 @@ static int run(const cli_values *values) {
   o.device_index = (int)values->device;
   o.command = values->typed;
   o.seed = (uint64_t)values->seed;
-  o.evaluation_steps = values->steps;
+  o.evaluation_steps =
+      w->command[0] != '\0' ? 0 : values->steps; /* a program's are the workload's */
+  o.limit = values->limit;
   o.max_seconds = values->max_time;
   o.interrupted = &cli_interrupted;
   o.dry_run = values->dry_run;
@@ -138,13 +181,15 @@ static int run(const cli_values *values) {
 
 const cli_command command_tune = {
     .name = "tune",
-    .arguments = "WORKLOAD",
-    .argument_low = 1,
+    .arguments = "[WORKLOAD]",
+    .argument_low = 0,
     .argument_high = 1,
     .summary = "search; writes RUN/policy.yaml and RUN/report.html",
     .examples = "  mptune tune profiles/workloads/text-gpt.yaml\n"
                 "  mptune tune net.yaml -o runs/net --target nvidia-h200\n"
-                "  mptune tune gpt2-124m.yaml --backend cuda\n",
+                "  mptune tune gpt2-124m.yaml --backend cuda\n"
+                "  mptune tune --command 'python train.py' --metric val_loss --budget 0.5% --steps "
+                "2000\n",
     .text =
         "WORKLOAD is a file, or the name of one that comes with mptune.\n"
         "The search is saved as it goes: killed or interrupted, the same command continues it.\n"

@@ -20,6 +20,7 @@ static const struct exit_status {
      "failed: memory, device, a training that diverged, output that could not be written"},
     {EXIT_USAGE, "usage, file or policy error"},
     {EXIT_NO_POLICY, "nothing permitted meets the budget"},
+    {EXIT_PROGRAM, "a program under evaluation failed (tune --command)"},
     {EXIT_INTERRUPTED, "interrupted by INT, TERM or HUP, what was done is saved: the same command "
                        "continues"},
     {EXIT_READER_GONE, "nobody reads standard output any more; saved as when interrupted"},

@@ -15,6 +15,8 @@ int cli_exit_code(mpt_status status) {
     return EXIT_DONE;
   case MPT_ERROR_INTERRUPTED:
     return EXIT_INTERRUPTED;
+  case MPT_ERROR_PROGRAM:
+    return EXIT_PROGRAM;
   case MPT_ERROR_MEMORY:
   case MPT_ERROR_NONFINITE:
   case MPT_ERROR_DEVICE:

@@ -103,3 +103,8 @@ void mpt_session_calls_forget(mpt_session *session) {
     l->backward_passes = 0;
   }
 }
+
+void mpt_session_forget_activations(mpt_session *session) {
+  mpt_session_forget_operands(session);
+  mpt_session_calls_forget(session);
+}

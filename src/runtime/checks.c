@@ -73,16 +73,6 @@ void mpt_op_tensor(op_check *c, const char *what, mpt_t t) {
                  "the rows of %s are not contiguous", what);
 }
 
-_Static_assert(MPT_OPERATION_COUNT <= 8 * sizeof((mpt_backend *)0)->fuses_lite,
-               "a bit of fuses_lite for each operation");
-
-mpt_status mpt_op_written(op_check *c, mpt_operation operation, mpt_t output) {
-  if (c->status == MPT_OK && output != NULL && output->lite != NULL &&
-      (c->queue->backend->fuses_lite >> operation & 1) == 0)
-    c->status = mpt_collect_lite(c->queue, output, output->lite, c->error);
-  return c->status;
-}
-
 bool mpt_op_is_contiguous(mpt_t t) {
   int64_t stride = 1;
   for (int i = t->rank - 1; i >= 0; i--) {

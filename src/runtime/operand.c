@@ -12,7 +12,7 @@ void mpt_session_forget(mpt_session *session, int source) {
       forget_copy(&session->copies[i]);
 }
 
-void mpt_session_forget_activations(mpt_session *session) {
+void mpt_session_forget_operands(mpt_session *session) {
   for (int i = 0; i < session->source_count; i++) {
     operand_source *s = &session->sources[i];
     if (s->operand == MPT_WEIGHT)
@@ -25,7 +25,6 @@ void mpt_session_forget_activations(mpt_session *session) {
   for (int i = 0; i < session->copy_count; i++)
     if (session->sources[session->copies[i].source].operand != MPT_WEIGHT)
       forget_copy(&session->copies[i]);
-  mpt_session_calls_forget(session);
 }
 
 /* The CPU keeps every element in 4 bytes, so there a wider format holds the values of a narrower

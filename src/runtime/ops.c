@@ -139,16 +139,6 @@ mpt_status mpt_collect(mpt_queue *queue, const mpt_tensor *x, bool full, mpt_sta
                             : queue->backend->collect(queue, &view, full, statistics, error);
 }
 
-mpt_status mpt_collect_lite(mpt_queue *queue, const mpt_tensor *x, mpt_lite *lite,
-                            mpt_error *error) {
-  op_scope c = OP_CHECK(queue, collect_lite, error);
-  mpt_tensor view;
-  mpt_op_tensor(&c, "x", x);
-  mpt_op_require(&c, lite != NULL, "lite is NULL");
-  mpt_op_flatten(&c, 1, &x, &view);
-  return c.status != MPT_OK ? c.status : queue->backend->collect_lite(queue, &view, lite, error);
-}
-
 mpt_status mpt_collect_all(mpt_queue *queue, const mpt_collection *collections, int count,
                            mpt_error *error) {
   op_scope c = OP_CHECK(queue, collect_all, error);

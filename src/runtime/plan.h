@@ -181,7 +181,7 @@ mpt_status mpt_session_operand(mpt_session *session, int layer, mpt_gemm_kind ge
 bool mpt_session_readable_as(mpt_device_kind device, mpt_format stored, mpt_format operand);
 /* A source got new values: forget its copies. */
 void mpt_session_forget(mpt_session *session, int source);
-void mpt_session_forget_activations(mpt_session *session);
+void mpt_session_forget_operands(mpt_session *session); /* of all that are not weights */
 
 /* calls.c: a forward pass begins, new (*call 0) or again: the input's source has its values, and
  * its copies are made of them. Of a new one in training *call becomes the token. */
@@ -194,10 +194,12 @@ mpt_status mpt_session_call_return(mpt_session *session, int layer, mpt_call cal
                                    mpt_error *error);
 /* All passes of the micro-batch are over. */
 void mpt_session_calls_forget(mpt_session *session);
+/* The same, and their operands. */
+void mpt_session_forget_activations(mpt_session *session);
 /* Whether some layer that reads the source runs more than once. */
 bool mpt_session_runs_again(const mpt_session *session, int source);
 
-/* prepare.c: whether products of so many rows of a layer are there, in a session that is prepared.
+/* prepared.c: whether products of so many rows of a layer are there, in a session that is prepared.
  */
 mpt_status mpt_session_check_prepared(const mpt_session *session, int layer, int64_t rows,
                                       mpt_error *error);

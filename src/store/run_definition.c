@@ -4,13 +4,15 @@
 #include <string.h>
 
 static const char *metric_word(int metric) {
-  static const char *const words[] = {
-      [METRIC_LOSS] = "loss", [METRIC_ACCURACY] = "accuracy", [METRIC_F1] = "f1"};
+  static const char *const words[] = {[METRIC_LOSS] = "loss",
+                                      [METRIC_ACCURACY] = "accuracy",
+                                      [METRIC_F1] = "f1",
+                                      [METRIC_NAMED] = "a program's"};
   return words[metric];
 }
 
 static const record_type metric_type = {
-    .kind = RECORD_WORD, .word = metric_word, .word_count = 3, .what = "a metric"};
+    .kind = RECORD_WORD, .word = metric_word, .word_count = 4, .what = "a metric"};
 static const record_type over_type = {.kind = RECORD_FLAG,
                                       .flag_words = {"held_out", "population"},
                                       .what = "held_out or population"};
@@ -68,6 +70,7 @@ static const record_member members[] = {
     WHOLE_MEMBER(store_definition, steps, record_count, RECORD_LEFT_OUT),
     WHOLE_MEMBER(store_definition, evaluation_steps, record_count, RECORD_LEFT_OUT),
     WORD_MEMBER(store_definition, metric, int, metric_type, RECORD_LEFT_OUT),
+    TEXT_MEMBER(store_definition, metric_name, record_text, RECORD_LEFT_OUT),
     FLAG_MEMBER(store_definition, metric_higher_is_better, record_flag),
     {"metric_over", &over_type, offsetof(store_definition, over_population), 0, RECORD_NULL},
     OBJECT_MEMBER(store_definition, budget, store_budget, budget_type, RECORD_LEFT_OUT),
@@ -103,6 +106,8 @@ json_t *store_definition_json(const store_definition *definition) {
 }
 
 const char *store_definition_metric(const store_definition *definition) {
+  if (definition->metric_name != NULL)
+    return definition->metric_name;
   return definition->metric < 0 ? NULL : metric_word(definition->metric);
 }
 

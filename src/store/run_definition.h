@@ -47,6 +47,7 @@ typedef struct store_definition {
   int64_t seed, threads;
   int64_t steps, evaluation_steps; /* the workload's, and those of the search's trainings */
   int metric;                      /* metric_kind; -1: not known */
+  const char *metric_name;         /* of a program's metric; NULL: another */
   bool metric_higher_is_better;    /* false */
   bool over_population;            /* the metric; false: of what is held out */
   store_budget budget;
@@ -66,7 +67,7 @@ mpt_status store_get_definition(store *s, store_definition *definition, bool *fo
                                 mpt_error *error);
 void store_definition_clear(store_definition *definition);
 struct json_t *store_definition_json(const store_definition *definition); /* NULL: no memory */
-/* "loss", "accuracy", "f1"; NULL: not known. */
+/* "loss", "accuracy", "f1", or the name that a program gives it; NULL: not known. */
 const char *store_definition_metric(const store_definition *definition);
 
 typedef struct store_layer {

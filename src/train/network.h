@@ -69,7 +69,6 @@ mpt_status network_backward(network *n, int64_t step, train_layer_probe *probe, 
  * pass under way as it is. */
 mpt_status network_backward_aside(network *n, int layer, const mpt_tensor *product,
                                   mpt_error *error);
-mpt_status network_take_side(network *n, mpt_error *error); /* when its tensors have places */
 /* The backward pass of one layer; `network_backward` is all of them. */
 mpt_status network_backward_layer(network *n, int index, mpt_error *error);
 

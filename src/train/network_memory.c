@@ -14,6 +14,14 @@ static int64_t aligned(int64_t elements) {
   return (elements + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
+void network_bytes_text(double bytes, char *text, size_t size) {
+  static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  int unit = 0;
+  for (; bytes >= 1024.0 && unit < 4; unit++)
+    bytes /= 1024.0;
+  snprintf(text, size, "%.3g %s", bytes, units[unit]);
+}
+
 mpt_status network_take(network *n, const char *what, size_t bytes, void **data, mpt_error *error) {
   if (n->block_count == (int)(sizeof n->blocks / sizeof *n->blocks))
     return mpt_fail(error, MPT_ERROR_INTERNAL, "the network has too many blocks of memory");
@@ -188,6 +196,18 @@ mpt_status network_plan_tensors(const network *n, const train_options *options,
   return status;
 }
 
+/* When its tensors have places. */
+static mpt_status take_side(network *n, mpt_error *error) {
+  void *row = NULL;
+  const size_t bytes = mpt_tensor_bytes(&n->all_gradients);
+  n->side_gradients = n->all_gradients;
+  MPT_RETURN_IF_FAILED(
+      network_take(n, "a second set of parameters' gradients", bytes, &row, error));
+  n->side_gradients.data = row;
+  return network_take(n, "a second set of tensors' gradients", n->training.gradient_bytes,
+                      &n->side_memory, error);
+}
+
 mpt_status network_take_tensors(network *n, const train_options *options, mpt_error *error) {
   const graph *g = n->graph;
   size_t count = (size_t)g->tensor_count;
@@ -211,7 +231,7 @@ mpt_status network_take_tensors(network *n, const train_options *options, mpt_er
   name_tensors(n, what, sizeof what);
   MPT_RETURN_IF_FAILED(network_take(n, what, bytes, &n->tensor_memory, error));
   if (options->side_pass)
-    MPT_RETURN_IF_FAILED(network_take_side(n, error));
+    MPT_RETURN_IF_FAILED(take_side(n, error));
   if (!g->tensors[0].ids)
     return MPT_OK;
   void *ids;

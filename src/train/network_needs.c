@@ -5,14 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-void network_bytes_text(double bytes, char *text, size_t size) {
-  static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  int unit = 0;
-  for (; bytes >= 1024.0 && unit < 4; unit++)
-    bytes /= 1024.0;
-  snprintf(text, size, "%.3g %s", bytes, units[unit]);
-}
-
 mpt_status network_needs(const network *n, const train_options *options, int64_t samples,
                          size_t *bytes, mpt_error *error) {
   const graph *g = n->graph;

@@ -9,17 +9,6 @@
 #include "train/network.h"
 #include <stdlib.h>
 
-mpt_status network_take_side(network *n, mpt_error *error) {
-  void *row = NULL;
-  const size_t bytes = mpt_tensor_bytes(&n->all_gradients);
-  n->side_gradients = n->all_gradients;
-  MPT_RETURN_IF_FAILED(
-      network_take(n, "a second set of parameters' gradients", bytes, &row, error));
-  n->side_gradients.data = row;
-  return network_take(n, "a second set of tensors' gradients", n->training.gradient_bytes,
-                      &n->side_memory, error);
-}
-
 static void *moved(void *data, const void *from, void *to) {
   return data != NULL ? (char *)to + ((const char *)data - (const char *)from) : NULL;
 }

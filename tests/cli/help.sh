@@ -13,4 +13,4 @@ try tune --help
 # What is not built is not in the help.
 for c in "" tune observe eval train "policy show" policy frontier bench report doctor formats; do mptune $c --help; done >all
 mptune --manual >>all
-! grep -n -e '--command' all
+! grep -n -e '--workers' all

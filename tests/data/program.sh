@@ -1,6 +1,7 @@
 #!/bin/sh
-# A program under evaluation that behaves as $1 says. Its losses and its metric hang on the seed, the
-# step and the default format of the policy, so that whatever is mixed up is seen.
+# A program under evaluation that behaves as $1 says: under policies whose default is $2 (any), and
+# seeds from $3 on (0). Its losses and its metric hang on the seed, the step and the default format
+# of the policy, so that whatever is mixed up is seen.
 behaviour=$1
 
 say() {
@@ -9,6 +10,8 @@ say() {
 
 layers='{"name": "fc1", "kind": "linear", "shape": [16, 8], "rows": 32}, {"name": "fc2", "kind": "linear", "shape": [4, 16], "rows": 32}'
 format=$(sed -n 's/^ *"default": "\([a-z0-9]*\)".*/\1/p' "$MPTUNE_POLICY")
+[ "${2:-any}" = any ] || [ "$2" = "$format" ] || behaviour=good
+[ "$MPTUNE_SEED" -ge "${3:-0}" ] || behaviour=good
 case $format in fp32) worse=0 ;; bf16) worse=3 ;; *) worse=7 ;; esac
 seed=$MPTUNE_SEED capabilities='"time", "observe"' metric=val_loss
 case $behaviour in
@@ -23,7 +26,7 @@ file_limit) ulimit -f ;;
 esac
 
 say '{"event": "hello", "protocol": 1, "program": "program.sh", "capabilities": ['"$capabilities"'], "versions": {"sh": "1"}'"${formats-}"'}'
-if [ "$behaviour $format" = "other_layers bf16" ]; then
+if [ "$behaviour" = other_layers ] && [ "$MPTUNE_UNTIL" -gt 0 ]; then
   layers='{"name": "fc1", "kind": "linear", "shape": [16, 9]}, {"name": "fc2", "kind": "linear", "shape": [4, 16]}'
 fi
 say "{\"event\": \"layers\", \"layers\": [$layers], \"uncovered\": [\"attn\"]}"

@@ -1,5 +1,5 @@
-/* One search, played in a world: every training is counted, and after each it is noted how good the policy
- * is that would be taken if the search ended there. */
+/* One search, played in a world: every training is counted, and after each it is noted how good the
+ * policy is that would be taken if the search ended there. */
 #ifndef PLAYED_SEARCH_H
 #define PLAYED_SEARCH_H
 

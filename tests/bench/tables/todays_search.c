@@ -20,6 +20,7 @@ typedef struct world_evaluator {
   evaluator *builtin; /* for what is observed */
   int *probed, *blamed;
   const evaluation_request *request; /* in flight; NULL: none */
+  volatile int over;                 /* as a signal would set it */
 } world_evaluator;
 
 static void describe(const evaluator *e, evaluator_description *description) {
@@ -112,6 +113,7 @@ static mpt_status poll_world(evaluator *e, evaluator_progress *progress, void *c
     MPT_RETURN_IF_FAILED(evaluator_poll(w->builtin, progress, context, found, record, error));
   record->id = w->request->id;
   if (record->status == MPT_OK && verifies(w)) {
+    w->over = 1;
     record->status = mpt_fail(&record->error, MPT_ERROR_INTERRUPTED, "it would verify now");
   } else if (record->status == MPT_OK) {
     record->status = fill(w, record, &record->error);
@@ -195,6 +197,7 @@ mpt_status play_todays_search(played *s, const char *directory, mpt_error *error
   options.seed = FIRST_SEED;
   options.max_evaluations = s->most;
   options.evaluator = &w.base;
+  options.interrupted = &w.over;
   options.backend = "cpu";
   status = tuner_run(budgeted, &options, &summary, error);
   if (status == MPT_OK) /* nothing to verify: the reference */
