@@ -556,6 +556,22 @@ static void interrupted_anywhere_it_comes_to_the_same(void **state) {
   workload_free(w);
 }
 
+/* An evaluator that gives a request up of itself would be asked the same again, for ever. */
+static void gives_up(void *context, const evaluation_request *r, int nth,
+                     evaluation_record *record) {
+  (void)context, (void)r;
+  if (nth == 2)
+    scripted_fail(record, MPT_ERROR_INTERRUPTED, "interrupted");
+}
+
+static void an_evaluator_that_gives_up_ends_the_search(void **state) {
+  script s = quiet();
+  s.change = gives_up;
+  ending e = search_of(*state, BUDGET, &s);
+  assert_int_equal(e.code, EXIT_FAILED);
+  fixture_contains(&e.error, "up without being told to");
+}
+
 /* ---- several in flight ---- */
 
 static void answers_may_come_last_first(void **state) {
@@ -627,6 +643,7 @@ int main(void) {
       TEST(a_reference_that_diverges_ends_the_search),
       TEST(a_device_that_fails_once_ends_the_process_and_nothing_else),
       TEST(what_makes_the_device_fail_twice_has_failed),
+      TEST(an_evaluator_that_gives_up_ends_the_search),
       TEST(what_does_not_fit_into_memory_is_left_out),
       TEST(a_reference_that_does_not_fit_ends_the_search),
       TEST(seeds_that_verification_used_are_refused),

@@ -5,45 +5,61 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* A request in flight. */
+typedef struct flight {
+  int64_t id;
+  bool cancelled;
+} flight;
+
 typedef struct driver {
   search *s;
   evaluator *evaluator;
-  int64_t *flying; /* [is.capacity]: ids of the requests in flight */
+  flight *flying; /* [is.capacity] */
   int count;
   evaluator_description is;
 } driver;
 
 static bool is_flying(const driver *d, int64_t id) {
   for (int i = 0; i < d->count; i++)
-    if (d->flying[i] == id)
+    if (d->flying[i].id == id)
       return true;
   return false;
 }
 
-static void landed(driver *d, int64_t id) {
+/* Whether it had been cancelled. */
+static bool landed(driver *d, int64_t id) {
   for (int i = 0; i < d->count; i++)
-    if (d->flying[i] == id)
+    if (d->flying[i].id == id) {
+      const bool cancelled = d->flying[i].cancelled;
       d->flying[i] = d->flying[--d->count];
+      return cancelled;
+    }
+  return false;
 }
 
-static void cancel_all(const driver *d) {
+static void cancel(driver *d, int i) {
+  d->flying[i].cancelled = true;
+  evaluator_cancel(d->evaluator, d->flying[i].id);
+}
+
+static void cancel_all(driver *d) {
   for (int i = 0; i < d->count; i++)
-    evaluator_cancel(d->evaluator, d->flying[i]);
+    cancel(d, i);
 }
 
 /* Those that are not asked for any more. */
-static void cancel_unwanted(const driver *d, const requests *wanted) {
+static void cancel_unwanted(driver *d, const requests *wanted) {
   for (int i = 0; i < d->count; i++) {
     bool needed = false;
     for (int j = 0; j < wanted->count; j++)
-      needed = needed || wanted->list[j].request.id == d->flying[i];
+      needed = needed || wanted->list[j].request.id == d->flying[i].id;
     if (!needed)
-      evaluator_cancel(d->evaluator, d->flying[i]);
+      cancel(d, i);
   }
 }
 
 static void on_progress(void *context, int64_t id, int64_t step, int64_t steps) {
-  const driver *d = context;
+  driver *d = context;
   if (search_interrupted(&d->s->clock))
     cancel_all(d);
   else
@@ -69,22 +85,26 @@ static mpt_status submit(driver *d, const requests *wanted, bool *told, mpt_erro
     if (search_interrupted(&d->s->clock))
       return mpt_fail(error, MPT_ERROR_INTERRUPTED, "interrupted");
     MPT_RETURN_IF_FAILED(evaluator_submit(d->evaluator, &a->request, error));
-    d->flying[d->count++] = a->request.id;
+    d->flying[d->count++] = (flight){.id = a->request.id};
   }
   return MPT_OK;
 }
 
-/* Waits for one record. One that was cancelled because it is not needed says nothing. */
+/* Waits for one record. One that was cancelled because it is not needed says nothing; one that was
+ * not would be asked for again, for ever. */
 static mpt_status take_one(driver *d, mpt_error *error) {
   bool found = false;
   evaluation_record record = {0};
   MPT_RETURN_IF_FAILED(evaluator_poll(d->evaluator, on_progress, d, &found, &record, error));
   if (!found)
     return mpt_fail(error, MPT_ERROR_INTERNAL, "the evaluator has no answer");
-  landed(d, record.id);
+  const bool cancelled = landed(d, record.id);
   if (record.status == MPT_ERROR_INTERRUPTED && !search_interrupted(&d->s->clock)) {
+    const long long id = (long long)record.id;
     evaluation_record_clear(&record);
-    return MPT_OK;
+    return cancelled ? MPT_OK
+                     : mpt_fail(error, MPT_ERROR_INTERNAL,
+                                "the evaluator gave request %lld up without being told to", id);
   }
   MPT_RETURN_IF_FAILED(search_tell(d->s, &record, error));
   /* Also after its last step: what follows would not end soon. */
