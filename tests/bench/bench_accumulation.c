@@ -19,6 +19,7 @@ int main(void) {
 
 #else
 #include "gpu_bench.h"
+#include "mptune/ops.h"
 #include <math.h>
 #include <string.h>
 

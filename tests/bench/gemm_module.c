@@ -1,6 +1,6 @@
 /* mpt_gemm for a Python program, which brings the operands and the stream: pytorch_gemm.py times it
  * beside torch.mm on the same memory. */
-#include "mptune/mptune.h"
+#include "mptune/ops.h"
 #include <stddef.h>
 #include <stdlib.h>
 
