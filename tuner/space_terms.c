@@ -355,7 +355,7 @@ double term_seconds(term_list *list, term *t, const int *rank, copy_set set) {
 }
 
 double term_seconds_of(term_list *list, term *t, const int *choice) {
-  int rank[MOST_READS];
+  int rank[MOST_READS] = {0};
   copy_set set = 0;
   for (int i = 0; i < t->read_count; i++)
     rank[i] = t->reads[i].by.rank[choice[t->reads[i].unit]];
