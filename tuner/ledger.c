@@ -67,6 +67,7 @@ void ledger_close(ledger *l) {
   free(l->timed);
   evidence_clear(&l->records);
   free(l->reference_losses);
+  store_scores_clear(&l->scores);
   candidate_clear(&l->reference);
   store_close(l->store);
   *l = (ledger){0};

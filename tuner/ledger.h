@@ -44,6 +44,7 @@ typedef struct ledger {
   double reference_metric[WORKLOAD_MAX_SEEDS];
   double *reference_losses; /* of the first seed, [steps] */
   char observed_key[65];    /* of the same run */
+  store_scores scores;      /* what it measured; its texts are the evaluator's */
 
   candidate **candidates;
   int candidate_count, candidate_capacity;

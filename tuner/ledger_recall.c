@@ -34,7 +34,7 @@ static mpt_status recall_training(const ledger *l, const problem *p, const candi
   /* A search goes on as it began, so that its record of a run given up stays, too. */
   *found = p->may_give_up || !e->stopped;
   if (*found && r->kind == REQUEST_OBSERVE)
-    MPT_RETURN_IF_FAILED(observation_kept(l->store, r->key, found, error));
+    MPT_RETURN_IF_FAILED(observation_recall(l->store, r->key, &record->seen.scores, found, error));
   if (*found && r->kind == REQUEST_OBSERVE)
     MPT_RETURN_IF_FAILED(check_losses(l, e, error));
   if (*found && p->place.measures)

@@ -119,6 +119,11 @@ static mpt_status tell_training(ledger *l, const problem *p, const candidate *c,
   if (!record->recalled)
     MPT_TRY(store_training(l, p, c, r, &t.time, record, error));
   MPT_TRY(add_training(l, &t, error));
+  if (r->kind == REQUEST_OBSERVE) { /* of the last that was observed: those before it diverged */
+    store_scores_clear(&l->scores);
+    l->scores = record->seen.scores;
+    record->seen.scores = (store_scores){0};
+  }
   return MPT_OK;
 fail:
   free(t.failure);

@@ -17,12 +17,11 @@ mpt_status observation_keep(store *s, const char *key, const observation *seen, 
   return status;
 }
 
-mpt_status observation_kept(store *s, const char *key, bool *kept, mpt_error *error) {
-  store_scores scores;
+mpt_status observation_recall(store *s, const char *key, store_scores *scores, bool *kept,
+                              mpt_error *error) {
   store_statistics *rows = NULL;
   int count = 0;
-  MPT_RETURN_IF_FAILED(store_get_scores(s, key, &scores, kept, error));
-  store_scores_clear(&scores);
+  MPT_RETURN_IF_FAILED(store_get_scores(s, key, scores, kept, error));
   /* They are read when the search is over: what is wrong with them is said now. */
   MPT_RETURN_IF_FAILED(store_all_statistics(s, key, &rows, &count, error));
   free(rows);

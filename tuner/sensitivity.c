@@ -117,11 +117,6 @@ static mpt_status read_rows(const problem *p, const ledger *l, const store_score
 
 mpt_status sensitivity_load(const problem *p, const ledger *l, double metric, sensitivity **out,
                             mpt_error *error) {
-  store_scores rows;
-  bool found = false;
-  MPT_RETURN_IF_FAILED(store_get_scores(l->store, l->observed_key, &rows, &found, error));
-  if (!found)
-    return mpt_fail(error, MPT_ERROR_INTERNAL, "the run store has no sensitivity measurements");
   const int units = p->space->unit_count;
   sensitivity *made = calloc(1, sizeof *made);
   unsigned *seen = calloc((size_t)units + 1, sizeof *seen);
@@ -137,14 +132,13 @@ mpt_status sensitivity_load(const problem *p, const ledger *l, double metric, se
   made->backward_weight = made->first_weights[1] = BIAS_WEIGHT * (metric != 0 ? fabs(metric) : 1);
   made->space = p->space;
   made->reference = l->reference.assignment;
-  MPT_TRY(read_rows(p, l, &rows, made, seen, error));
+  MPT_TRY(read_rows(p, l, &l->scores, made, seen, error));
   fill_unseen(made, seen);
   *out = made;
   made = NULL;
 fail:
   sensitivity_free(made);
   free(seen);
-  store_scores_clear(&rows);
   return status;
 }
 
