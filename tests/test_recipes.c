@@ -125,11 +125,31 @@ static void projection_keeps_pins_and_exclusions(void **state) {
   end(&f);
 }
 
+/* What a precision means for a layer of that kind: attention in fp8 is in bf16, or in its pin. */
+static void projection_knows_kinds(void **state) {
+  (void)state;
+  static fixture f;
+  static pin_spec pin = {.layers = "blocks.0.attn.core", .precision = MPT_PRECISION_FP16};
+  for (int pinned = 0; pinned < 2; pinned++) {
+    test_gpt(&f.m, 64, 16, 64, 1, false);
+    f.m.w.pins = &pin, f.m.w.pin_count = pinned;
+    begin(&f);
+    for (int i = 0; i < f.g->layer_count; i++)
+      f.a[i] = space_policy_of(f.s, MPT_PRECISION_FP8);
+    assert_true(space_project(f.s, f.a));
+    assert_string_equal(formats_of(&f, "blocks.0.attn.core"), pinned ? "fp16" : "bf16");
+    assert_string_equal(formats_of(&f, "embed"), "bf16");
+    assert_null(space_refusal(f.s, f.p, f.a));
+    end(&f);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(recipes_of_a_gpt),
       cmocka_unit_test(recipes_are_choices),
       cmocka_unit_test(projection_keeps_pins_and_exclusions),
+      cmocka_unit_test(projection_knows_kinds),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -247,15 +247,15 @@ static mpt_precision nearest_permitted(const space *s, const space_unit *unit,
 
 static mpt_layer_policy project_unit(const space *s, const space_unit *unit,
                                      const mpt_layer_policy *wanted) {
+  const char *kind = s->graph->layers[unit->layer].info.kind;
+  mpt_layer_policy policy = mpt_layer_policy_for(kind, wanted); /* attention in fp8 is in bf16 */
   int choice;
-  if (find_choice(unit, wanted, &choice))
-    return *wanted;
-  if (unit->choice_count == 1)
-    return unit->choices[0];
-  mpt_layer_policy policy = *wanted;
+  if (find_choice(unit, &policy, &choice))
+    return policy;
   for (int g = 0; g < MPT_GEMM_COUNT; g++) {
-    const mpt_precision p = nearest_permitted(s, unit, wanted->gemm[g].precision);
-    if (p != wanted->gemm[g].precision)
+    const mpt_precision p =
+        mpt_precision_for(kind, nearest_permitted(s, unit, policy.gemm[g].precision));
+    if (p != policy.gemm[g].precision)
       policy.gemm[g] = space_policy_of(s, p).gemm[g];
   }
   return policy;
